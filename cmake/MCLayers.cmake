@@ -1,0 +1,108 @@
+# One function per kind of part. Sources are globbed a folder at a time, so that a new file needs no edit here.
+
+find_package(Threads REQUIRED)
+find_program(MC_CCACHE ccache)
+if(MC_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${MC_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${MC_CCACHE})
+endif()
+
+add_library(mc_flags INTERFACE)
+target_compile_options(mc_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wno-missing-field-initializers -ffp-contract=off -fno-math-errno
+  -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=
+  $<$<BOOL:${MC_WERROR}>:-Werror>)
+if(MC_SANITIZE)
+  target_compile_options(mc_flags INTERFACE -fsanitize=${MC_SANITIZE} -fno-omit-frame-pointer -g -O1 -fno-sanitize-recover=all)
+  target_link_options(mc_flags INTERFACE -fsanitize=${MC_SANITIZE})
+endif()
+target_compile_definitions(mc_flags INTERFACE MC_VERSION="${PROJECT_VERSION}")
+target_include_directories(mc_flags INTERFACE ${CMAKE_SOURCE_DIR}/include)
+target_link_libraries(mc_flags INTERFACE Threads::Threads)
+
+set(MC_OBJECTS "" CACHE INTERNAL "object libraries that make up libmodelcypher")
+
+function(mc_objects target folder)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  add_library(${target} OBJECT ${sources})
+  target_link_libraries(${target} PRIVATE mc_flags)
+  target_compile_definitions(${target} PRIVATE MC_BUILDING)
+  # A file named X_avx2.cpp or X_avx512.cpp is compiled for that instruction set; the rest stays at the baseline.
+  foreach(source IN LISTS sources)
+    if(source MATCHES "_avx512\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
+        "-mavx2;-mfma;-mf16c;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mprefer-vector-width=512")
+    elseif(source MATCHES "_avx2\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+    endif()
+  endforeach()
+  set(MC_OBJECTS ${MC_OBJECTS} ${target} CACHE INTERNAL "")
+endfunction()
+
+function(mc_add_layer name)
+  mc_objects(mc_${name} ${name})
+  if(TARGET mc_${name})
+    target_include_directories(mc_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  endif()
+endfunction()
+
+# Above the public headers: sees include/mc and its own folder, nothing else of src.
+function(mc_add_user_layer name)
+  mc_objects(mc_${name} ${name})
+  if(TARGET mc_${name})
+    target_include_directories(mc_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src/${name})
+  endif()
+endfunction()
+
+function(mc_add_builtin_engine name)
+  mc_objects(mc_engine_${name} backends/${name})
+  target_include_directories(mc_engine_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+endfunction()
+
+function(mc_add_library)
+  add_library(modelcypher SHARED)
+  foreach(part IN LISTS MC_OBJECTS)
+    target_sources(modelcypher PRIVATE $<TARGET_OBJECTS:${part}>)
+  endforeach()
+  target_link_libraries(modelcypher PRIVATE mc_flags utf8proc dl)
+  target_include_directories(modelcypher PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
+  set_target_properties(modelcypher PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 1)
+  # Tests of internals link the objects themselves.
+  add_library(mc_internal STATIC)
+  foreach(part IN LISTS MC_OBJECTS)
+    target_sources(mc_internal PRIVATE $<TARGET_OBJECTS:${part}>)
+  endforeach()
+  target_link_libraries(mc_internal PUBLIC mc_flags utf8proc dl)
+  target_include_directories(mc_internal PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  include(GNUInstallDirs)
+  install(TARGETS modelcypher LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(DIRECTORY ${CMAKE_SOURCE_DIR}/include/mc DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+endfunction()
+
+function(mc_add_tool name folder)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(${name} ${sources})
+  target_link_libraries(${name} PRIVATE modelcypher mc_flags)
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/${folder})
+  install(TARGETS ${name} RUNTIME DESTINATION bin)
+endfunction()
+
+# mc_add_test(name SOURCES ... [LABELS ...] [TIMEOUT s]): a GoogleTest program over the internals.
+function(mc_add_test name)
+  cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;LABELS" ${ARGN})
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${T_SOURCES})
+  target_link_libraries(${name} PRIVATE mc_internal GTest::gtest_main)
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}"
+    ENVIRONMENT "MC_SOURCE_DIR=${CMAKE_SOURCE_DIR};MC_MODELS=$ENV{MC_MODELS}")
+endfunction()

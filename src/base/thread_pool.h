@@ -1,0 +1,55 @@
+// The one thread pool of the process. Workers spin briefly after a job and then sleep; the caller is worker 0.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+
+#include "mc/export.h"
+
+namespace mc {
+
+// A non-owning callable: no allocation, valid for the call only.
+template <class Sig>
+class FunctionRef;
+template <class R, class... A>
+class FunctionRef<R(A...)> {
+ public:
+  template <class F>
+    requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
+  FunctionRef(F&& f)  // NOLINT: implicit by design
+      : obj_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
+        call_([](void* o, A... a) -> R { return (*static_cast<std::remove_reference_t<F>*>(o))(static_cast<A&&>(a)...); }) {}
+  R operator()(A... a) const { return call_(obj_, static_cast<A&&>(a)...); }
+
+ private:
+  void* obj_;
+  R (*call_)(void*, A...);
+};
+
+// Number of threads that parallel regions use: set_num_threads, else MC_NUM_THREADS, else affinity and cgroup quota.
+MC_API int num_threads();
+// n >= 1; 0 returns to the default. Takes effect at the next parallel region.
+MC_API void set_num_threads(int n);
+
+// Runs fn(thread, threads) once on each of num_threads() threads and waits. Nested calls run alone on the calling thread
+// as fn(0, 1). The first exception is rethrown. Called from several user threads at once, regions run one after another.
+void parallel_region(FunctionRef<void(int thread, int threads)> fn);
+
+// Runs fn(begin, end) over a static split of [0, n) in ranges of at least `grain`; small n runs on the caller.
+// Which thread runs which range must not change results.
+void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> fn);
+
+// A barrier for use inside one parallel_region; all its threads must call wait().
+class SpinBarrier {
+ public:
+  explicit SpinBarrier(int threads) : threads_(threads) {}
+  void wait();
+
+ private:
+  alignas(64) int arrived_ = 0;
+  alignas(64) int generation_ = 0;
+  int threads_;
+};
+
+}  // namespace mc
