@@ -16,7 +16,7 @@
 #include <thread>
 #include <vector>
 
-#include "base/str.h"
+#include "mc/detail/str.h"
 #include "mc/error.h"
 
 #if defined(__x86_64__)
