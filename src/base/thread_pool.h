@@ -5,7 +5,7 @@
 #include <memory>
 #include <type_traits>
 
-#include "mc/export.h"
+#include "mc/device.h"
 
 namespace mc {
 
@@ -27,10 +27,6 @@ class FunctionRef<R(A...)> {
   R (*call_)(void*, A...);
 };
 
-// Number of threads that parallel regions use: set_num_threads, else MC_NUM_THREADS, else affinity and cgroup quota.
-MC_API int num_threads();
-// n >= 1; 0 returns to the default. Takes effect at the next parallel region.
-MC_API void set_num_threads(int n);
 
 // Runs fn(thread, threads) once on each of num_threads() threads and waits. Nested calls run alone on the calling thread
 // as fn(0, 1). The first exception is rethrown. Called from several user threads at once, regions run one after another.
