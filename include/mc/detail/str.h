@@ -10,14 +10,18 @@
 namespace mc {
 
 inline void append(std::string& out, std::string_view s) { out.append(s); }
-inline void append(std::string& out, char c) { out.push_back(c); }
-inline void append(std::string& out, bool b) { out.append(b ? "true" : "false"); }
 template <class T>
   requires(std::is_arithmetic_v<T>)
 inline void append(std::string& out, T v) {
-  char buf[64];
-  auto r = std::to_chars(buf, buf + sizeof buf, v);
-  out.append(buf, r.ptr);
+  if constexpr (std::is_same_v<T, char>) {
+    out.push_back(v);
+  } else if constexpr (std::is_same_v<T, bool>) {
+    out.append(v ? "true" : "false");
+  } else {
+    char buf[64];
+    auto r = std::to_chars(buf, buf + sizeof buf, v);
+    out.append(buf, r.ptr);
+  }
 }
 
 template <class... Ts>
