@@ -59,7 +59,9 @@ endfunction()
 
 function(mc_add_builtin_engine name)
   mc_objects(mc_engine_${name} backends/${name})
-  target_include_directories(mc_engine_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  if(TARGET mc_engine_${name})
+    target_include_directories(mc_engine_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  endif()
 endfunction()
 
 function(mc_add_library)
