@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "mc/export.h"
@@ -49,6 +50,7 @@ struct BackendStatus {
   std::string message;  // when not available: why, beginning with the guide's words
   std::string fix;      // the command that mends it
   std::vector<std::string> devices;
+  std::vector<std::pair<std::string, std::string>> facts;  // what it stands on and which path it takes
 };
 // All engines that this build knows, in order of rank; probes each without raising.
 MC_API std::vector<BackendStatus> backend_status();

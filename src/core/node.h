@@ -78,6 +78,7 @@ struct Node {
   // Scratch of whoever holds the graph lock (see runtime/eval.cpp): valid when mark is its epoch.
   uint64_t mark = 0;
   int32_t id = 0;
+  int32_t uses = 0;
   Attrs attrs;
   FixedList<Array, 4> inputs;
   FixedList<Aval, 1> outs;

@@ -1,0 +1,9 @@
+// How much the library says on stderr.
+#pragma once
+
+#include "mc/export.h"
+
+namespace mc {
+// 0 quiet (errors only), 1 warnings, 2 information (the default), 3 debug.
+MC_API void set_log_level(int level);
+}  // namespace mc

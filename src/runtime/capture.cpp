@@ -1,0 +1,117 @@
+#include "runtime/capture.h"
+
+#include <mutex>
+
+#include "mc/error.h"
+#include "prims/op_def.h"
+
+namespace mc {
+namespace {
+
+std::recursive_mutex& graph_mutex() {
+  static auto* m = new std::recursive_mutex;
+  return *m;
+}
+uint64_t epoch = 0;  // under graph_mutex
+
+struct Frame {
+  Node* node;
+  uint32_t next;
+};
+
+}  // namespace
+
+GraphLock::GraphLock() { graph_mutex().lock(); }
+GraphLock::~GraphLock() { graph_mutex().unlock(); }
+
+Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held) {
+  Capture c;
+  const uint64_t now = ++epoch;
+  // Inputs get ids at once; nodes after the walk, when the number of inputs is known.
+  auto add_input = [&](Node* n, bool argument) {
+    n->mark = now;
+    n->id = static_cast<int32_t>(c.inputs.size());
+    n->uses = 0;
+    for (uint32_t i = 0; i < n->outs.size(); ++i) {
+      const bool constant = !argument && n->values[i].buffer && n->values[i].buffer->constant;
+      c.graph.add_input(n->outs[i], constant ? InputKind::Constant : InputKind::Value);
+      c.inputs.push_back(share(n, i));
+    }
+  };
+  for (const Array& a : args) add_input(a.node(), true);
+
+  static thread_local std::vector<Frame> stack;
+  static thread_local std::vector<Node*> order;
+  stack.clear();
+  order.clear();
+  size_t operand_count = 0;
+  auto visit = [&](Node* n) {
+    if (n->mark == now) return;
+    if (n->evaluated.load(std::memory_order_acquire)) return add_input(n, false);
+    if (n->op == kPlaceholder)
+      throw Error(ErrorCode::InvalidArgument, "an array being traced by compile, vmap or grad has no value yet", "eval",
+                  "don't evaluate or read arrays inside a function that is transformed");
+    n->mark = now;
+    n->uses = 0;
+    stack.push_back({n, 0});
+  };
+  for (const Array& out : outputs) {
+    visit(out.node());
+    while (!stack.empty()) {
+      Frame& f = stack.back();
+      if (f.next < f.node->inputs.size()) {
+        visit(f.node->inputs[f.next++].node());
+        continue;
+      }
+      operand_count += f.node->inputs.size();
+      order.push_back(f.node);
+      stack.pop_back();
+    }
+  }
+
+  Graph& g = c.graph;
+  g.nodes.reserve(order.size());
+  g.operands.reserve(operand_count);
+  g.values.reserve(g.values.size() + order.size());
+  std::vector<ValueId> in;
+  for (Node* n : order) {
+    in.clear();
+    for (const Array& a : n->inputs) {
+      in.push_back(a.node()->id + static_cast<ValueId>(a.index()));
+      ++a.node()->uses;
+    }
+    n->id = g.add_node(n->op, n->attrs, in, n->outs.span());
+  }
+  for (const Array& out : outputs) {
+    g.outputs.push_back(out.node()->id + static_cast<ValueId>(out.index()));
+    c.outputs.push_back(out);
+    out.node()->uses |= 1 << 30;  // already an output
+  }
+  if (keep_held) {
+    for (Node* n : order) {
+      if ((n->uses & (1 << 30)) || static_cast<int64_t>(n->refs.load(std::memory_order_relaxed)) <= n->uses) continue;
+      for (uint32_t i = 0; i < n->outs.size(); ++i) {
+        g.outputs.push_back(n->id + static_cast<ValueId>(i));
+        c.outputs.push_back(share(n, i));
+      }
+    }
+  }
+  return c;
+}
+
+Arrays replay(const Graph& graph, const Arrays& inputs) {
+  std::vector<Array> values(graph.values.size());
+  for (size_t i = 0; i < graph.inputs.size(); ++i) values[i] = inputs[i];
+  Arrays in;
+  for (const GraphNode& n : graph.nodes) {
+    in.clear();
+    for (ValueId v : graph.operands_of(n)) in.push_back(values[static_cast<size_t>(v)]);
+    Arrays out = apply(n.op, in, n.attrs);
+    for (size_t i = 0; i < out.size(); ++i) values[static_cast<size_t>(n.first_out) + i] = std::move(out[i]);
+  }
+  Arrays out;
+  for (ValueId v : graph.outputs) out.push_back(values[static_cast<size_t>(v)]);
+  return out;
+}
+
+}  // namespace mc

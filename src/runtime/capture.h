@@ -1,0 +1,32 @@
+// From lazy nodes to a flat graph.
+#pragma once
+
+#include <vector>
+
+#include "core/graph.h"
+
+namespace mc {
+
+struct Capture {
+  Graph graph;
+  std::vector<Array> inputs;   // the array behind each graph input, in order
+  std::vector<Array> outputs;  // the array behind each graph output, in order
+};
+
+// The unevaluated part behind `outputs`. Evaluated nodes become inputs. `args`, if given, are placeholders that become
+// the first inputs in their order, used or not; other placeholders are an error. With `keep_held`, nodes that someone
+// else still holds become outputs too, so that nothing is computed twice.
+// The caller holds graph_mutex().
+Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held);
+
+// Serializes captures and evaluation.
+class GraphLock {
+ public:
+  GraphLock();
+  ~GraphLock();
+};
+
+// Rebuilds the graph's nodes over other inputs; returns its outputs.
+Arrays replay(const Graph& graph, const Arrays& inputs);
+
+}  // namespace mc

@@ -1,0 +1,256 @@
+#include <atomic>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "base/debug.h"
+#include "core/op_names.h"
+#include "mc/array.h"
+#include "mc/detail/str.h"
+#include "mc/error.h"
+#include "mc/ops.h"
+#include "runtime/capture.h"
+#include "runtime/exec_cache.h"
+#include "runtime/profile.h"
+#include "runtime/registry.h"
+#include "runtime/run.h"
+
+namespace mc {
+
+Device device_of(const Arrays& inputs) {
+  Device device;
+  for (const Array& a : inputs) {
+    const Device d = a.node()->values[a.index()].buffer->device;
+    if (!d.backend) continue;
+    if (device.backend && !(device == d))
+      throw Error(ErrorCode::DeviceUnavailable, cat("one operation has inputs on ", device_name(device), " and ", device_name(d)),
+                  "eval", "copy one of them with to_device");
+    device = d;
+  }
+  return device.backend ? device : default_device();
+}
+
+Value place(const Array& a, const Device& device) {
+  Value& v = a.node()->values[a.index()];
+  if (v.buffer->device == device) return v;
+  Value on = device.backend->adopt(device, v);
+  if (!on.buffer) {
+    const size_t bytes = aval_of(a).nbytes();
+    on = {device.backend->allocate(device, bytes), 0};
+    device.backend->upload(device, v.host(), on, bytes);
+    on.buffer->constant = v.buffer->constant;
+    v = on;  // uploaded once
+  }
+  return on;
+}
+
+namespace {
+
+void check_finite(const Capture& c) {
+  for (const Array& a : c.outputs) {
+    if (!is_floating(a.dtype())) continue;
+    const Array nan = any(isnan(a));
+    if (!nan.item<bool>()) continue;
+    bool was = false;
+    for (const Array& in : c.inputs) was = was || (is_floating(in.dtype()) && any(isnan(in)).item<bool>());
+    if (!was) {
+      const GraphNode& n = c.graph.nodes.back();
+      throw Error(ErrorCode::NotFinite, cat(op_name(n.op), " made a NaN out of inputs without one; its result has shape ", a.shape().str()),
+                  std::string(op_name(n.op)));
+    }
+  }
+}
+
+thread_local bool checking = false;
+
+void eval_locked(const Arrays& arrays) {
+  Arrays todo;
+  for (const Array& a : arrays) {
+    a.shape();
+    if (!a.is_evaluated()) todo.push_back(a);
+  }
+  if (todo.empty()) return;
+  Capture c = capture(todo, {}, true);
+  c.graph.compute_hash();
+  CompileOptions options;
+  options.device = device_of(c.inputs);
+  const std::shared_ptr<Executable> exe = executable_of(c.graph, options);
+  std::vector<Value> in, out(c.outputs.size());
+  in.reserve(c.inputs.size());
+  for (const Array& a : c.inputs) in.push_back(place(a, options.device));
+  {
+    ProfileScope profile("eval", c.graph.nodes.size());
+    exe->run(in, out);
+  }
+  for (size_t i = 0; i < out.size(); ++i) c.outputs[i].node()->values[c.outputs[i].index()] = std::move(out[i]);
+  for (const Array& a : c.outputs) {
+    Node* n = a.node();
+    // All outputs of a node are evaluated together, or it stays lazy: a missing one would have no value.
+    bool whole = true;
+    for (const Value& v : n->values) whole = whole && v.buffer;
+    if (!whole) continue;
+    n->evaluated.store(true, std::memory_order_release);
+    if (!n->tracer) n->inputs.clear();
+  }
+  if (debug_mode() && !checking) {
+    checking = true;
+    try {
+      check_finite(c);
+    } catch (...) {
+      checking = false;
+      throw;
+    }
+    checking = false;
+  }
+}
+
+// The asynchronous queue: one worker that evaluates in order. A failure is not kept: the arrays stay lazy, and the next
+// eval of them meets the same error and throws it to the caller.
+class AsyncQueue {
+ public:
+  void push(Arrays arrays) {
+    std::lock_guard lock(mutex_);
+    if (!worker_.joinable()) worker_ = std::thread([this] { work(); });
+    queue_.push_back(std::move(arrays));
+    ++pending_;
+    wake_.notify_all();
+  }
+  void drain() {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [&] { return pending_ == 0; });
+  }
+  ~AsyncQueue() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+      wake_.notify_all();
+    }
+    if (worker_.joinable()) worker_.join();
+  }
+
+ private:
+  void work() {
+    for (;;) {
+      Arrays next;
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return stop_ || !queue_.empty(); });
+        if (queue_.empty()) return;
+        next = std::move(queue_.front());
+        queue_.pop_front();
+      }
+      try {
+        eval(next);
+      } catch (...) {
+      }
+      next.clear();
+      std::lock_guard lock(mutex_);
+      if (--pending_ == 0) idle_.notify_all();
+    }
+  }
+  std::mutex mutex_;
+  std::condition_variable wake_, idle_;
+  std::deque<Arrays> queue_;
+  size_t pending_ = 0;
+  bool stop_ = false;
+  std::thread worker_;
+};
+AsyncQueue& async_queue() {
+  static AsyncQueue q;
+  return q;
+}
+
+}  // namespace
+
+void eval(const Arrays& arrays) {
+  GraphLock lock;
+  // An output node of several values must be asked for as a whole.
+  Arrays all;
+  bool widened = false;
+  for (const Array& a : arrays)
+    if (a.defined() && a.node()->outs.size() > 1) widened = true;
+  if (!widened) return eval_locked(arrays);
+  for (const Array& a : arrays) {
+    a.shape();
+    for (uint32_t i = 0; i < a.node()->outs.size(); ++i) all.push_back(share(a.node(), i));
+  }
+  eval_locked(all);
+}
+
+void eval() {
+  async_queue().drain();
+  synchronize();
+}
+
+void async_eval(const Arrays& arrays) { async_queue().push(arrays); }
+
+const Array& Array::eval() const {
+  shape();
+  if (!is_evaluated()) mc::eval({*this});
+  return *this;
+}
+
+Device Array::device() const {
+  shape();
+  if (is_evaluated()) {
+    const Device d = node_->values[index_].buffer->device;
+    return d.backend ? d : default_device();
+  }
+  GraphLock lock;
+  return device_of(capture({*this}, {}, false).inputs);
+}
+
+void Array::to_bytes(void* dst) const {
+  eval();
+  const Value& v = node_->values[index_];
+  const size_t bytes = nbytes();
+  if (!bytes) return;
+  if (v.buffer->device.backend)
+    v.buffer->device.backend->download(v, dst, bytes);
+  else
+    std::memcpy(dst, v.host(), bytes);
+}
+
+const void* Array::host_data() const {
+  eval();
+  const Value& v = node_->values[index_];
+  const Device d = v.buffer->device;
+  if (d.backend && !d.backend->adopt(d, v).buffer)
+    throw Error(ErrorCode::DeviceUnavailable, cat("the data lie on ", device_name(d), ", not in host memory"), "host_data",
+                "use to_vector or to_bytes");
+  return v.host();
+}
+
+double Array::item_double() const {
+  if (size() != 1)
+    throw Error(ErrorCode::ShapeMismatch, cat("item() needs one element, the array has shape ", shape().str()), "item");
+  const Array wide = is_complex(dtype()) ? real(*this) : *this;
+  return astype(wide, Dtype::F64).to_vector<double>()[0];
+}
+
+Array to_device(const Array& array, const Device& device) {
+  array.eval();
+  const Value& v = array.node()->values[array.index()];
+  const size_t bytes = array.nbytes();
+  Value copy{device.backend->allocate(device, bytes), 0};
+  std::vector<std::byte> host(bytes);
+  array.to_bytes(host.data());
+  device.backend->upload(device, host.data(), copy, bytes);
+  copy.buffer->constant = v.buffer->constant;
+  return make_leaf(aval_of(array), std::move(copy));
+}
+
+std::string graph_text(const Arrays& arrays) {
+  GraphLock lock;
+  return capture(arrays, {}, false).graph.text();
+}
+
+void clear_cache() {
+  clear_exec_cache();
+  for (Backend* b : loaded_backends())
+    for (int i = 0; i < static_cast<int>(b->devices().size()); ++i) b->memory({b, i}, {.clear = true});
+}
+
+}  // namespace mc

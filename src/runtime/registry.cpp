@@ -1,0 +1,160 @@
+#include "runtime/registry.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "base/log.h"
+#include "engines.inc"
+#include "mc/detail/str.h"
+
+namespace mc {
+namespace {
+
+std::mutex& registry_mutex() {
+  static std::mutex m;
+  return m;
+}
+// Engines are never unloaded: their buffers may outlive everything else.
+std::map<std::string, Backend*, std::less<>>& loaded() {
+  static auto* m = new std::map<std::string, Backend*, std::less<>>;
+  return *m;
+}
+
+std::string valid_names() {
+  std::string out;
+  for (const EngineRow& r : kEngineRows)
+    if (!r.hidden) out += cat(out.empty() ? "" : ", ", r.name);
+  return out;
+}
+
+const EngineRow& find_row(std::string_view name, std::string_view where) {
+  for (const EngineRow& r : kEngineRows)
+    if (name == r.name) return r;
+  throw Error(ErrorCode::UnknownBackend, cat("no engine is named '", name, "'"), std::string(where),
+              cat("use one of ", valid_names()));
+}
+
+thread_local std::optional<Device> scoped;
+std::optional<Device> chosen;  // under registry_mutex
+
+const char* env(const char* name) {
+  const char* v = std::getenv(name);
+  return v && *v ? v : nullptr;
+}
+
+}  // namespace
+
+std::span<const EngineRow> engine_rows() { return kEngineRows; }
+
+Backend& get_backend(std::string_view name) {
+  std::lock_guard lock(registry_mutex());
+  if (auto it = loaded().find(name); it != loaded().end()) return *it->second;
+  const EngineRow& row = find_row(name, "backend");
+  if (!row.make) throw Error(ErrorCode::BackendMissing, cat(row.message, ": ", row.missing), {}, row.fix);
+  Backend* b = row.make();
+  loaded().emplace(row.name, b);
+  return *b;
+}
+
+std::vector<Backend*> loaded_backends() {
+  std::lock_guard lock(registry_mutex());
+  std::vector<Backend*> out;
+  for (auto& [name, b] : loaded()) out.push_back(b);
+  return out;
+}
+
+std::string device_name(const Device& d) { return d.backend ? cat(d.backend->name(), ":", d.index) : "host"; }
+
+Device parse_device(std::string_view spec) {
+  const size_t colon = spec.find(':');
+  const std::string_view engine = spec.substr(0, colon);
+  Backend& b = get_backend(engine);
+  if (colon == std::string_view::npos) return {&b, 0};
+  const std::string_view which = spec.substr(colon + 1);
+  const std::vector<DeviceInfo> devices = b.devices();
+  std::string have;
+  for (size_t i = 0; i < devices.size(); ++i) {
+    if (which == cat(i) || which == devices[i].kind) return {&b, static_cast<int>(i)};
+    have += cat(have.empty() ? "" : ", ", engine, ":", i, " (", devices[i].kind, ")");
+  }
+  throw Error(ErrorCode::DeviceUnavailable, cat("engine ", engine, " has no device '", which, "'"), "device", cat("it has ", have));
+}
+
+Selection select_default() {
+  const char *a = env("MODELCYPHER_BACKEND"), *b = env("MC_BACKEND");
+  if (a && b && std::string_view(a) != b)
+    throw Error(ErrorCode::BackendConflict, cat("MODELCYPHER_BACKEND is '", a, "' and MC_BACKEND is '", b, "'"), "environment",
+                "set only one of them, or both to the same engine");
+  if (const char* v = a ? a : b) return {parse_device(v), cat(a ? "MODELCYPHER_BACKEND" : "MC_BACKEND", "=", v)};
+  return {{&get_backend(kEngineRows[0].name), 0}, "MODELCYPHER_BACKEND is not set and no accelerator's engine is in this build"};
+}
+
+Device default_device() {
+  if (scoped) return *scoped;
+  {
+    std::lock_guard lock(registry_mutex());
+    if (chosen) return *chosen;
+  }
+  const Selection s = select_default();
+  std::lock_guard lock(registry_mutex());
+  if (!chosen) {
+    chosen = s.device;
+    log_info(cat("engine ", device_name(s.device), ": ", s.why));
+  }
+  return *chosen;
+}
+
+void set_default_device(const Device& device) {
+  std::lock_guard lock(registry_mutex());
+  chosen = device;
+}
+
+DeviceScope::DeviceScope(const Device& device) : previous_(scoped.value_or(Device{})) { scoped = device; }
+DeviceScope::~DeviceScope() {
+  if (previous_.backend)
+    scoped = previous_;
+  else
+    scoped.reset();
+}
+
+std::vector<BackendStatus> backend_status() {
+  std::vector<BackendStatus> out;
+  for (const EngineRow& r : kEngineRows) {
+    if (r.hidden) continue;
+    BackendStatus s;
+    s.name = r.name;
+    try {
+      Backend& b = get_backend(r.name);
+      s.available = true;
+      for (const DeviceInfo& d : b.devices()) s.devices.push_back(cat(d.kind, ": ", d.description));
+      s.facts = b.facts();
+    } catch (const Error& e) {
+      s.message = e.what();
+      s.fix = e.next();
+    }
+    out.push_back(std::move(s));
+  }
+  return out;
+}
+
+MemoryStats memory_stats(const Device& d) { return d.backend->memory(d, {}); }
+
+size_t set_memory_limit(const Device& d, size_t bytes) {
+  const size_t old = d.backend->memory(d, {}).limit;
+  d.backend->memory(d, {.set_limit = true, .limit = bytes});
+  return old;
+}
+
+void reset_peak_memory(const Device& d) { d.backend->memory(d, {.reset_peak = true}); }
+
+void synchronize(const Device& d) { d.backend->synchronize(d); }
+void synchronize() {
+  for (Backend* b : loaded_backends())
+    for (int i = 0; i < static_cast<int>(b->devices().size()); ++i) b->synchronize({b, i});
+}
+
+}  // namespace mc

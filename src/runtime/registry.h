@@ -1,0 +1,35 @@
+// Which engines there are, and getting hold of one.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/backend.h"
+
+namespace mc {
+
+// A row of cmake/engines.cmake.
+struct EngineRow {
+  const char* name;
+  bool builtin;          // part of libmodelcypher
+  bool hidden;           // not offered to users (tests)
+  int rank;              // order in lists
+  const char* message;   // "mlx is required for the MLX backend"
+  const char* missing;   // the step that fails in this build
+  const char* fix;       // the command that mends it
+  Backend* (*make)();    // builtin engines
+};
+std::span<const EngineRow> engine_rows();
+// Loads the engine; throws UnknownBackend or BackendMissing.
+Backend& get_backend(std::string_view name);
+// Engines that are loaded already.
+std::vector<Backend*> loaded_backends();
+// The engine's choice for this process and why, as `mc` prints it.
+struct Selection {
+  Device device;
+  std::string why;
+};
+Selection select_default();
+
+}  // namespace mc
