@@ -1,0 +1,139 @@
+// The host engine behind the waist.
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <thread>
+
+#include "backends/numpy/memory.h"
+#include "backends/numpy/plan.h"
+#include "backends/numpy/simd/dispatch.h"
+#include "core/op_names.h"
+#include "mc/detail/str.h"
+#include "mc/system.h"
+#include "runtime/profile.h"
+
+namespace mc {
+namespace numpy {
+namespace {
+
+class NumpyExecutable final : public Executable {
+ public:
+  NumpyExecutable(const Graph& graph, const CompileOptions& options)
+      : device_(options.device), donated_(options.donated), plan_(make_plan(graph, options.donated)) {
+    for (const Step& s : plan_.steps) max_tensors_ = std::max(max_tensors_, s.tensors.size());
+    base_.resize(plan_.storages.size());
+    constant_.resize(plan_.storages.size());
+  }
+
+  void run(std::span<Value> inputs, std::span<Value> outputs) override {
+    std::lock_guard lock(mutex_);
+    Scratch scratch(plan_.temp_bytes);
+    std::vector<BufferPtr> buffers;
+    buffers.reserve(plan_.output_buffers.size());
+    for (size_t bytes : plan_.output_buffers) buffers.push_back(allocate(device_, bytes));
+    for (size_t i = 0; i < plan_.storages.size(); ++i) {
+      const Storage& s = plan_.storages[i];
+      switch (s.kind) {
+        case Storage::Kind::Input: {
+          const Value& v = inputs[static_cast<size_t>(s.index)];
+          base_[i] = v.host();
+          constant_[i] = v.buffer->constant ? v.buffer.get() : nullptr;
+          break;
+        }
+        case Storage::Kind::Temp: base_[i] = scratch.data() + s.offset; break;
+        case Storage::Kind::Output: base_[i] = static_cast<std::byte*>(buffers[static_cast<size_t>(s.index)]->data); break;
+        case Storage::Kind::Const: base_[i] = plan_.consts[static_cast<size_t>(s.index)].data(); break;
+      }
+    }
+    for (size_t i = 0; i < plan_.storages.size(); ++i) {
+      size_t r = i;
+      while (plan_.storages[r].alias >= 0) r = static_cast<size_t>(plan_.storages[r].alias);
+      base_[i] = base_[r];
+    }
+    for (Step& s : plan_.steps) {
+      for (size_t k = 0; k < s.tensors.size(); ++k) {
+        const Operand& o = s.operands[k];
+        s.tensors[k].data = base_[static_cast<size_t>(o.storage)] + o.offset;
+        s.tensors[k].constant = constant_[static_cast<size_t>(o.storage)];
+      }
+      const std::span<const Tensor> all(s.tensors);
+      const auto in = all.first(static_cast<size_t>(s.n_in)), out = all.subspan(static_cast<size_t>(s.n_in));
+      ProfileScope profile(s.fused ? "pointwise" : s.kernel ? op_name(s.op) : "copy", static_cast<size_t>(out[0].numel()));
+      if (s.fused)
+        s.fused->run(in, out);
+      else if (s.kernel)
+        s.kernel->run({s.op, s.attrs, in, out});
+      else
+        copy_strided(in[0], out[0].data);
+    }
+    for (size_t i = 0; i < plan_.outputs.size(); ++i) {
+      size_t r = static_cast<size_t>(plan_.outputs[i].storage);
+      while (plan_.storages[r].alias >= 0) r = static_cast<size_t>(plan_.storages[r].alias);
+      const Storage& s = plan_.storages[r];
+      if (s.kind == Storage::Kind::Input) {
+        const Value& v = inputs[static_cast<size_t>(s.index)];
+        outputs[i] = {v.buffer, v.offset + plan_.outputs[i].offset};
+      } else {
+        outputs[i] = {buffers[static_cast<size_t>(s.index)], plan_.outputs[i].offset};
+      }
+    }
+    for (size_t i = 0; i < donated_.size() && i < inputs.size(); ++i)
+      if (donated_[i]) inputs[i] = Value{};
+  }
+
+  PlanInfo plan() const override {
+    PlanInfo p;
+    p.temp_bytes = plan_.temp_bytes;
+    for (size_t b : plan_.output_buffers) p.output_bytes += b;
+    p.steps = plan_.steps.size();
+    return p;
+  }
+
+ private:
+  Device device_;
+  std::vector<bool> donated_;
+  Plan plan_;
+  size_t max_tensors_ = 0;
+  std::mutex mutex_;
+  std::vector<std::byte*> base_;
+  std::vector<Buffer*> constant_;
+};
+
+class NumpyBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "numpy"; }
+  std::vector<DeviceInfo> devices() override {
+    return {{"cpu", cat(std::thread::hardware_concurrency(), " cores, ", simd::isa_name(simd::active_isa())), available_memory()}};
+  }
+  bool has_dtype(Dtype) const override { return true; }
+  Support supports(Op op, std::span<const Aval>, const Attrs&) const override {
+    if (op == Op::Full || is_view(op) || is_pointwise(op) || find_kernel(op)) return {true, {}};
+    return {false, "the host engine has no kernel of its own for it"};
+  }
+  BufferPtr allocate(const Device& d, size_t bytes) override { return numpy::allocate(d, bytes); }
+  void upload(const Device&, const void* host, const Value& dst, size_t bytes) override {
+    if (bytes) std::memcpy(dst.host(), host, bytes);
+  }
+  void download(const Value& src, void* host, size_t bytes) override {
+    if (bytes) std::memcpy(host, src.host(), bytes);
+  }
+  Value adopt(const Device&, const Value& host) override { return host; }
+  std::unique_ptr<Executable> compile(const Graph& graph, const CompileOptions& options) override {
+    return std::make_unique<NumpyExecutable>(graph, options);
+  }
+  void synchronize(const Device&) override {}
+  MemoryStats memory(const Device&, const MemoryRequest& r) override { return numpy::memory(r); }
+  std::vector<std::pair<std::string, std::string>> facts() override {
+    return {{"instruction set", simd::isa_name(simd::active_isa())},
+            {"best of this machine", simd::isa_name(simd::best_isa())},
+            {"threads", cat(num_threads())},
+            {"decompositions", "OpenBLAS/LAPACK, loaded at first use"}};
+  }
+};
+
+}  // namespace
+}  // namespace numpy
+
+Backend* make_numpy_backend() { return new numpy::NumpyBackend; }
+
+}  // namespace mc

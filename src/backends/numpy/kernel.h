@@ -1,0 +1,73 @@
+// How the engine's kernels look: a function over strided operands, and a table of them.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "core/graph.h"
+#include "prims/op_def.h"
+
+namespace mc::numpy {
+
+// An operand of one call. Strides are in elements; zero for broadcast dimensions, negative for flipped ones.
+struct Tensor {
+  std::byte* data = nullptr;
+  Shape shape;
+  Shape strides;
+  Dtype dtype = Dtype::F32;
+  Buffer* constant = nullptr;  // the whole buffer of a constant input, for kernels that pack it
+  template <class T>
+  T* as() const {
+    return reinterpret_cast<T*>(data);
+  }
+  int64_t numel() const { return shape.numel(); }
+};
+
+struct Call {
+  Op op;
+  const Attrs& attrs;
+  std::span<const Tensor> in;
+  std::span<const Tensor> out;  // row-major
+  template <class T>
+  const T& attr() const {
+    return attrs.as<T>();
+  }
+};
+
+enum KernelFlags : uint32_t {
+  kAnyStrides = 1u << 0,  // inputs may have any strides; without it they come row-major
+  kRowStrides = 1u << 1,  // the last dimension is contiguous, the others may have any strides
+  kInPlace = 1u << 2,     // output 0 is input 0 changed: may share its memory when that dies here (the kernel copies if
+                          // the pointers differ)
+};
+
+struct KernelRow {
+  Op op;
+  void (*run)(const Call&);
+  uint32_t flags = 0;
+};
+
+// The families of kernels; each is defined in the file of its name.
+std::span<const KernelRow> shape_kernels();
+std::span<const KernelRow> reduce_kernels();
+std::span<const KernelRow> matmul_kernels();
+std::span<const KernelRow> index_kernels();
+std::span<const KernelRow> sort_kernels();
+std::span<const KernelRow> random_kernels();
+std::span<const KernelRow> fused_kernels();
+std::span<const KernelRow> quant_kernels();
+std::span<const KernelRow> linalg_kernels();
+
+// The kernel of a node that is neither a view nor pointwise; null if there is none.
+const KernelRow* find_kernel(Op op);
+// Elementwise operations go through the fused interpreter, views through strides.
+bool is_pointwise(Op op);
+bool is_view(Op op);
+
+// Row-major strides in elements.
+Shape row_major(const Shape& shape);
+bool is_row_major(const Shape& shape, const Shape& strides);
+// dst (row-major) = src (any strides), item by item of `size` bytes.
+void copy_strided(const Tensor& src, std::byte* dst);
+
+}  // namespace mc::numpy

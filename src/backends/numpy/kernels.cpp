@@ -1,0 +1,135 @@
+// The table of kernels and the classes of nodes that need none.
+#include <array>
+#include <cstring>
+
+#include "backends/numpy/kernel.h"
+#include "base/thread_pool.h"
+
+namespace mc::numpy {
+namespace {
+
+using Table = std::array<const KernelRow*, kOpCount>;
+
+const Table& table() {
+  static const Table t = [] {
+    Table t{};
+    for (std::span<const KernelRow> rows :
+         {shape_kernels(), reduce_kernels(), matmul_kernels(), index_kernels(), sort_kernels(), random_kernels(), fused_kernels(),
+          quant_kernels(), linalg_kernels()})
+      for (const KernelRow& r : rows) t[static_cast<size_t>(r.op)] = &r;
+    return t;
+  }();
+  return t;
+}
+
+}  // namespace
+
+const KernelRow* find_kernel(Op op) { return table()[static_cast<size_t>(op)]; }
+
+bool is_pointwise(Op op) {
+  if (is_view(op)) return false;
+  return op_def(op).has(kElementwise);
+}
+
+bool is_view(Op op) {
+  switch (op) {
+    case Op::Reshape: case Op::Transpose: case Op::BroadcastTo: case Op::Slice: case Op::Flip: case Op::Bitcast:
+    case Op::StopGradient: case Op::Barrier: case Op::Real: case Op::Imag: return true;
+    default: return false;
+  }
+}
+
+Shape row_major(const Shape& shape) {
+  Shape s = Shape::filled(shape.ndim(), 1);
+  for (int i = shape.ndim() - 2; i >= 0; --i) s[i] = s[i + 1] * shape[i + 1];
+  return s;
+}
+
+bool is_row_major(const Shape& shape, const Shape& strides) {
+  if (shape.numel() <= 1) return true;
+  int64_t expect = 1;
+  for (int i = shape.ndim() - 1; i >= 0; --i) {
+    if (shape[i] == 1) continue;
+    if (strides[i] != expect) return false;
+    expect *= shape[i];
+  }
+  return true;
+}
+
+namespace {
+
+template <class T>
+void copy_row(const std::byte* src, std::byte* dst, int64_t n, int64_t stride) {
+  const T* s = reinterpret_cast<const T*>(src);
+  T* d = reinterpret_cast<T*>(dst);
+  if (stride == 0) {
+    for (int64_t i = 0; i < n; ++i) d[i] = s[0];
+  } else {
+    for (int64_t i = 0; i < n; ++i) d[i] = s[i * stride];
+  }
+}
+
+struct alignas(16) Item16 {
+  uint64_t a, b;
+};
+
+void copy_items(const std::byte* src, std::byte* dst, int64_t n, int64_t stride, size_t item) {
+  if (stride == 1) {
+    std::memcpy(dst, src, static_cast<size_t>(n) * item);
+    return;
+  }
+  switch (item) {
+    case 1: return copy_row<uint8_t>(src, dst, n, stride);
+    case 2: return copy_row<uint16_t>(src, dst, n, stride);
+    case 4: return copy_row<uint32_t>(src, dst, n, stride);
+    case 8: return copy_row<uint64_t>(src, dst, n, stride);
+    default:
+      for (int64_t i = 0; i < n; ++i) std::memcpy(dst + i * 16, src + i * stride * 16, 16);
+  }
+}
+
+}  // namespace
+
+void copy_strided(const Tensor& src, std::byte* dst) {
+  const int64_t total = src.numel();
+  if (total == 0) return;
+  const size_t item = itemsize(src.dtype);
+  // Drop dimensions of one and merge neighbours that are contiguous with each other.
+  Shape shape, strides;
+  for (int i = 0; i < src.shape.ndim(); ++i) {
+    if (src.shape[i] == 1) continue;
+    if (!shape.empty() && strides.back() == src.strides[i] * src.shape[i]) {
+      shape[shape.ndim() - 1] *= src.shape[i];
+      strides[strides.ndim() - 1] = src.strides[i];
+    } else {
+      shape.push_back(src.shape[i]);
+      strides.push_back(src.strides[i]);
+    }
+  }
+  if (shape.empty()) {
+    std::memcpy(dst, src.data, item);
+    return;
+  }
+  const int nd = shape.ndim();
+  const int64_t inner = shape.back(), rows = total / inner;
+  parallel_for(rows, std::max<int64_t>(1, 65536 / inner), [&](int64_t begin, int64_t end) {
+    Shape at = Shape::filled(nd, 0);
+    int64_t rest = begin, offset = 0;
+    for (int d = nd - 2; d >= 0; --d) {
+      at[d] = rest % shape[d];
+      rest /= shape[d];
+      offset += at[d] * strides[d];
+    }
+    for (int64_t r = begin; r < end; ++r) {
+      copy_items(src.data + offset * static_cast<int64_t>(item), dst + static_cast<size_t>(r * inner) * item, inner, strides.back(), item);
+      for (int d = nd - 2; d >= 0; --d) {
+        offset += strides[d];
+        if (++at[d] < shape[d]) break;
+        offset -= shape[d] * strides[d];
+        at[d] = 0;
+      }
+    }
+  });
+}
+
+}  // namespace mc::numpy

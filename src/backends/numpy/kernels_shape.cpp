@@ -1,0 +1,166 @@
+// Kernels that move data: concatenate, pad, windows that are read and written, ranges.
+#include <cmath>
+#include <cstring>
+
+#include "backends/numpy/kernel.h"
+#include "base/thread_pool.h"
+#include "prims/attrs.h"
+
+namespace mc::numpy {
+namespace {
+
+// Writes src into a window of dst (row-major of `shape`): dst[start + i*step] = src[i].
+void write_window(std::byte* dst, const Shape& shape, const Tensor& src, const Shape& start, const Shape& step) {
+  const int64_t item = static_cast<int64_t>(itemsize(src.dtype));
+  const int64_t total = src.numel();
+  if (total == 0) return;
+  const int nd = shape.ndim();
+  if (nd == 0) {
+    std::memcpy(dst, src.data, static_cast<size_t>(item));
+    return;
+  }
+  const Shape strides = row_major(shape);
+  const int64_t inner = src.shape.back(), rows = total / inner;
+  const bool dense = step.back() == 1 && (src.strides.back() == 1 || inner == 1);
+  for (int64_t r = 0; r < rows; ++r) {
+    int64_t rest = r, to = start[nd - 1], from = 0;
+    for (int d = nd - 2; d >= 0; --d) {
+      const int64_t i = rest % src.shape[d];
+      rest /= src.shape[d];
+      to += (start[d] + i * step[d]) * strides[d];
+      from += i * src.strides[d];
+    }
+    if (dense) {
+      std::memcpy(dst + to * item, src.data + from * item, static_cast<size_t>(inner * item));
+    } else {
+      for (int64_t i = 0; i < inner; ++i)
+        std::memcpy(dst + (to + i * step.back()) * item, src.data + (from + i * src.strides.back()) * item, static_cast<size_t>(item));
+    }
+  }
+}
+
+// Fills the output with input 0 unless they share memory.
+void copy_base(const Call& c) {
+  if (c.in[0].data != c.out[0].data || !is_row_major(c.in[0].shape, c.in[0].strides)) copy_strided(c.in[0], c.out[0].data);
+}
+
+Shape ones_like(const Shape& s) { return Shape::filled(s.ndim(), 1); }
+
+int64_t read_index(const Tensor& t, int64_t i) {
+  switch (t.dtype) {
+    case Dtype::I32: return t.as<int32_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
+    case Dtype::I64: return t.as<int64_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
+    case Dtype::U32: return t.as<uint32_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
+    case Dtype::I16: return t.as<int16_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
+    case Dtype::U16: return t.as<uint16_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
+    case Dtype::I8: return t.as<int8_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
+    case Dtype::U8: return t.as<uint8_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
+    default: return static_cast<int64_t>(t.as<uint64_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)]);
+  }
+}
+
+void concatenate(const Call& c) {
+  const int axis = c.attr<AxisAttrs>().axis;
+  Shape start = Shape::filled(c.out[0].shape.ndim(), 0);
+  for (const Tensor& t : c.in) {
+    write_window(c.out[0].data, c.out[0].shape, t, start, ones_like(start));
+    start[axis] += t.shape[axis];
+  }
+}
+
+void pad(const Call& c) {
+  const auto& a = c.attr<PadAttrs>();
+  Tensor fill = c.in[1];
+  fill.shape = c.out[0].shape;
+  fill.strides = Shape::filled(c.out[0].shape.ndim(), 0);
+  copy_strided(fill, c.out[0].data);
+  // Negative widths crop.
+  Tensor src = c.in[0];
+  Shape start = a.low;
+  for (int d = 0; d < src.shape.ndim(); ++d) {
+    const int64_t cut_low = std::max<int64_t>(0, -a.low[d]), cut_high = std::max<int64_t>(0, -a.high[d]);
+    src.data += cut_low * src.strides[d] * static_cast<int64_t>(itemsize(src.dtype));
+    src.shape[d] = std::max<int64_t>(0, src.shape[d] - cut_low - cut_high);
+    start[d] = std::max<int64_t>(0, a.low[d]);
+  }
+  write_window(c.out[0].data, c.out[0].shape, src, start, ones_like(start));
+}
+
+void slice_update(const Call& c) {
+  const auto& a = c.attr<SliceAttrs>();
+  copy_base(c);
+  write_window(c.out[0].data, c.out[0].shape, c.in[1], a.start, a.step);
+}
+
+void dynamic_slice(const Call& c) {
+  const Tensor& src = c.in[0];
+  Tensor window = src;
+  window.shape = c.out[0].shape;
+  for (int d = 0; d < src.shape.ndim(); ++d) {
+    const int64_t at = std::clamp<int64_t>(read_index(c.in[1], d), 0, src.shape[d] - window.shape[d]);
+    window.data += at * src.strides[d] * static_cast<int64_t>(itemsize(src.dtype));
+  }
+  copy_strided(window, c.out[0].data);
+}
+
+void dynamic_update(const Call& c) {
+  const int axis = c.attr<DynamicUpdateAttrs>().axis;
+  copy_base(c);
+  const Tensor& update = c.in[1];
+  const Shape& shape = c.out[0].shape;
+  Shape start = Shape::filled(shape.ndim(), 0);
+  if (axis < 0) {
+    for (int d = 0; d < shape.ndim(); ++d) start[d] = std::clamp<int64_t>(read_index(c.in[2], d), 0, shape[d] - update.shape[d]);
+    return write_window(c.out[0].data, shape, update, start, ones_like(start));
+  }
+  Tensor row = update;
+  row.shape[0] = 1;
+  for (int64_t b = 0; b < shape[0]; ++b) {
+    const int64_t at = read_index(c.in[2], b);
+    if (at < 0 || at + update.shape[axis] > shape[axis]) continue;
+    start[0] = b;
+    start[axis] = at;
+    row.data = update.data + b * update.strides[0] * static_cast<int64_t>(itemsize(update.dtype));
+    write_window(c.out[0].data, shape, row, start, ones_like(start));
+  }
+}
+
+template <class T>
+void arange_ints(T* out, const ArangeAttrs& a) {
+  for (int64_t i = 0; i < a.n; ++i) out[i] = static_cast<T>(static_cast<uint64_t>(a.istart) + static_cast<uint64_t>(i) * static_cast<uint64_t>(a.istep));
+}
+
+void arange(const Call& c) {
+  const auto& a = c.attr<ArangeAttrs>();
+  const Tensor& o = c.out[0];
+  auto at = [&](int64_t i) { return a.start + static_cast<double>(i) * a.step; };
+  switch (a.dtype) {
+    case Dtype::U8: case Dtype::I8: return arange_ints(o.as<uint8_t>(), a);
+    case Dtype::U16: case Dtype::I16: return arange_ints(o.as<uint16_t>(), a);
+    case Dtype::U32: case Dtype::I32: return arange_ints(o.as<uint32_t>(), a);
+    case Dtype::U64: case Dtype::I64: return arange_ints(o.as<uint64_t>(), a);
+    case Dtype::F32:
+      for (int64_t i = 0; i < a.n; ++i) o.as<float>()[i] = static_cast<float>(at(i));
+      return;
+    case Dtype::F64:
+      for (int64_t i = 0; i < a.n; ++i) o.as<double>()[i] = at(i);
+      return;
+    default:  // the public function makes other dtypes by astype
+      throw Error(ErrorCode::Internal, "arange of an unexpected dtype", "arange");
+  }
+}
+
+constexpr KernelRow kRows[] = {
+    {Op::Concatenate, concatenate, kAnyStrides},
+    {Op::Pad, pad, kAnyStrides},
+    {Op::SliceUpdate, slice_update, kAnyStrides | kInPlace},
+    {Op::DynamicSlice, dynamic_slice, kAnyStrides},
+    {Op::DynamicUpdate, dynamic_update, kAnyStrides | kInPlace},
+    {Op::Arange, arange},
+};
+
+}  // namespace
+
+std::span<const KernelRow> shape_kernels() { return kRows; }
+
+}  // namespace mc::numpy

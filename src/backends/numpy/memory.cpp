@@ -1,0 +1,132 @@
+#include "backends/numpy/memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "mc/detail/str.h"
+#include "mc/system.h"
+
+namespace mc::numpy {
+namespace {
+
+constexpr size_t kCheckFrom = 64u << 20;   // look at the machine's free memory before taking this much
+constexpr size_t kHugeFrom = 4u << 20;     // ask for huge pages from here
+
+// Blocks come in classes of at most 12.5 % waste, so that freed ones are found again by their class alone.
+size_t class_bytes(size_t bytes) {
+  bytes = std::max<size_t>(bytes, 64);
+  size_t step = 64;
+  while (step * 16 < bytes) step *= 2;
+  return (bytes + step - 1) / step * step;
+}
+
+class Pool {
+ public:
+  std::byte* take(size_t bytes) {
+    const size_t size = class_bytes(bytes);
+    {
+      std::lock_guard lock(mutex_);
+      if (limit_ && stats_.active + size > limit_)
+        throw Error(ErrorCode::MemoryLimit,
+                    cat("an allocation of ", bytes, " bytes would pass the limit of ", limit_, " bytes (", stats_.active, " in use)"),
+                    "memory");
+      if (auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
+        std::byte* p = it->second.back();
+        it->second.pop_back();
+        stats_.cached -= size;
+        use(size);
+        return p;
+      }
+    }
+    if (size >= kCheckFrom) {
+      const size_t available = available_memory();
+      if (available && size > available) {
+        trim(0);
+        if (const size_t now = available_memory(); size > now)
+          throw Error(ErrorCode::OutOfMemory, cat("an allocation of ", bytes, " bytes needs more than the ", now, " bytes that are free"),
+                      "memory");
+      }
+    }
+    void* p = std::aligned_alloc(size >= kHugeFrom ? (2u << 20) : 64, size >= kHugeFrom ? (size + (2u << 20) - 1) >> 21 << 21 : size);
+    if (!p) throw Error(ErrorCode::OutOfMemory, cat("the system refused an allocation of ", bytes, " bytes"), "memory");
+    if (size >= kHugeFrom) madvise(p, size, MADV_HUGEPAGE);
+    std::lock_guard lock(mutex_);
+    use(size);
+    return static_cast<std::byte*>(p);
+  }
+
+  void give(void* p, size_t bytes) {
+    const size_t size = class_bytes(bytes);
+    std::lock_guard lock(mutex_);
+    stats_.active -= size;
+    if (stats_.cached + size > kKeep) {
+      std::free(p);
+      return;
+    }
+    free_[size].push_back(static_cast<std::byte*>(p));
+    stats_.cached += size;
+  }
+
+  void trim(size_t keep) {
+    std::lock_guard lock(mutex_);
+    for (auto& [size, list] : free_)
+      while (!list.empty() && stats_.cached > keep) {
+        std::free(list.back());
+        list.pop_back();
+        stats_.cached -= size;
+      }
+  }
+
+  MemoryStats request(const Backend::MemoryRequest& r) {
+    if (r.clear) trim(0);
+    std::lock_guard lock(mutex_);
+    if (r.set_limit) limit_ = r.limit;
+    if (r.reset_peak) stats_.peak = stats_.active;
+    MemoryStats s = stats_;
+    s.limit = limit_;
+    return s;
+  }
+
+ private:
+  static constexpr size_t kKeep = 256u << 20;
+  void use(size_t size) {
+    stats_.active += size;
+    stats_.peak = std::max(stats_.peak, stats_.active);
+  }
+  std::mutex mutex_;
+  std::map<size_t, std::vector<std::byte*>> free_;
+  MemoryStats stats_;
+  size_t limit_ = 0;
+};
+
+Pool& pool() {
+  static auto* p = new Pool;  // buffers may outlive everything else
+  return *p;
+}
+
+}  // namespace
+
+BufferPtr allocate(const Device& device, size_t bytes) {
+  BufferPtr b(new Buffer);
+  b->data = pool().take(bytes);
+  b->bytes = bytes;
+  b->device = device;
+  b->release = [](Buffer& x) { pool().give(x.data, x.bytes); };
+  return b;
+}
+
+MemoryStats memory(const Backend::MemoryRequest& request) { return pool().request(request); }
+
+Scratch::Scratch(size_t bytes) : bytes_(bytes), data_(bytes ? pool().take(bytes) : nullptr) {}
+Scratch::~Scratch() {
+  if (data_) pool().give(data_, bytes_);
+}
+
+}  // namespace mc::numpy

@@ -1,0 +1,26 @@
+// Host memory of the engine: a caching allocator with statistics and a limit.
+#pragma once
+
+#include "runtime/backend.h"
+
+namespace mc::numpy {
+
+// 64-byte aligned, uninitialised. Throws MemoryLimit or OutOfMemory before the system would kill the process.
+BufferPtr allocate(const Device& device, size_t bytes);
+MemoryStats memory(const Backend::MemoryRequest& request);
+
+// Scratch for one run, returned to the cache at the end of its life.
+class Scratch {
+ public:
+  explicit Scratch(size_t bytes);
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  std::byte* data() const { return data_; }
+
+ private:
+  size_t bytes_;
+  std::byte* data_ = nullptr;
+};
+
+}  // namespace mc::numpy

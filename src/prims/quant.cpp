@@ -1,0 +1,258 @@
+// Quantized weights: affine groups and GGUF blocks.
+#include "mc/quantize.h"
+
+#include "mc/fast.h"
+#include "mc/ops.h"
+#include "prims/attrs.h"
+#include "prims/rows.h"
+
+namespace mc {
+namespace {
+
+struct FormatRow {
+  std::string_view name;
+  int elements, bytes;
+};
+constexpr FormatRow kFormats[] = {{"Q4_0", 32, 18}, {"Q4_1", 32, 20}, {"Q5_0", 32, 22}, {"Q5_1", 32, 24},
+                                  {"Q8_0", 32, 34}, {"Q4_K", 256, 144}, {"Q5_K", 256, 176}, {"Q6_K", 256, 210}};
+const FormatRow& format_row(int format) { return kFormats[static_cast<size_t>(format)]; }
+
+bool valid_bits(int bits) { return bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8; }
+bool valid_group(int group) { return group == 32 || group == 64 || group == 128; }
+
+void check_affine(const InferCtx& c, int bits, int group) {
+  if (!valid_bits(bits)) c.fail(ErrorCode::InvalidArgument, cat("bits must be 2, 3, 4, 5, 6 or 8, got ", bits));
+  if (!valid_group(group)) c.fail(ErrorCode::InvalidArgument, cat("the group size must be 32, 64 or 128, got ", group));
+}
+
+void infer_affine_quantize(InferCtx& c) {
+  const auto& a = c.as<AffineAttrs>();
+  check_affine(c, a.bits, a.group);
+  require_dtype(c, 0, kDHalf | kDF32);
+  Shape s = c.shape(0);
+  if (s.ndim() < 1 || s.back() % a.group != 0)
+    c.fail(ErrorCode::ShapeMismatch, cat("the last dimension of ", s.str(), " is not a multiple of the group size ", a.group),
+           "choose a group size that divides it");
+  const int64_t cols = s.back();
+  s[s.ndim() - 1] = cols * a.bits / 32;
+  c.push(s, Dtype::U32);
+  s[s.ndim() - 1] = cols / a.group;
+  c.push(s, c.dtype(0));
+  c.push(s, c.dtype(0));
+}
+
+// Checks packed, scales, biases from input `first` on; returns (…, cols).
+Shape affine_shape(const InferCtx& c, size_t first, int bits, int group) {
+  check_affine(c, bits, group);
+  require_dtype(c, first, 1u << static_cast<int>(Dtype::U32));
+  require_dtype(c, first + 1, kDHalf | kDF32);
+  Shape s = c.shape(first), expect = s;
+  if (s.ndim() < 1 || s.back() * 32 % bits != 0)
+    c.fail(ErrorCode::ShapeMismatch, cat("packed words of shape ", s.str(), " do not hold ", bits, "-bit values"));
+  const int64_t cols = s.back() * 32 / bits;
+  expect[s.ndim() - 1] = cols / group;
+  if (cols % group != 0 || !(c.shape(first + 1) == expect) || !(c.shape(first + 2) == expect) || c.dtype(first + 1) != c.dtype(first + 2))
+    c.fail(ErrorCode::ShapeMismatch, cat("packed words of shape ", s.str(), " need scales and biases of shape ", expect.str(), ", got ",
+                                         c.shape(first + 1).str(), " and ", c.shape(first + 2).str()));
+  s[s.ndim() - 1] = cols;
+  return s;
+}
+
+void infer_affine_dequantize(InferCtx& c) {
+  const auto& a = c.as<AffineAttrs>();
+  c.push(affine_shape(c, 0, a.bits, a.group), c.dtype(1));
+}
+
+void check_blocks(const InferCtx& c, size_t input, int format, int64_t rows, int64_t cols) {
+  const FormatRow& f = format_row(format);
+  require_dtype(c, input, 1u << static_cast<int>(Dtype::U8));
+  if (cols % f.elements != 0)
+    c.fail(ErrorCode::ShapeMismatch, cat("rows of ", cols, " elements are not whole blocks of ", f.elements, " (", f.name, ")"));
+  const Shape expect{rows, cols / f.elements * f.bytes};
+  if (!(c.shape(input) == expect))
+    c.fail(ErrorCode::ShapeMismatch, cat(f.name, " of shape (", rows, ", ", cols, ") needs bytes of shape ", expect.str(), ", got ", c.shape(input).str()));
+}
+
+void infer_block_dequantize(InferCtx& c) {
+  const auto& a = c.as<BlockAttrs>();
+  check_blocks(c, 0, a.format, a.rows, a.cols);
+  c.push({a.rows, a.cols}, Dtype::F32);
+}
+
+void check_qtensor(const InferCtx& c) {
+  const auto& a = c.as<QuantAttrs>();
+  if (a.kind == static_cast<int>(QTensor::Kind::Block)) return check_blocks(c, 1, a.format, a.rows, a.cols);
+  const Shape s = affine_shape(c, 1, a.bits, a.group);
+  if (!(s == Shape{a.rows, a.cols})) c.fail(ErrorCode::ShapeMismatch, cat("the packed weight has shape ", s.str(), ", not (", a.rows, ", ", a.cols, ")"));
+}
+
+void infer_quantized_matmul(InferCtx& c) {
+  const auto& a = c.as<QuantAttrs>();
+  check_qtensor(c);
+  require_dtype(c, 0, kDHalf | kDF32);
+  Shape s = c.shape(0);
+  if (s.ndim() < 1 || s.back() != a.cols)
+    c.fail(ErrorCode::ShapeMismatch, cat("x of shape ", s.str(), " does not fit a weight of shape (", a.rows, ", ", a.cols, "): its last dimension must be ", a.cols));
+  s[s.ndim() - 1] = a.rows;
+  c.push(s, c.dtype(0));
+}
+
+void infer_quantized_take(InferCtx& c) {
+  const auto& a = c.as<QuantAttrs>();
+  check_qtensor(c);
+  require_dtype(c, 0, kDInts);
+  Shape s = c.shape(0);
+  s.push_back(a.cols);
+  c.push(s, a.kind == static_cast<int>(QTensor::Kind::Block) ? Dtype::F32 : c.dtype(2));
+}
+
+Array dequantize_parts(std::span<const Array> parts, const QuantAttrs& a) {
+  if (a.kind == static_cast<int>(QTensor::Kind::Block)) return apply1(Op::BlockDequantize, parts, BlockAttrs{a.format, a.rows, a.cols});
+  return apply1(Op::AffineDequantize, parts, AffineAttrs{a.bits, a.group});
+}
+
+Arrays decompose_matmul(std::span<const Array> in, const Attrs& attrs) {
+  const Array w = dequantize_parts(in.subspan(1), attrs.as<QuantAttrs>());
+  return {astype(matmul(astype(in[0], Dtype::F32), transpose(astype(w, Dtype::F32))), in[0].dtype())};
+}
+
+Arrays decompose_take(std::span<const Array> in, const Attrs& attrs) {
+  return {take(dequantize_parts(in.subspan(1), attrs.as<QuantAttrs>()), in[0], 0)};
+}
+
+// The weight is a constant of the model; only x has a gradient: g · dequantize(W).
+Arrays vjp_matmul(const VjpCtx& c) {
+  Arrays out(c.in.size());
+  if (c.needs[0]) {
+    const Array w = astype(dequantize_parts(c.in.subspan(1), c.as<QuantAttrs>()), Dtype::F32);
+    out[0] = astype(matmul(astype(c.cot[0], Dtype::F32), w), c.in[0].dtype());
+  }
+  return out;
+}
+
+// Affine dequantization is linear in scales and biases.
+Arrays vjp_affine_dequantize(const VjpCtx& c) {
+  const auto& a = c.as<AffineAttrs>();
+  Shape grouped = c.cot[0].shape();
+  grouped[grouped.ndim() - 1] /= a.group;
+  grouped.push_back(a.group);
+  const Array g = reshape(c.cot[0], grouped);
+  Arrays out(3);
+  if (c.needs[1]) {
+    const Array q = apply1(Op::AffineDequantize, {c.in[0], ones_like(c.in[1]), zeros_like(c.in[2])}, a);
+    out[1] = sum(g * reshape(q, grouped), {-1});
+  }
+  if (c.needs[2]) out[2] = sum(g, {-1});
+  return out;
+}
+
+// The batch joins x's leading dimensions; a batched weight is computed one by one.
+Arrays each(const VmapCtx& c) {
+  std::vector<Arrays> columns;
+  for (int64_t b = 0; b < c.size; ++b) {
+    Arrays in;
+    for (size_t i = 0; i < c.in.size(); ++i) in.push_back(c.batched[i] ? squeeze(slice_axis(c.in[i], 0, b, b + 1), {0}) : c.in[i]);
+    Arrays out = apply(c.op, in, c.attrs);
+    columns.resize(out.size());
+    for (size_t o = 0; o < out.size(); ++o) columns[o].push_back(out[o]);
+  }
+  Arrays out;
+  for (const Arrays& column : columns) out.push_back(stack(column, 0));
+  return out;
+}
+
+Arrays vmap_quantized(const VmapCtx& c) {
+  for (size_t i = 1; i < c.in.size(); ++i)
+    if (c.batched[i]) return each(c);
+  return {apply1(c.op, c.in, c.attrs)};
+}
+
+Arrays vmap_rows(const VmapCtx& c) {
+  Arrays in;
+  for (size_t i = 0; i < c.in.size(); ++i) in.push_back(c.batch(i));
+  return apply(c.op, in, c.attrs);
+}
+
+const OpDef kRows[] = {
+    {.op = Op::AffineQuantize,
+     .doc = "Affine quantization of groups along the last axis: w (…, k) -> packed uint32 (…, k·bits/32), scales, biases (…, k/group)",
+     .traits = kNoGrad,
+     .infer = infer_affine_quantize,
+     .vmap = vmap_rows,
+     .samples = {.dtypes = kDHalf | kDF32, .smooth = false}},
+    {.op = Op::AffineDequantize,
+     .doc = "scale·q + bias for packed groups",
+     .infer = infer_affine_dequantize,
+     .vjp = vjp_affine_dequantize,
+     .vmap = vmap_rows,
+     .samples = {.dtypes = kDHalf | kDF32, .smooth = false}},
+    {.op = Op::BlockDequantize,
+     .doc = "GGUF blocks (rows, bytes) -> float32 (rows, cols)",
+     .traits = kNoGrad,
+     .infer = infer_block_dequantize,
+     .vmap = each,
+     .samples = {.dtypes = kDF32, .smooth = false}},
+    {.op = Op::QuantizedMatmul,
+     .doc = "x · dequantize(W)ᵀ from packed weights",
+     .infer = infer_quantized_matmul,
+     .vjp = vjp_matmul,
+     .vmap = vmap_quantized,
+     .decompose = decompose_matmul,
+     .samples = {.dtypes = kDHalf | kDF32, .smooth = false}},
+    {.op = Op::QuantizedTake,
+     .doc = "dequantize(W)[ids]",
+     .traits = kNoGrad,
+     .infer = infer_quantized_take,
+     .vmap = vmap_quantized,
+     .decompose = decompose_take,
+     .samples = {.dtypes = kDF32, .smooth = false}},
+};
+
+QuantAttrs attrs_of(const QTensor& w, bool fast) {
+  return {static_cast<int>(w.kind), static_cast<int>(w.format), w.bits, w.group, w.shape[0], w.shape[1], fast};
+}
+
+Arrays operands(const Array& first, const QTensor& w) {
+  Arrays in{first};
+  in.insert(in.end(), w.parts.begin(), w.parts.end());
+  return in;
+}
+
+}  // namespace
+
+Rows quant_rows() { return kRows; }
+
+std::string_view block_format_name(BlockFormat f) { return format_row(static_cast<int>(f)).name; }
+int block_elements(BlockFormat f) { return format_row(static_cast<int>(f)).elements; }
+int block_bytes(BlockFormat f) { return format_row(static_cast<int>(f)).bytes; }
+
+QTensor quantize_affine(const Array& w, int group, int bits) {
+  if (w.ndim() != 2)
+    throw Error(ErrorCode::ShapeMismatch, cat("a weight has two dimensions, got shape ", w.shape().str()), "quantize_affine");
+  QTensor q;
+  q.kind = QTensor::Kind::Affine;
+  q.shape = w.shape();
+  q.bits = bits;
+  q.group = group;
+  q.parts = apply(Op::AffineQuantize, {w}, AffineAttrs{bits, group});
+  return q;
+}
+
+QTensor block_tensor(const Array& bytes, BlockFormat format, const Shape& shape) {
+  if (shape.ndim() != 2)
+    throw Error(ErrorCode::ShapeMismatch, cat("a weight has two dimensions, got shape ", shape.str()), "block_tensor");
+  QTensor q;
+  q.kind = QTensor::Kind::Block;
+  q.shape = shape;
+  q.format = format;
+  q.parts = {bytes};
+  return q;
+}
+
+Array dequantize(const QTensor& w) { return dequantize_parts(w.parts, attrs_of(w, false)); }
+
+Array quantized_matmul(const Array& x, const QTensor& w, bool fast) { return apply1(Op::QuantizedMatmul, operands(x, w), attrs_of(w, fast)); }
+
+Array quantized_take(const QTensor& w, const Array& ids) { return apply1(Op::QuantizedTake, operands(ids, w), attrs_of(w, false)); }
+
+}  // namespace mc
