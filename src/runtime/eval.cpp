@@ -11,18 +11,28 @@
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/ops.h"
-#include "runtime/capture.h"
 #include "runtime/exec_cache.h"
 #include "runtime/profile.h"
 #include "runtime/registry.h"
 #include "runtime/run.h"
+#include "transforms/trace.h"
 
 namespace mc {
+
+namespace {
+const Value& value_of(const Array& a) {
+  const Value& v = a.node()->values[a.index()];
+  if (!v.buffer)
+    throw Error(ErrorCode::InvalidArgument, "the array's memory was given to a compiled function (donate)", "eval",
+                "use the function's result in its place, or don't donate the argument");
+  return v;
+}
+}  // namespace
 
 Device device_of(const Arrays& inputs) {
   Device device;
   for (const Array& a : inputs) {
-    const Device d = a.node()->values[a.index()].buffer->device;
+    const Device d = value_of(a).buffer->device;
     if (!d.backend) continue;
     if (device.backend && !(device == d))
       throw Error(ErrorCode::DeviceUnavailable, cat("one operation has inputs on ", device_name(device), " and ", device_name(d)),
@@ -33,6 +43,7 @@ Device device_of(const Arrays& inputs) {
 }
 
 Value place(const Array& a, const Device& device) {
+  value_of(a);
   Value& v = a.node()->values[a.index()];
   if (v.buffer->device == device) return v;
   Value on = device.backend->adopt(device, v);
@@ -195,7 +206,7 @@ const Array& Array::eval() const {
 Device Array::device() const {
   shape();
   if (is_evaluated()) {
-    const Device d = node_->values[index_].buffer->device;
+    const Device d = value_of(*this).buffer->device;
     return d.backend ? d : default_device();
   }
   GraphLock lock;
@@ -204,7 +215,7 @@ Device Array::device() const {
 
 void Array::to_bytes(void* dst) const {
   eval();
-  const Value& v = node_->values[index_];
+  const Value& v = value_of(*this);
   const size_t bytes = nbytes();
   if (!bytes) return;
   if (v.buffer->device.backend)
@@ -215,7 +226,7 @@ void Array::to_bytes(void* dst) const {
 
 const void* Array::host_data() const {
   eval();
-  const Value& v = node_->values[index_];
+  const Value& v = value_of(*this);
   const Device d = v.buffer->device;
   if (d.backend && !d.backend->adopt(d, v).buffer)
     throw Error(ErrorCode::DeviceUnavailable, cat("the data lie on ", device_name(d), ", not in host memory"), "host_data",
@@ -232,7 +243,7 @@ double Array::item_double() const {
 
 Array to_device(const Array& array, const Device& device) {
   array.eval();
-  const Value& v = array.node()->values[array.index()];
+  const Value& v = value_of(array);
   const size_t bytes = array.nbytes();
   Value copy{device.backend->allocate(device, bytes), 0};
   std::vector<std::byte> host(bytes);

@@ -7,7 +7,7 @@
 
 #include "core/op_names.h"
 #include "prims/op_def.h"
-#include "runtime/capture.h"
+#include "transforms/trace.h"
 
 namespace mc {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "core/op_names.h"
 #include "prims/attrs.h"
-#include "runtime/fuse.h"
+#include "transforms/fuse.h"
 
 namespace mc::numpy {
 namespace {

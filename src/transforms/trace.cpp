@@ -1,4 +1,4 @@
-#include "runtime/capture.h"
+#include "transforms/trace.h"
 
 #include <mutex>
 
@@ -97,6 +97,29 @@ Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held) {
     }
   }
   return c;
+}
+
+void hoist(const Arrays& outputs) {
+  const uint64_t now = ++epoch;
+  Arrays todo;
+  std::vector<Node*> stack;
+  auto visit = [&](const Array& a) {
+    Node* n = a.node();
+    if (n->mark == now || n->evaluated.load(std::memory_order_acquire)) return;
+    n->mark = now;
+    if (n->tracer) return stack.push_back(n);
+    if (n->inputs.size() == 0) return;  // full, arange
+    bool plain = true;                  // a view of such a constant
+    for (const Array& in : n->inputs) plain = plain && in.node()->inputs.size() == 0 && !in.is_evaluated();
+    if (!plain) todo.push_back(a);
+  };
+  for (const Array& o : outputs) visit(o);
+  while (!stack.empty()) {
+    Node* n = stack.back();
+    stack.pop_back();
+    for (const Array& in : n->inputs) visit(in);
+  }
+  if (!todo.empty()) eval(todo);
 }
 
 Arrays replay(const Graph& graph, const Arrays& inputs) {

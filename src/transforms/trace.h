@@ -26,6 +26,10 @@ class GraphLock {
   ~GraphLock();
 };
 
+// Evaluates what a traced function computed from arrays that are not its arguments, so that it becomes an input of the
+// program instead of work at every call. Constants that are made by an operation stay.
+void hoist(const Arrays& outputs);
+
 // Rebuilds the graph's nodes over other inputs; returns its outputs.
 Arrays replay(const Graph& graph, const Arrays& inputs);
 

@@ -1,4 +1,4 @@
-#include "runtime/fuse.h"
+#include "transforms/fuse.h"
 
 #include <algorithm>
 
