@@ -49,6 +49,37 @@ std::vector<Node*> dependents(const Arrays& outputs, const Arrays& tracers) {
   return order;
 }
 
+// Differentiation is over: nodes that depend on its tracers only are ordinary again, so that evaluation frees what is
+// behind them (a training loop would else keep every step alive).
+void settle(const Arrays& roots, const Arrays& tracers, const Arrays& primals) {
+  std::unordered_map<Node*, bool> done;
+  for (size_t i = 0; i < tracers.size(); ++i) {
+    tracers[i].node()->tracer = primals[i].node()->tracer;
+    done[tracers[i].node()] = true;
+  }
+  std::vector<std::pair<Node*, uint32_t>> stack;
+  auto visit = [&](Node* n) {
+    if (n->tracer && n->inputs.size() && !done.count(n)) {
+      done[n] = true;
+      stack.push_back({n, 0});
+    }
+  };
+  for (const Array& r : roots) {
+    visit(r.node());
+    while (!stack.empty()) {
+      auto& [n, next] = stack.back();
+      if (next < n->inputs.size()) {
+        visit(n->inputs[next++].node());
+        continue;
+      }
+      n->tracer = false;
+      for (const Array& in : n->inputs) n->tracer = n->tracer || in.node()->tracer;
+      if (!n->tracer && n->evaluated.load(std::memory_order_acquire)) n->inputs.clear();
+      stack.pop_back();
+    }
+  }
+}
+
 Arrays through_decompose(const VjpCtx& c) {
   const DecomposeFn decompose = op_def(c.op).decompose;
   const Attrs attrs = c.attrs;
@@ -122,6 +153,9 @@ std::pair<Arrays, Arrays> vjp(const Function& f, const Arrays& primals, const Ar
     else
       result.push_back(zeros(primals[i].shape(), is_inexact(primals[i].dtype()) ? primals[i].dtype() : Dtype::F32));
   }
+  Arrays roots = outputs;
+  roots.insert(roots.end(), result.begin(), result.end());
+  settle(roots, tracers, primals);
   return {std::move(outputs), std::move(result)};
 }
 
