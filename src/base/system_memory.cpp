@@ -1,5 +1,3 @@
-#include "base/system_memory.h"
-
 #include "mc/system.h"
 
 #include <algorithm>
