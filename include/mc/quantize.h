@@ -8,8 +8,10 @@
 
 namespace mc {
 
-// GGUF's formats that are computed on. F32, F16 and BF16 are plain arrays and have no place here.
-enum class BlockFormat : uint8_t { Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K };
+// GGUF's formats that are computed on. F32, F16 and BF16 have blocks of one element: a weight in them is computed on as it
+// stands in the file, too.
+enum class BlockFormat : uint8_t { Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F32, F16, BF16 };
+inline constexpr int kBlockFormatCount = 11;
 MC_API std::string_view block_format_name(BlockFormat format);
 // Elements and bytes of one block.
 MC_API int block_elements(BlockFormat format);

@@ -14,7 +14,8 @@ struct FormatRow {
   int elements, bytes;
 };
 constexpr FormatRow kFormats[] = {{"Q4_0", 32, 18}, {"Q4_1", 32, 20}, {"Q5_0", 32, 22}, {"Q5_1", 32, 24},
-                                  {"Q8_0", 32, 34}, {"Q4_K", 256, 144}, {"Q5_K", 256, 176}, {"Q6_K", 256, 210}};
+                                  {"Q8_0", 32, 34}, {"Q4_K", 256, 144}, {"Q5_K", 256, 176}, {"Q6_K", 256, 210},
+                                  {"F32", 1, 4},    {"F16", 1, 2},     {"BF16", 1, 2}};
 const FormatRow& format_row(int format) { return kFormats[static_cast<size_t>(format)]; }
 
 bool valid_bits(int bits) { return bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8; }

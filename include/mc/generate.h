@@ -1,0 +1,88 @@
+// Running a model on text: generation and scoring.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mc/model.h"
+
+namespace mc {
+
+// Applied in this order: penalty, temperature, top-k, top-p, min-p.
+struct Sampling {
+  double temperature = 0;          // 0: the most probable token (the lowest id among equals)
+  int64_t top_k = 0;               // 0: off
+  double top_p = 1;                // keeps the most probable tokens up to this mass
+  double min_p = 0;                // drops tokens less probable than this share of the best
+  double repetition_penalty = 1;   // divides positive and multiplies negative logits of tokens seen before
+  uint64_t seed = 0;               // Philox; the same seed and logits give the same tokens
+};
+
+struct GenerateOptions {
+  int64_t max_tokens = 128;
+  Sampling sampling;
+  std::vector<std::string> stop;   // generation ends before the first of these strings
+  bool logprobs = false;
+  bool ignore_eos = false;         // for benchmarks
+  int64_t chunk = 512;             // prompt tokens a pass
+};
+
+struct GeneratedToken {
+  int32_t id = 0;
+  std::string text;                // what can be shown now; never part of a character, nothing of a possible stop string
+  std::optional<double> logprob;   // natural, of the model's distribution before sampling
+};
+
+enum class StopReason : uint8_t { EndOfText, MaxTokens, StopString, Cancelled, ContextFull };
+MC_API const char* stop_reason_name(StopReason reason);
+
+struct GenerateResult {
+  std::vector<int32_t> prompt_ids, ids;  // `ids` without the end-of-text token
+  std::vector<double> logprobs;          // one per id, if asked for
+  std::string text;
+  StopReason stop_reason = StopReason::MaxTokens;
+  double time_to_first_token_s = 0, prefill_s = 0, decode_s = 0;
+  int64_t decoded = 0;                   // steps counted in decode_s
+};
+
+// A conversation with a model: its cache and position. One thread at a time.
+class MC_API Session {
+ public:
+  // For `rows` sequences side by side and up to `tokens` tokens each (the cache grows in buckets as needed).
+  explicit Session(std::shared_ptr<const Model> model, int64_t rows = 1);
+  ~Session();
+  Session(Session&&) noexcept;
+  // Runs the ids (rows × n, row by row) through the model behind what is in the cache, `chunk` at a time. Rows are padded
+  // on the right: `lengths` tells how many ids of each row count (empty: all). Returns (rows, n, d) hidden states of the
+  // last chunk only unless `all` is set.
+  Array run(const std::vector<int32_t>& ids, int64_t chunk, bool all, const std::vector<int>& taps = {}, Arrays* tapped = nullptr);
+  // One greedy step: feeds `id` (rows == 1) and returns the next token.
+  int32_t greedy_step(int32_t id);
+  // Logits (vocab,) after feeding one id (rows == 1).
+  Array step_logits(int32_t id);
+  int64_t position() const;
+  const Model& model() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Called with each token; return false to cancel.
+using TokenCallback = std::function<bool(const GeneratedToken&)>;
+// Throws ContextTooLong if the prompt does not fit the model's context, InvalidArgument for an empty prompt.
+MC_API GenerateResult generate(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& prompt, const GenerateOptions& options,
+                               const TokenCallback& on_token = {});
+
+struct ScoreOptions {
+  int64_t chunk = 512;  // tokens a pass; never changes a bit of the result
+};
+// Natural logprob of each token given those before it; the first has none.
+MC_API std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model, const std::vector<std::vector<int32_t>>& rows,
+                                              const ScoreOptions& options = {});
+
+}  // namespace mc

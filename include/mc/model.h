@@ -1,0 +1,70 @@
+// Language models: loading from a file, and one forward pass with a look inside.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "mc/gguf.h"
+#include "mc/nn.h"
+#include "mc/text.h"
+
+namespace mc {
+
+// What defines a model's shape, read from its metadata.
+struct ModelConfig {
+  std::string architecture;  // "llama", "gemma3"
+  std::string name;
+  int64_t layers = 0, hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0, vocab = 0;
+  int64_t context = 0;       // tokens that the model was made for
+  double norm_eps = 1e-5;
+  double rope_base = 10000, rope_local_base = 0;  // local: of sliding-window layers; 0 if there are none
+  int64_t window = 0;        // of sliding-window layers; 0 if there are none
+};
+
+struct LoadOptions {
+  bool fast = false;  // int8 activations in quantized products (docs/contract.md)
+};
+
+struct ForwardInput {
+  Array ids;                       // int32 (B, T)
+  Array start;                     // int32 (B,): tokens of each row in the cache already
+  std::vector<nn::KvCache> cache;  // one a layer
+  std::vector<int> taps;           // layers whose residual stream is wanted, in this order
+};
+struct ForwardOutput {
+  Array hidden;                    // (B, T, d) after the final norm
+  std::vector<nn::KvCache> cache;
+  Arrays taps;                     // (B, T, d) after the block of each wanted layer, before any final norm
+};
+
+class MC_API Model {
+ public:
+  virtual ~Model() = default;
+  const ModelConfig& config() const { return config_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  const GgufFile& file() const { return *file_; }
+  // Builds the graph of one pass. T new tokens a row; the cache must have room for them.
+  virtual ForwardOutput forward(const ForwardInput& in) const = 0;
+  // (…, d) -> (…, vocab) float32.
+  virtual Array logits(const Array& hidden) const = 0;
+  // Zero-filled, for `rows` sequences of up to `tokens`: the capacity is the next of 256, 512, 1024 …
+  std::vector<nn::KvCache> make_cache(int64_t rows, int64_t tokens) const;
+  static int64_t cache_capacity(int64_t tokens);
+  // A layer index with negative ones counted from the end; throws UnknownLayer with the valid range.
+  int layer_index(int64_t layer) const;
+
+ protected:
+  ModelConfig config_;
+  std::shared_ptr<Tokenizer> tokenizer_;
+  std::shared_ptr<GgufFile> file_;
+  friend MC_API std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options);
+};
+
+// Opens a GGUF file. Weights stay mapped; engines pack them at first use. Throws FileNotFound, BadFormat, Truncated,
+// UnknownArchitecture, BadModel, BadTokenizer.
+MC_API std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options = {});
+// Names of the architectures that load_model knows.
+MC_API std::vector<std::string> supported_architectures();
+
+}  // namespace mc

@@ -1,0 +1,67 @@
+// Blocks that models are made of. Weights are plain arrays or quantized; activations are (B, T, d).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "mc/fast.h"
+#include "mc/quantize.h"
+
+namespace mc::nn {
+
+// y = x·Wᵀ + b, W (out, in) quantized or dense.
+struct Linear {
+  std::optional<QTensor> packed;
+  Array dense;  // (out, in), used when `packed` is not there
+  Array bias;   // (out,) or undefined
+  bool fast = false;
+  MC_API Array operator()(const Array& x) const;
+  int64_t out_features() const { return packed ? packed->shape[0] : dense.shape(0); }
+  int64_t in_features() const { return packed ? packed->shape[1] : dense.shape(1); }
+};
+
+// Rows of a matrix by integer ids: (…) -> (…, d), float32 for quantized ones.
+struct Embedding {
+  Linear table;  // (vocab, d); also serves as a tied output head
+  MC_API Array operator()(const Array& ids) const;
+};
+
+struct RmsNorm {
+  Array weight;  // (d,)
+  double eps = 1e-5;
+  Array operator()(const Array& x) const { return rms_norm(x, weight, eps); }
+};
+
+// Keys and values of one layer, (B, Hkv, capacity, d); rows beyond what was written hold zeros.
+struct KvCache {
+  Array k, v;
+};
+
+// Where the T new tokens of each row stand.
+struct Positions {
+  Array start;      // int32 (B,): tokens that are in the cache already
+  Array positions;  // int32 (B, T)
+};
+MC_API Positions positions_from(const Array& start, int64_t tokens);
+
+struct Attention {
+  Linear q, k, v, o;
+  std::optional<RmsNorm> q_norm, k_norm;  // over each head's d
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;
+  double scale = 0;    // 0: 1/sqrt(head_dim)
+  int64_t window = 0;  // 0: all earlier keys
+  RopeOptions rope;
+  Array inv_freq;      // (dims/2,) or undefined
+  // Appends the new keys and values to `cache` (replaced by its successor) and attends to all of it.
+  MC_API Array operator()(const Array& x, const Positions& at, KvCache& cache) const;
+};
+
+enum class Activation : uint8_t { Silu, GeluTanh };
+struct GatedMlp {
+  Linear gate, up, down;
+  Activation activation = Activation::Silu;
+  MC_API Array operator()(const Array& x) const;
+};
+
+}  // namespace mc::nn

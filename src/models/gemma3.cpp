@@ -1,0 +1,86 @@
+// Gemma 3, text only (Gemma Team 2025): norms before and after each part, norms of queries and keys, five sliding-window
+// layers to each global one, and two rotary bases. GGUF stores norm weights with the 1 already added.
+#include <cmath>
+
+#include "loader.h"
+#include "mc/ops.h"
+
+namespace mc::models {
+namespace {
+
+struct Block {
+  nn::RmsNorm attn_norm, post_attn_norm, ffn_norm, post_ffn_norm;
+  nn::Attention attention;
+  nn::GatedMlp mlp;
+};
+
+class Gemma3 final : public Model {
+ public:
+  explicit Gemma3(const Loader& l) {
+    config_ = l.config();
+    ModelConfig& c = config_;
+    c.window = l.u("attention.sliding_window", 512);
+    c.rope_base = l.f("rope.freq_base", 1e6);
+    c.rope_local_base = l.f("rope.freq_base_swa", 1e4);
+    const int64_t pattern = l.u("attention.sliding_window_pattern", 6);
+    embedding_.table = l.linear("token_embd.weight", c.vocab, c.hidden);
+    for (int64_t i = 0; i < c.layers; ++i) {
+      const bool global = (i + 1) % pattern == 0;
+      Block b;
+      b.attn_norm = l.norm(block(i, "attn_norm.weight"), c.hidden, c.norm_eps);
+      b.post_attn_norm = l.norm(block(i, "post_attention_norm.weight"), c.hidden, c.norm_eps);
+      b.ffn_norm = l.norm(block(i, "ffn_norm.weight"), c.hidden, c.norm_eps);
+      b.post_ffn_norm = l.norm(block(i, "post_ffw_norm.weight"), c.hidden, c.norm_eps);
+      nn::Attention& a = b.attention;
+      a.heads = c.heads;
+      a.kv_heads = c.kv_heads;
+      a.head_dim = c.head_dim;
+      a.window = global ? 0 : c.window;
+      a.rope.base = global ? c.rope_base : c.rope_local_base;
+      a.q_norm = l.norm(block(i, "attn_q_norm.weight"), c.head_dim, c.norm_eps);
+      a.k_norm = l.norm(block(i, "attn_k_norm.weight"), c.head_dim, c.norm_eps);
+      a.q = l.linear(block(i, "attn_q.weight"), c.heads * c.head_dim, c.hidden);
+      a.k = l.linear(block(i, "attn_k.weight"), c.kv_heads * c.head_dim, c.hidden);
+      a.v = l.linear(block(i, "attn_v.weight"), c.kv_heads * c.head_dim, c.hidden);
+      a.o = l.linear(block(i, "attn_output.weight"), c.hidden, c.heads * c.head_dim);
+      b.mlp.activation = nn::Activation::GeluTanh;
+      b.mlp.gate = l.linear(block(i, "ffn_gate.weight"), c.ffn, c.hidden);
+      b.mlp.up = l.linear(block(i, "ffn_up.weight"), c.ffn, c.hidden);
+      b.mlp.down = l.linear(block(i, "ffn_down.weight"), c.hidden, c.ffn);
+      blocks_.push_back(std::move(b));
+    }
+    norm_ = l.norm("output_norm.weight", c.hidden, c.norm_eps);
+    head_ = l.has("output.weight") ? l.linear("output.weight", c.vocab, c.hidden) : embedding_.table;
+  }
+
+  ForwardOutput forward(const ForwardInput& in) const override {
+    ForwardOutput out;
+    out.cache = in.cache;
+    const nn::Positions at = nn::positions_from(in.start, in.ids.shape(1));
+    Array x = embedding_(in.ids) * std::sqrt(static_cast<float>(config_.hidden));
+    Arrays after;
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      const Block& b = blocks_[i];
+      x = x + b.post_attn_norm(b.attention(b.attn_norm(x), at, out.cache[i]));
+      x = x + b.post_ffn_norm(b.mlp(b.ffn_norm(x)));
+      after.push_back(x);
+    }
+    for (int t : in.taps) out.taps.push_back(after[static_cast<size_t>(t)]);
+    out.hidden = norm_(x);
+    return out;
+  }
+
+  Array logits(const Array& hidden) const override { return head_(hidden); }
+
+ private:
+  nn::Embedding embedding_;
+  std::vector<Block> blocks_;
+  nn::RmsNorm norm_;
+  nn::Linear head_;
+};
+
+}  // namespace
+
+const ModelDef kGemma3 = {"gemma3", [](const Loader& l) -> std::shared_ptr<Model> { return std::make_shared<Gemma3>(l); }};
+
+}  // namespace mc::models

@@ -1,0 +1,83 @@
+// Llama 2 and 3 (Touvron et al. 2023, Dubey et al. 2024) as GGUF stores them: query and key rows are permuted so that
+// rotary pairs are neighbours.
+#include <cmath>
+
+#include "loader.h"
+#include "mc/ops.h"
+
+namespace mc::models {
+namespace {
+
+struct Block {
+  nn::RmsNorm attn_norm, ffn_norm;
+  nn::Attention attention;
+  nn::GatedMlp mlp;
+};
+
+class Llama final : public Model {
+ public:
+  explicit Llama(const Loader& l) {
+    config_ = l.config();
+    const ModelConfig& c = config_;
+    nn::Attention proto;
+    proto.heads = c.heads;
+    proto.kv_heads = c.kv_heads;
+    proto.head_dim = c.head_dim;
+    proto.rope.dims = static_cast<int>(l.u("rope.dimension_count", c.head_dim));
+    proto.rope.traditional = true;
+    proto.rope.base = c.rope_base;
+    if (l.has("rope_freqs.weight")) {  // Llama 3's scaling: divisors of the frequencies
+      const int64_t half = proto.rope.dims / 2;
+      const Array i = astype(arange(static_cast<int>(half)), Dtype::F32) * (-2.0 / proto.rope.dims);
+      proto.inv_freq = (exp(i * std::log(c.rope_base)) / l.vector("rope_freqs.weight", half)).eval();
+    }
+    embedding_.table = l.linear("token_embd.weight", c.vocab, c.hidden);
+    for (int64_t i = 0; i < c.layers; ++i) {
+      Block b;
+      b.attn_norm = l.norm(block(i, "attn_norm.weight"), c.hidden, c.norm_eps);
+      b.ffn_norm = l.norm(block(i, "ffn_norm.weight"), c.hidden, c.norm_eps);
+      b.attention = proto;
+      b.attention.q = l.linear(block(i, "attn_q.weight"), c.heads * c.head_dim, c.hidden);
+      b.attention.k = l.linear(block(i, "attn_k.weight"), c.kv_heads * c.head_dim, c.hidden);
+      b.attention.v = l.linear(block(i, "attn_v.weight"), c.kv_heads * c.head_dim, c.hidden);
+      b.attention.o = l.linear(block(i, "attn_output.weight"), c.hidden, c.heads * c.head_dim);
+      b.mlp.gate = l.linear(block(i, "ffn_gate.weight"), c.ffn, c.hidden);
+      b.mlp.up = l.linear(block(i, "ffn_up.weight"), c.ffn, c.hidden);
+      b.mlp.down = l.linear(block(i, "ffn_down.weight"), c.hidden, c.ffn);
+      blocks_.push_back(std::move(b));
+    }
+    norm_ = l.norm("output_norm.weight", c.hidden, c.norm_eps);
+    head_ = l.has("output.weight") ? l.linear("output.weight", c.vocab, c.hidden) : embedding_.table;
+  }
+
+  ForwardOutput forward(const ForwardInput& in) const override {
+    ForwardOutput out;
+    out.cache = in.cache;
+    const nn::Positions at = nn::positions_from(in.start, in.ids.shape(1));
+    Array x = embedding_(in.ids);
+    Arrays after;
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      const Block& b = blocks_[i];
+      x = x + b.attention(b.attn_norm(x), at, out.cache[i]);
+      x = x + b.mlp(b.ffn_norm(x));
+      after.push_back(x);
+    }
+    for (int t : in.taps) out.taps.push_back(after[static_cast<size_t>(t)]);
+    out.hidden = norm_(x);
+    return out;
+  }
+
+  Array logits(const Array& hidden) const override { return head_(hidden); }
+
+ private:
+  nn::Embedding embedding_;
+  std::vector<Block> blocks_;
+  nn::RmsNorm norm_;
+  nn::Linear head_;
+};
+
+}  // namespace
+
+const ModelDef kLlama = {"llama", [](const Loader& l) -> std::shared_ptr<Model> { return std::make_shared<Llama>(l); }};
+
+}  // namespace mc::models
