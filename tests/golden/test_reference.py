@@ -19,7 +19,7 @@ MODELS = Path(os.environ.get("MC_MODELS", HERE.parents[1] / "models"))
 def test_goldens_are_the_references(name):
     path = MODELS / f"{name}.gguf"
     if not path.exists():
-        pytest.skip(f"{path} is not there; ./dev demo fetches it")
+        pytest.fail(f"{path} is not there: ./dev demo fetches it, or set MC_MODELS")
     golden = json.loads((HERE / "models" / f"{name}.json").read_text())
     model = load(path)
     case = next(case for case in golden["scored"] if case["name"] == "prose")

@@ -1,0 +1,171 @@
+"""What the user sees when something is wrong: exit codes, codes of errors, and a message that says what, where and what to do."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from conftest import model_path
+from gguf import GGUFWriter
+
+MISSING_ENGINES = {
+    "mlx": "mlx is required for the MLX backend",
+    "jax": "jax is required for the JAX backend",
+    "cuda": "CUDA is required for the CUDA backend",
+}
+
+
+def error_of(result, exit_code=1):
+    assert result.code == exit_code, f"exit {result.code}\n{result.out[-1000:]}\n{result.err[-1000:]}"
+    error = json.loads(result.out)
+    assert error["schema"] == "mc.error/1"
+    for key in ("code", "message", "next"):
+        assert error[key], key
+    return error
+
+
+def score(mc, model, *arguments, **options):
+    return mc("score", "--model", model, "--text", "Hello there", "--output", "json", *arguments, **options)
+
+
+def write_gguf(path, architecture):
+    writer = GGUFWriter(path, architecture)
+    writer.add_uint32(f"{architecture}.block_count", 1)
+    writer.add_tensor("token_embd.weight", np.zeros((4, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_missing_file(mc, tmp_path):
+    path = tmp_path / "nowhere.gguf"
+    error = error_of(score(mc, path))
+    assert error["code"] == "MC-E0201"
+    assert str(path) in error["message"] + error.get("where", "")
+
+
+def test_error_in_text_goes_to_stderr(mc, tmp_path):
+    result = mc("score", "--model", tmp_path / "nowhere.gguf", "--text", "x")
+    assert result.code == 1
+    assert result.out == ""
+    assert "MC-E0201" in result.err
+    assert "nowhere.gguf" in result.err
+
+
+def test_not_a_gguf(mc, tmp_path):
+    path = tmp_path / "notes.gguf"
+    path.write_bytes(b"This is a letter, not a model. " * 100)
+    error = error_of(score(mc, path))
+    assert error["code"] == "MC-E0205"
+    assert "notes.gguf" in error["message"] + error.get("where", "")
+
+
+@pytest.mark.parametrize("size", [0, 3, 20, 1000, 5_000_000, -1])
+def test_truncated_file(mc, tmp_path, size):
+    whole = model_path("smollm2")
+    kept = whole.stat().st_size + size if size < 0 else size
+    path = tmp_path / "half.gguf"
+    with whole.open("rb") as source:
+        path.write_bytes(source.read(kept))
+    error = error_of(score(mc, path))
+    assert error["code"] in ("MC-E0205", "MC-E0206")
+    assert "half.gguf" in error["message"] + error.get("where", "")
+
+
+def test_unknown_architecture_names_the_key_and_what_is_supported(mc, tmp_path):
+    path = tmp_path / "other.gguf"
+    write_gguf(path, "mamba9")
+    error = error_of(score(mc, path))
+    assert error["code"] == "MC-E0301"
+    told = " ".join(str(error.get(key, "")) for key in ("message", "where", "next"))
+    for word in ("general.architecture", "mamba9", "llama", "gemma3"):
+        assert word in told
+
+
+def test_known_architecture_without_its_tensors(mc, tmp_path):
+    path = tmp_path / "hollow.gguf"
+    write_gguf(path, "llama")
+    error = error_of(score(mc, path))
+    assert error["code"].startswith("MC-E03")
+
+
+def test_folder_as_model(mc, tmp_path):
+    error_of(score(mc, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score", "--no-such-option"],
+        ["score", "--model"],
+        ["score", "--text", "x"],
+        ["no-such-command"],
+        ["score", "--model", "m.gguf", "--text", "x", "--threads", "many"],
+        ["score", "--model", "m.gguf", "--text", "x", "--threads", "-1"],
+        ["score", "--model", "m.gguf", "--text", "x", "--precision", "best"],
+        ["score", "--model", "m.gguf", "--text", "x", "--output", "xml"],
+    ],
+    ids=lambda a: " ".join(a[-2:]),
+)
+def test_bad_usage_is_exit_2(mc, arguments):
+    result = mc(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert "--help" in result.err
+
+
+def test_bad_option_in_json(mc):
+    error = error_of(mc("score", "--model", "m.gguf", "--text", "x", "--threads", "many", "--output", "json"), 2)
+    assert error["code"] == "MC-E0001"
+    assert "--threads" in error["message"] + error.get("where", "")
+    assert "many" in error["message"]
+
+
+def test_unknown_backend(mc):
+    error = error_of(score(mc, model_path("smollm2"), "--backend", "abacus"))
+    assert error["code"] == "MC-E0401"
+    assert "abacus" in error["message"]
+    assert "numpy" in error["message"] + error["next"]
+
+
+def test_two_settings_that_differ(mc):
+    error = error_of(score(mc, model_path("smollm2"), env={"MODELCYPHER_BACKEND": "numpy", "MC_BACKEND": "jax"}))
+    assert error["code"] == "MC-E0403"
+    told = error["message"] + error.get("where", "")
+    assert "MODELCYPHER_BACKEND" in told
+    assert "MC_BACKEND" in told
+
+
+@pytest.mark.parametrize("variable", ["MODELCYPHER_BACKEND", "MC_BACKEND"])
+def test_backend_from_the_environment(mc, variable):
+    assert score(mc, model_path("smollm2"), env={variable: "numpy"}).json()["backend"] == "numpy"
+    error = error_of(score(mc, model_path("smollm2"), env={variable: "abacus"}))
+    assert error["code"] == "MC-E0401"
+    assert variable in error["message"] + error.get("where", "")
+
+
+@pytest.mark.parametrize("engine", sorted(MISSING_ENGINES))
+def test_missing_engine_in_the_guides_words(mc, engine):
+    listed = mc("backends", "--output", "json").json()
+    available = {row["name"]: row["available"] for row in listed["backends"]}
+    if available[engine]:
+        pytest.skip(f"{engine} is here")
+    error = error_of(score(mc, model_path("smollm2"), "--backend", engine))
+    assert error["code"] == "MC-E0402"
+    assert error["message"].startswith(MISSING_ENGINES[engine])
+
+
+def test_unknown_instruction_set_is_refused(mc):
+    error_of(score(mc, model_path("smollm2"), env={"MC_SIMD": "mmx"}))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["score", "--help"], ["probe", "capture", "--help"]])
+def test_help_and_version(mc, arguments):
+    result = mc(*arguments)
+    assert result.code == 0
+    assert result.out.strip()
+    if arguments[-1] == "--help":
+        for code in ("0", "1", "2", "3", "130"):
+            assert code in result.out
