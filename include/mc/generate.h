@@ -56,10 +56,12 @@ class MC_API Session {
   explicit Session(std::shared_ptr<const Model> model, int64_t rows = 1);
   ~Session();
   Session(Session&&) noexcept;
-  // Runs the ids (rows × n, row by row) through the model behind what is in the cache, `chunk` at a time. Rows are padded
-  // on the right: `lengths` tells how many ids of each row count (empty: all). Returns (rows, n, d) hidden states of the
-  // last chunk only unless `all` is set.
+  // Runs the ids (rows × n, row by row) through the model behind what is in the cache, `chunk` at a time. Shorter rows
+  // are padded on the right, which changes nothing in what stands before. Returns (rows, n, d) hidden states after the
+  // final norm: of the last chunk only unless `all` is set. `tapped` gets the residual stream after each layer of `taps`.
   Array run(const std::vector<int32_t>& ids, int64_t chunk, bool all, const std::vector<int>& taps = {}, Arrays* tapped = nullptr);
+  // Forgets all tokens; memory and compiled programs are kept.
+  void reset();
   // One greedy step: feeds `id` (rows == 1) and returns the next token.
   int32_t greedy_step(int32_t id);
   // Logits (vocab,) after feeding one id (rows == 1).

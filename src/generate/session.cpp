@@ -83,6 +83,7 @@ Session::Session(std::shared_ptr<const Model> model, int64_t rows) : impl_(std::
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 
+void Session::reset() { impl_->position = 0; }
 int64_t Session::position() const { return impl_->position; }
 const Model& Session::model() const { return *impl_->model; }
 
