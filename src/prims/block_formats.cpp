@@ -10,13 +10,15 @@
 namespace mc::blocks {
 namespace {
 
-constexpr BlockFormat kAll[] = {BlockFormat::Q4_0, BlockFormat::Q4_1, BlockFormat::Q5_0, BlockFormat::Q5_1,
-                                BlockFormat::Q8_0, BlockFormat::Q4_K, BlockFormat::Q5_K, BlockFormat::Q6_K};
-
 float half_at(const uint8_t* p) {
   uint16_t h;
   std::memcpy(&h, p, 2);
   return half_to_float(h);
+}
+float bfloat_at(const uint8_t* p) {
+  uint16_t h;
+  std::memcpy(&h, p, 2);
+  return std::bit_cast<float>(static_cast<uint32_t>(h) << 16);
 }
 void put_half(uint8_t* p, float x) {
   const uint16_t h = float_to_half(x);
@@ -87,6 +89,9 @@ void dequantize_block(BlockFormat format, const uint8_t* b, float* dst) {
     case BlockFormat::Q4_K: return dequantize_k45(b, false, dst);
     case BlockFormat::Q5_K: return dequantize_k45(b, true, dst);
     case BlockFormat::Q6_K: return dequantize_q6k(b, dst);
+    case BlockFormat::F32: std::memcpy(dst, b, 4); return;
+    case BlockFormat::F16: *dst = half_at(b); return;
+    case BlockFormat::BF16: *dst = bfloat_at(b); return;
   }
 }
 
@@ -171,7 +176,8 @@ uint16_t float_to_half(float x) {
 }
 
 std::optional<BlockFormat> parse_block_format(std::string_view name) {
-  for (BlockFormat f : kAll) {
+  for (int i = 0; i < kBlockFormatCount; ++i) {
+    const auto f = static_cast<BlockFormat>(i);
     const std::string_view have = block_format_name(f);
     if (have.size() == name.size() && std::equal(name.begin(), name.end(), have.begin(), [](char a, char b) {
           return (a >= 'a' && a <= 'z' ? static_cast<char>(a - 'a' + 'A') : a) == b;

@@ -63,6 +63,11 @@ def make_gguf():
         if size == 32:
             x = values(rng, 64)
             write(f"{name}_quantize", x, quants.quantize(x, kind))
+    words = rng.integers(0, 65536, 256, np.uint16)
+    words = words[(words & 0x7F80) != 0x7F80]  # without NaN, whose payload is nobody's promise
+    write("BF16", words, quants.dequantize(words.view(np.uint8), GGMLQuantizationType.BF16).astype(np.float32))
+    words = words[(words & 0x7C00) != 0x7C00]
+    write("F16", words, quants.dequantize(words.view(np.uint8), GGMLQuantizationType.F16).astype(np.float32))
 
 
 def make_mlx():

@@ -44,7 +44,7 @@ Bytes bytes_of(const std::vector<float>& v) {
   return out;
 }
 
-const char* const kNames[] = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"};
+const char* const kNames[] = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "F16", "BF16"};
 
 }  // namespace
 
