@@ -1,0 +1,195 @@
+// The lazy graph: capture, evaluation, sharing, donation, long chains, errors.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "mc/mc.h"
+#include "runtime/exec_cache.h"
+#include "runtime/registry.h"
+
+namespace mc {
+namespace {
+
+std::vector<float> values(const Array& a) { return a.to_vector<float>(); }
+
+TEST(Graph, NothingRunsBeforeEval) {
+  const Array a = ones({2, 3}), b = a + a;
+  EXPECT_FALSE(b.is_evaluated());
+  b.eval();
+  EXPECT_TRUE(b.is_evaluated());
+  EXPECT_EQ(values(b), std::vector<float>(6, 2.0f));
+}
+
+TEST(Graph, AValueThatIsHeldIsComputedOnce) {
+  const Array x(std::vector<float>{1, 2, 3}, {3});
+  const Array held = exp(x);
+  const Array y = held + 1.0;
+  y.eval();
+  EXPECT_TRUE(held.is_evaluated());
+}
+
+TEST(Graph, TheSameStructureIsCompiledOnce) {
+  auto f = [](float s) { return (full({4}, s) * Array(std::vector<float>{1, 2, 3, 4}, {4})).eval(); };
+  f(3.0f);
+  const size_t misses = exec_cache_stats().misses;
+  EXPECT_EQ(values(f(3.0f)), (std::vector<float>{3, 6, 9, 12}));
+  EXPECT_EQ(exec_cache_stats().misses, misses);
+}
+
+TEST(Graph, AChainOfAMillionNodesIsWalkedAndFreed) {
+  Array x = zeros({1});
+  for (int i = 0; i < 1'000'000; ++i) x = x + 1.0;
+  EXPECT_EQ(values(x)[0], 1e6f);
+  Array y = zeros({1});
+  for (int i = 0; i < 1'000'000; ++i) y = y + 1.0;
+}
+
+TEST(Graph, ThreadsMayBuildAndEval) {
+  const Array shared = sqrt(full({1000}, 2.0));
+  std::vector<std::thread> threads;
+  std::vector<float> got(4);
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 50; ++i) got[static_cast<size_t>(t)] = sum(shared * static_cast<float>(t)).item<float>();
+    });
+  for (auto& t : threads) t.join();
+  for (int t = 0; t < 4; ++t) EXPECT_NEAR(got[static_cast<size_t>(t)], 1000 * std::sqrt(2.0f) * static_cast<float>(t), 0.5);
+}
+
+TEST(Graph, AsyncEvalEndsWithEval) {
+  const Array x = ones({64, 64});
+  const Array y = matmul(x, x);
+  async_eval({y});
+  eval();
+  EXPECT_TRUE(y.is_evaluated());
+  EXPECT_EQ(values(y)[0], 64.0f);
+}
+
+TEST(Graph, ViewsShareAndOutputsAreRowMajor) {
+  const Array a(std::vector<float>{0, 1, 2, 3, 4, 5}, {2, 3});
+  EXPECT_EQ(values(transpose(a)), (std::vector<float>{0, 3, 1, 4, 2, 5}));
+  EXPECT_EQ(values(flip(a, {1})), (std::vector<float>{2, 1, 0, 5, 4, 3}));
+  EXPECT_EQ(values(slice(a, {0, 0}, {kEnd, kEnd}, {1, 2})), (std::vector<float>{0, 2, 3, 5}));
+  EXPECT_EQ(values(reshape(transpose(a), {6})), (std::vector<float>{0, 3, 1, 4, 2, 5}));
+  EXPECT_EQ(values(broadcast_to(slice_axis(a, 0, 1, 2), {2, 3})), (std::vector<float>{3, 4, 5, 3, 4, 5}));
+}
+
+TEST(Graph, MixedDevicesAreRefused) {
+  const Device null{&get_backend("null"), 0};
+  Array there;
+  {
+    DeviceScope scope(null);
+    there = ones({2}).eval();
+  }
+  const Array here = to_device(ones({2}), {&get_backend("numpy"), 0});
+  EXPECT_THROW((here + there).eval(), Error);
+}
+
+TEST(Graph, NullEngineHasShapesOnly) {
+  DeviceScope scope({&get_backend("null"), 0});
+  const Array y = matmul(ones({1 << 20, 1 << 10}), ones({1 << 10, 1 << 20}));
+  EXPECT_NO_THROW(y.eval());
+  EXPECT_EQ(y.shape(), (Shape{1 << 20, 1 << 20}));
+  EXPECT_THROW(y.to_vector<float>(), Error);
+}
+
+TEST(Compile, TracesOnceAndKeepsCapturedArrays) {
+  int traced = 0;
+  const Array w = full({3}, 2.0) * 1.5;
+  const Function f = compile([&](const Arrays& a) {
+    ++traced;
+    return Arrays{a[0] * w + a[0] * w};
+  });
+  EXPECT_EQ(values(f({ones({3})})[0]), std::vector<float>(3, 6.0f));
+  EXPECT_EQ(values(f({full({3}, 2.0)})[0]), std::vector<float>(3, 12.0f));
+  EXPECT_EQ(traced, 1);
+  f({ones({2, 3})});
+  EXPECT_EQ(traced, 2);
+}
+
+TEST(Compile, ShapelessDoesNotTraceAgain) {
+  int traced = 0;
+  const Function f = compile(
+      [&](const Arrays& a) {
+        ++traced;
+        return Arrays{exp(a[0]) + 1.0};
+      },
+      true);
+  f({zeros({2})});
+  EXPECT_EQ(values(f({zeros({5})})[0]), std::vector<float>(5, 2.0f));
+  EXPECT_EQ(traced, 1);
+}
+
+TEST(Compile, DonatedMemoryIsTakenOver) {
+  const Function f = compile([](const Arrays& a) { return Arrays{slice_update(a[0], ones({1}), {0}, {1})}; }, false, {0});
+  Array x = zeros({1000}) + 1.0;
+  x.eval();
+  const void* before = x.host_data();
+  const Arrays out = f({x});
+  EXPECT_EQ(out[0].host_data(), before);
+  EXPECT_THROW(x.to_vector<float>(), Error);
+}
+
+TEST(Compile, DonationCopiesMemoryThatOthersSee) {
+  const Function f = compile([](const Arrays& a) { return Arrays{slice_update(a[0], full({1}, 7.0), {0}, {1})}; }, false, {0});
+  const Array x = (zeros({10}) + 1.0).eval();
+  const Array view = reshape(x, {2, 5}).eval();
+  f({x});
+  EXPECT_EQ(values(view), std::vector<float>(10, 1.0f));
+}
+
+TEST(Compile, ReadingATracedArrayIsAnError) {
+  const Function f = compile([](const Arrays& a) {
+    a[0].eval();
+    return a;
+  });
+  EXPECT_THROW(f({ones({2})}), Error);
+}
+
+TEST(Grad, OfAPolynomialAndOfItsGradient) {
+  const Function f = [](const Arrays& a) { return Arrays{sum(a[0] * a[0] * a[0])}; };
+  const Array x(std::vector<float>{1, 2, -3}, {3});
+  EXPECT_EQ(values(grad(f)({x})[0]), (std::vector<float>{3, 12, 27}));
+  const Function g = [&](const Arrays& a) { return Arrays{sum(grad(f)(a)[0])}; };
+  EXPECT_EQ(values(grad(g)({x})[0]), (std::vector<float>{6, 12, -18}));
+}
+
+TEST(Grad, BroadcastingIsSummed) {
+  const Function f = [](const Arrays& a) { return Arrays{sum(a[0] * a[1])}; };
+  const Array x = ones({2, 3}), y(std::vector<float>{1, 2, 3}, {3});
+  const Arrays g = grad(f, {0, 1})({x, y});
+  EXPECT_EQ(values(g[0]), (std::vector<float>{1, 2, 3, 1, 2, 3}));
+  EXPECT_EQ(values(g[1]), (std::vector<float>{2, 2, 2}));
+}
+
+TEST(Grad, CheckpointGivesTheSame) {
+  const Function f = [](const Arrays& a) { return Arrays{sum(tanh(matmul(a[0], a[0])))}; };
+  const Function c = [&](const Arrays& a) { return checkpoint(f)(a); };
+  const Array x(std::vector<float>{0.1f, 0.2f, 0.3f, 0.4f}, {2, 2});
+  EXPECT_EQ(values(grad(f)({x})[0]), values(grad(c)({x})[0]));
+}
+
+TEST(Grad, TrainingDoesNotKeepEveryStepAlive) {
+  const Function loss = [](const Arrays& a) { return Arrays{sum((a[0] - 3.0) * (a[0] - 3.0))}; };
+  const auto step = value_and_grad(loss);
+  Array w = zeros({4});
+  for (int i = 0; i < 200; ++i) {
+    w = w - step({w}).second[0] * 0.1;
+    w.eval();
+  }
+  EXPECT_EQ(graph_text({w}).find("subtract"), std::string::npos);
+  EXPECT_NEAR(values(w)[0], 3.0f, 1e-3);
+}
+
+TEST(Vmap, EqualsALoop) {
+  const Function f = [](const Arrays& a) { return Arrays{matmul(a[0], a[1]) + a[2]}; };
+  const Array a = reshape(astype(arange(12), Dtype::F32), {2, 2, 3}), b = reshape(astype(arange(6), Dtype::F32), {3, 2}), c = ones({2, 2});
+  const Array all = vmap(f, {0, kNoAxis, 0})({a, b, c})[0];
+  for (int i = 0; i < 2; ++i) {
+    const Array one = f({squeeze(slice_axis(a, 0, i, i + 1), {0}), b, squeeze(slice_axis(c, 0, i, i + 1), {0})})[0];
+    EXPECT_EQ(values(slice_axis(all, 0, i, i + 1)), values(one));
+  }
+}
+
+}  // namespace
+}  // namespace mc
