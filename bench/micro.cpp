@@ -1,0 +1,77 @@
+// Small benchmarks of the host engine through the public API, beside the machine's ceilings: one line of JSON.
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "ceilings.h"
+#include "clock.h"
+#include "mc/mc.h"
+
+namespace {
+
+using mc::Array;
+using mc::Arrays;
+
+constexpr int kChain = 1000;
+
+double matmul_gflops() {
+  const int64_t n = 2048;
+  const Array a = mc::random::normal({n, n}).eval(), b = mc::random::normal({n, n}).eval();
+  const double seconds = bench::shortest(8, [&] { mc::matmul(a, b).eval(); });
+  return 2.0 * static_cast<double>(n * n * n) / seconds / 1e9;
+}
+
+// Bytes read and written a second by an elementwise function of 64 Mi floats; the outputs reuse memory that is warm.
+double elementwise_gb_s(const mc::Function& f) {
+  const Array x = mc::random::normal({int64_t{64} << 20}).eval();
+  const mc::Function fused = mc::compile(f);
+  const double seconds = bench::shortest(6, [&] { fused({x})[0].eval(); });
+  return 2.0 * static_cast<double>(x.nbytes()) / seconds / 1e9;
+}
+
+struct OpTimes {
+  double build_us, run_us;
+};
+
+// Building and running a chain of kChain small ops, each run a cached program.
+template <class F>
+OpTimes chain_us(F&& step) {
+  const Array x = mc::ones({8}).eval(), y = mc::ones({8}).eval();
+  OpTimes best{1e300, 1e300};
+  for (int run = 0; run < 50; ++run) {
+    Array z = x;
+    best.build_us = std::min(best.build_us, bench::shortest(1, [&] {
+                                              for (int i = 0; i < kChain; ++i) z = step(z, y, i);
+                                            }) * 1e6 / kChain);
+    best.run_us = std::min(best.run_us, bench::shortest(1, [&] { z.eval(); }) * 1e6 / kChain);
+  }
+  return best;
+}
+
+double lone_eval_us() {
+  const Array x = mc::ones({8}).eval(), y = mc::ones({8}).eval();
+  return bench::shortest(20, [&] {
+           for (int i = 0; i < 100; ++i) (x + y).eval();
+         }) * 1e6 / 100;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  if (argc == 3 && std::string_view(argv[1]) == "--threads") mc::set_num_threads(std::atoi(argv[2]));
+  const int threads = mc::num_threads();
+  const OpTimes adds = chain_us([](const Array& z, const Array& y, int) { return z + y; });
+  const OpTimes mixed = chain_us([](const Array& z, const Array& y, int i) { return i % 2 ? mc::cumsum(z, 0) : z - y; });
+  std::printf("{\"build_op_us\": %.4f, \"run_fused_op_us\": %.4f, \"run_op_us\": %.4f, \"lone_eval_us\": %.4f, ", adds.build_us, adds.run_us,
+              mixed.run_us, lone_eval_us());
+  std::printf("\"matmul_gflops\": %.2f, ", matmul_gflops());
+  std::printf("\"chain_gb_s\": %.2f, ",
+              elementwise_gb_s([](const Arrays& a) { return Arrays{mc::maximum((2 * a[0] + 1) * a[0] - 0.5, 0)}; }));
+  std::printf("\"tanh_exp_gb_s\": %.2f, ", elementwise_gb_s([](const Arrays& a) { return Arrays{mc::tanh(mc::exp(-a[0] * a[0]))}; }));
+  std::printf("\"fma_gflops\": %.1f, \"read_gb_s\": %.2f, \"copy_gb_s\": %.2f}\n", bench::fma_gflops(threads), bench::read_gb_s(threads),
+              bench::copy_gb_s(threads));
+  return 0;
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "mc_micro: %s\n", e.what());
+  return 1;
+}
