@@ -71,6 +71,16 @@ class Program:
             return Result(process.returncode, text, log, usage.ru_maxrss * 1024, time.monotonic() - start)
 
 
+def error_of(result, exit_code=1):
+    """The error told in JSON on stdout, checked to be complete."""
+    assert result.code == exit_code, f"exit {result.code}\n{result.out[-1000:]}\n{result.err[-1000:]}"
+    told = json.loads(result.out)
+    assert told["schema"] == "mc.error/1"
+    assert set(told["error"]) >= {"code", "message", "where", "next"}
+    assert all(told["error"][key] for key in ("code", "message", "next"))
+    return told["error"]
+
+
 @pytest.fixture(scope="session")
 def mc():
     path = Path(os.environ.get("MC_BIN", ROOT / "build" / "release" / "bin" / "mc"))

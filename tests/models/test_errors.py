@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-from conftest import model_path
+from conftest import error_of, model_path
 from gguf import GGUFWriter
 
 MISSING_ENGINES = {
@@ -14,15 +12,6 @@ MISSING_ENGINES = {
     "jax": "jax is required for the JAX backend",
     "cuda": "CUDA is required for the CUDA backend",
 }
-
-
-def error_of(result, exit_code=1):
-    assert result.code == exit_code, f"exit {result.code}\n{result.out[-1000:]}\n{result.err[-1000:]}"
-    error = json.loads(result.out)
-    assert error["schema"] == "mc.error/1"
-    for key in ("code", "message", "next"):
-        assert error[key], key
-    return error
 
 
 def score(mc, model, *arguments, **options):
@@ -43,7 +32,7 @@ def test_missing_file(mc, tmp_path):
     path = tmp_path / "nowhere.gguf"
     error = error_of(score(mc, path))
     assert error["code"] == "MC-E0201"
-    assert str(path) in error["message"] + error.get("where", "")
+    assert str(path) in error["message"] + error["where"]
 
 
 def test_error_in_text_goes_to_stderr(mc, tmp_path):
@@ -59,7 +48,7 @@ def test_not_a_gguf(mc, tmp_path):
     path.write_bytes(b"This is a letter, not a model. " * 100)
     error = error_of(score(mc, path))
     assert error["code"] == "MC-E0205"
-    assert "notes.gguf" in error["message"] + error.get("where", "")
+    assert "notes.gguf" in error["message"] + error["where"]
 
 
 @pytest.mark.parametrize("size", [0, 3, 20, 1000, 5_000_000, -1])
@@ -71,7 +60,7 @@ def test_truncated_file(mc, tmp_path, size):
         path.write_bytes(source.read(kept))
     error = error_of(score(mc, path))
     assert error["code"] in ("MC-E0205", "MC-E0206")
-    assert "half.gguf" in error["message"] + error.get("where", "")
+    assert "half.gguf" in error["message"] + error["where"]
 
 
 def test_unknown_architecture_names_the_key_and_what_is_supported(mc, tmp_path):
@@ -79,7 +68,7 @@ def test_unknown_architecture_names_the_key_and_what_is_supported(mc, tmp_path):
     write_gguf(path, "mamba9")
     error = error_of(score(mc, path))
     assert error["code"] == "MC-E0301"
-    told = " ".join(str(error.get(key, "")) for key in ("message", "where", "next"))
+    told = " ".join(error[key] for key in ("message", "where", "next"))
     for word in ("general.architecture", "mamba9", "llama", "gemma3"):
         assert word in told
 
@@ -119,7 +108,7 @@ def test_bad_usage_is_exit_2(mc, arguments):
 def test_bad_option_in_json(mc):
     error = error_of(mc("score", "--model", "m.gguf", "--text", "x", "--threads", "many", "--output", "json"), 2)
     assert error["code"] == "MC-E0001"
-    assert "--threads" in error["message"] + error.get("where", "")
+    assert "--threads" in error["message"] + error["where"]
     assert "many" in error["message"]
 
 
@@ -133,7 +122,7 @@ def test_unknown_backend(mc):
 def test_two_settings_that_differ(mc):
     error = error_of(score(mc, model_path("smollm2"), env={"MODELCYPHER_BACKEND": "numpy", "MC_BACKEND": "jax"}))
     assert error["code"] == "MC-E0403"
-    told = error["message"] + error.get("where", "")
+    told = error["message"] + error["where"]
     assert "MODELCYPHER_BACKEND" in told
     assert "MC_BACKEND" in told
 
@@ -143,7 +132,7 @@ def test_backend_from_the_environment(mc, variable):
     assert score(mc, model_path("smollm2"), env={variable: "numpy"}).json()["backend"] == "numpy"
     error = error_of(score(mc, model_path("smollm2"), env={variable: "abacus"}))
     assert error["code"] == "MC-E0401"
-    assert variable in error["message"] + error.get("where", "")
+    assert variable in error["message"] + error["where"]
 
 
 @pytest.mark.parametrize("engine", sorted(MISSING_ENGINES))
