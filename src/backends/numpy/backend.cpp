@@ -106,9 +106,12 @@ class NumpyBackend final : public Backend {
     return {{"cpu", cat(std::thread::hardware_concurrency(), " cores, ", simd::isa_name(simd::active_isa())), available_memory()}};
   }
   bool has_dtype(Dtype) const override { return true; }
-  Support supports(Op op, std::span<const Aval>, const Attrs&) const override {
-    if (op == Op::Full || is_view(op) || is_pointwise(op) || find_kernel(op)) return {true, {}};
-    return {false, "the host engine has no kernel of its own for it"};
+  Support supports(Op op, std::span<const Aval> in, const Attrs& attrs) const override {
+    if (op == Op::Full || is_view(op) || is_pointwise(op)) return {true, {}};
+    const KernelRow* k = find_kernel(op);
+    if (!k) return {false, "the host engine has no kernel of its own for it"};
+    if (k->when && !k->when(in, attrs)) return {false, "the host engine's kernel does not take these dtypes"};
+    return {true, {}};
   }
   BufferPtr allocate(const Device& d, size_t bytes) override { return numpy::allocate(d, bytes); }
   void upload(const Device&, const void* host, const Value& dst, size_t bytes) override {

@@ -45,6 +45,8 @@ struct KernelRow {
   Op op;
   void (*run)(const Call&);
   uint32_t flags = 0;
+  // Null: always. Else whether the kernel takes these operands; a Fused operation that it does not take is decomposed.
+  bool (*when)(std::span<const Aval> in, const Attrs& attrs) = nullptr;
 };
 
 // The families of kernels; each is defined in the file of its name.
