@@ -1,0 +1,40 @@
+#include "format.h"
+
+#include <cmath>
+#include <cstdio>
+
+namespace mc::tool {
+
+std::string show3(double v) {
+  char buf[64];
+  const double a = std::abs(v);
+  const int decimals = a >= 99.95 || a == 0 ? 0 : a >= 9.995 ? 1 : a >= 0.9995 ? 2 : a >= 0.0995 ? 3 : 5;
+  std::snprintf(buf, sizeof buf, "%.*f", decimals, v);
+  return buf;
+}
+
+std::string show_bytes(double bytes) {
+  const char* const units[] = {"B", "kB", "MB", "GB", "TB"};
+  int u = 0;
+  while (bytes >= 999.5 && u < 4) {
+    bytes /= 1000;
+    ++u;
+  }
+  return show3(bytes) + " " + units[u];
+}
+
+std::string show_count(long long n) {
+  std::string digits = std::to_string(n);
+  for (int at = static_cast<int>(digits.size()) - 3; at > (n < 0 ? 1 : 0); at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  return digits;
+}
+
+std::string show_seconds(double s) {
+  if (s < 0.9995) return show3(s * 1000) + " ms";
+  if (s < 60) return show3(s) + " s";
+  const long long whole = std::llround(s);
+  if (whole < 3600) return std::to_string(whole / 60) + " min " + std::to_string(whole % 60) + " s";
+  return std::to_string(whole / 3600) + " h " + std::to_string(whole % 3600 / 60) + " min";
+}
+
+}  // namespace mc::tool

@@ -1,0 +1,16 @@
+// Numbers for people.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace mc::tool {
+// "98.4 MB"; decimal units.
+std::string show_bytes(double bytes);
+// "1,234,567"
+std::string show_count(long long n);
+// Three significant digits: "0.123", "12.3", "1230".
+std::string show3(double v);
+// "850 ms", "1.25 s", "2 min 5 s"
+std::string show_seconds(double s);
+}  // namespace mc::tool
