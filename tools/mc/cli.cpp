@@ -292,19 +292,25 @@ std::string CommandLine::help() const {
 
 Args CommandLine::parse() const {
   size_t used = 0;
-  const Command* c = find_command(used);
-  std::vector<std::string> known;
-  if (!c) {
-    for (const Option& o : kCommonOptions) known.push_back(cat("--", o.name));
-    known.emplace_back("--version");
+  const Command* c = nullptr;
+  const auto unknown_option = [](const Token& t, const std::vector<std::string>& known, std::string next) {
+    const std::string meant = nearest(t.name, known);
+    usage_error(cat("unknown option", meant.empty() ? "" : cat("; did you mean '", meant, "'?")), t.name, std::move(next));
+  };
+  try {
+    c = find_command(used);
+    if (!c) usage_error("no command is given", "", "`mc --help` lists the commands");
+  } catch (const Error&) {
+    // An unknown option before the command's name hides the name: the option's value would be taken for it.
+    std::vector<std::string> known = {"--version"};
+    for (const Command& each : commands_)
+      for (const Option& o : options_of(each)) known.push_back(cat("--", o.name));
     for (const Token& t : tokens_)
-      if (!t.name.empty() && t.name[0] == '-') {
-        const std::string meant = nearest(t.name, known);
-        usage_error(cat("unknown option", meant.empty() ? "" : cat("; did you mean '", meant, "'?")), t.name, "`mc --help` lists the commands");
-      }
-    usage_error("no command is given", "", "`mc --help` lists the commands");
+      if (!t.name.empty() && t.name[0] == '-') unknown_option(t, known, "`mc --help` lists the commands");
+    throw;
   }
   const std::vector<Option> options = options_of(*c);
+  std::vector<std::string> known;
   for (const Option& o : options) known.push_back(cat("--", o.name));
   Args args;
   args.command = c;
@@ -323,8 +329,7 @@ Args CommandLine::parse() const {
     if (!o) {
       const std::string written = t.name[0] == '-' ? t.name : shown(t.name);
       if (t.name[0] != '-') usage_error(cat("`mc ", c->name, "` does not take this option"), written, help_hint);
-      const std::string meant = nearest(written, known);
-      usage_error(cat("unknown option", meant.empty() ? "" : cat("; did you mean '", meant, "'?")), written, help_hint);
+      unknown_option(t, known, help_hint);
     }
     const std::string where = shown(o->name);
     if (o->kind == Kind::Flag && t.has_value) usage_error("takes no value", where, help_hint);

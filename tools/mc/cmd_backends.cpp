@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "commands.h"
 #include "mc/detail/str.h"
 #include "mc/device.h"

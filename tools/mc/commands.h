@@ -7,8 +7,13 @@
 
 namespace mc::tool {
 Command backends_command();
+Command bench_command();
 Command doctor_command();
+Command infer_command();
 Command model_info_command();
+Command probe_capture_command();
+Command score_command();
 
+// In the order of `mc --help`.
 std::vector<Command> all_commands();
 }  // namespace mc::tool

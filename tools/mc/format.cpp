@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "mc/detail/str.h"
+
 namespace mc::tool {
 
 std::string show3(double v) {
@@ -20,21 +22,21 @@ std::string show_bytes(double bytes) {
     bytes /= 1000;
     ++u;
   }
-  return show3(bytes) + " " + units[u];
+  return cat(show3(bytes), " ", units[u]);
 }
 
 std::string show_count(long long n) {
   std::string digits = std::to_string(n);
-  for (int at = static_cast<int>(digits.size()) - 3; at > (n < 0 ? 1 : 0); at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  for (int at = static_cast<int>(digits.size()) - 3; at > (n < 0 ? 1 : 0); at -= 3) digits.insert(static_cast<size_t>(at), 1, ',');
   return digits;
 }
 
 std::string show_seconds(double s) {
-  if (s < 0.9995) return show3(s * 1000) + " ms";
-  if (s < 60) return show3(s) + " s";
+  if (s < 0.9995) return cat(show3(s * 1000), " ms");
+  if (s < 60) return cat(show3(s), " s");
   const long long whole = std::llround(s);
-  if (whole < 3600) return std::to_string(whole / 60) + " min " + std::to_string(whole % 60) + " s";
-  return std::to_string(whole / 3600) + " h " + std::to_string(whole % 3600 / 60) + " min";
+  if (whole < 3600) return cat(whole / 60, " min ", whole % 60, " s");
+  return cat(whole / 3600, " h ", whole % 3600 / 60, " min");
 }
 
 }  // namespace mc::tool

@@ -1,7 +1,9 @@
 #include "signals.h"
 
-#include <csignal>
 #include <unistd.h>
+
+#include <csignal>
+#include <initializer_list>
 
 #include "mc/interrupt.h"
 

@@ -1,0 +1,125 @@
+#include <algorithm>
+#include <chrono>
+
+#include "commands.h"
+#include "engine.h"
+#include "format.h"
+#include "mc/detail/str.h"
+#include "mc/device.h"
+#include "mc/error.h"
+#include "mc/generate.h"
+#include "mc/interrupt.h"
+#include "mc/ops.h"
+#include "mc/system.h"
+
+namespace mc::tool {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
+
+// Ids spread over the vocabulary: what they are does not matter, only that all are valid and few repeat.
+std::vector<int32_t> some_ids(int64_t n, int64_t vocab) {
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < n; ++i) ids.push_back(static_cast<int32_t>(i * 7919 % vocab));
+  return ids;
+}
+
+// The prompt through the model up to the id of the next token.
+int32_t prefill(Session& session, const std::vector<int32_t>& ids, int64_t chunk) {
+  session.reset();
+  const Array hidden = session.run(ids, chunk, false);
+  const Array last = slice_axis(hidden, 1, hidden.shape(1) - 1, hidden.shape(1));
+  return argmax(session.model().logits(last), -1).to_vector<int32_t>()[0];
+}
+
+struct Rates {
+  double first_s = 0;          // of the run that compiles and packs
+  std::vector<double> rates;   // tokens/s of the others, ascending
+  double median() const { return rates[rates.size() / 2]; }
+  Value value(int64_t tokens) const {
+    Value v = Value::object();
+    return v.set("tokens", tokens).set("tokens_per_s", median()).set("min", rates.front()).set("max", rates.back()).set("first_run_s", first_s);
+  }
+  std::string str() const { return cat(show3(median()), " tokens/s  (", show3(rates.front()), " to ", show3(rates.back()), " in ", rates.size(), " runs)"); }
+};
+
+// `once` returns the seconds of one run over `tokens`.
+template <class F>
+Rates measure(int64_t runs, int64_t tokens, F once) {
+  Rates r;
+  r.first_s = once();
+  for (int64_t i = 0; i < runs; ++i) {
+    check_interrupt();
+    r.rates.push_back(static_cast<double>(tokens) / once());
+  }
+  std::sort(r.rates.begin(), r.rates.end());
+  return r;
+}
+
+int run(const Args& args) {
+  const int64_t prompt_tokens = args.integer("prompt-tokens", 512), gen_tokens = args.integer("gen-tokens", 128);
+  const int64_t context = args.integer("decode-context", 32), runs = args.integer("runs", 3), chunk = args.integer("chunk", 512);
+  Engine engine(args);
+  const Clock::time_point begin = Clock::now();
+  const std::shared_ptr<Model> model = engine.load(args.model());
+  const double load_ms = seconds_since(begin) * 1e3;
+  const int64_t room = model->config().context;
+  for (const auto& [name, needed] : {std::pair("--prompt-tokens", prompt_tokens), std::pair("--decode-context", context + gen_tokens)})
+    if (needed > room) throw Error(ErrorCode::ContextTooLong, cat("needs ", needed, " tokens, the model's context has ", room), name);
+
+  const std::vector<int32_t> prompt = some_ids(prompt_tokens, model->config().vocab), start = some_ids(context, model->config().vocab);
+  Rates of_prefill, of_decode;
+  {
+    Session session(model);
+    of_prefill = measure(runs, prompt_tokens, [&] {
+      const Clock::time_point t = Clock::now();
+      prefill(session, prompt, chunk);
+      return seconds_since(t);
+    });
+  }
+  {
+    Session session(model);
+    of_decode = measure(runs, gen_tokens, [&] {
+      int32_t id = prefill(session, start, chunk);
+      const Clock::time_point t = Clock::now();
+      for (int64_t i = 0; i < gen_tokens; ++i) {
+        id = session.greedy_step(id);
+        check_interrupt();
+      }
+      return seconds_since(t);
+    });
+  }
+
+  if (args.format == Format::Text) {
+    write_out(cat("prefill  ", of_prefill.str(), ", ", prompt_tokens, " tokens\n"));
+    write_out(cat("decode   ", of_decode.str(), ", ", gen_tokens, " tokens after ", context, "\n"));
+    write_out(cat("load     ", show_seconds(load_ms / 1e3), "\npeak     ", show_bytes(static_cast<double>(peak_rss_bytes())), "\n"));
+    write_out(cat("engine   ", engine.str(), ", ", num_threads(), " threads\n"));
+    return kOk;
+  }
+  Value v = Value::object();
+  v.set("schema", "mc.bench/1");
+  engine.describe(v);
+  v.set("prefill", of_prefill.value(prompt_tokens)).set("decode", of_decode.value(gen_tokens).set("context", context));
+  v.set("load_ms", load_ms).set("peak_rss_bytes", peak_rss_bytes()).set("threads", num_threads());
+  write_result(args.format, v);
+  return kOk;
+}
+
+}  // namespace
+
+Command bench_command() {
+  return {.name = "bench",
+          .summary = "how fast a model runs here: prefill, decoding, loading, memory",
+          .groups = kModel | kEngine,
+          .options = {{"prompt-tokens", Kind::Integer, "N", "length of the prefill (default 512)", 1, 1 << 24},
+                      {"gen-tokens", Kind::Integer, "N", "tokens to decode (default 128)", 1, 1 << 24},
+                      {"decode-context", Kind::Integer, "N", "tokens in the cache before decoding (default 32)", 1, 1 << 24},
+                      {"runs", Kind::Integer, "N", "measured runs after a first one that compiles and packs; the median counts (default 3)", 1, 1000},
+                      {"chunk", Kind::Integer, "N", "prompt tokens in one pass (default 512)", 1, 1 << 20}},
+          .examples = "  mc bench --model model.gguf --prompt-tokens 512 --gen-tokens 128\n"
+                      "  mc bench --model model.gguf --precision fast --threads 1 --output json\n",
+          .run = run};
+}
+}  // namespace mc::tool

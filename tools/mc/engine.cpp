@@ -1,0 +1,87 @@
+#include "engine.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "mc/array.h"
+#include "mc/detail/str.h"
+#include "mc/device.h"
+#include "mc/error.h"
+#include "mc/random.h"
+
+namespace mc::tool {
+namespace {
+
+// --backend and --device as one "engine:device"; empty where neither is given.
+std::string device_spec(const Args& args) {
+  const std::string backend = args.text("backend"), device = args.text("device");
+  if (!args.has("device")) return backend;
+  const size_t colon = device.find(':');
+  if (!args.has("backend")) {
+    if (colon != std::string::npos) return device;
+    const std::string chosen = device_name(default_device());
+    return cat(chosen.substr(0, chosen.find(':')), ":", device);
+  }
+  if (backend.find(':') != std::string::npos)
+    throw Error(ErrorCode::BackendConflict, cat("--backend ", backend, " names a device already"), "--device", "leave --device out");
+  if (colon == std::string::npos) return cat(backend, ":", device);
+  if (device.substr(0, colon) != backend)
+    throw Error(ErrorCode::BackendConflict, cat("--backend is ", backend, " and --device is ", device), "--device",
+                "name the same engine in both, or leave one of them out");
+  return device;
+}
+
+}  // namespace
+
+Engine::Engine(const Args& args) : fast_(args.text("precision") == "fast") {
+  if (const std::string dtype = args.text("dtype", "f32"); dtype != "f32")
+    throw Error(ErrorCode::UnsupportedOp, cat("activations in ", dtype, " are not supported yet"), "--dtype", "use --dtype f32");
+  if (args.has("threads")) set_num_threads(static_cast<int>(args.integer("threads", 0)));
+  if (args.has("backend") || args.has("device")) set_default_device(parse_device(device_spec(args)));
+  random::seed(static_cast<uint64_t>(args.integer("seed", 0)));
+  if (args.has("profile")) {
+    profile_start(args.text("profile"));
+    profiling_ = true;
+  }
+}
+
+Engine::~Engine() {
+  if (!profiling_) return;
+  try {
+    profile_stop();
+  } catch (const Error& e) {
+    note(cat("warning: the trace was not written: ", e.what()));
+  }
+}
+
+std::shared_ptr<Model> Engine::load(const std::string& path) const { return load_model(path, {.fast = fast_}); }
+
+void Engine::describe(Value& result) const {
+  const std::string device = device_name(default_device());
+  result.set("backend", device.substr(0, device.find(':'))).set("device", device).set("precision", precision()).set("dtype", "f32");
+}
+
+std::string Engine::str() const { return cat(device_name(default_device()), ", ", precision(), ", f32"); }
+
+std::string text_or_file(const Args& args, const char* name, const char* file_name) {
+  if (args.has(name) == args.has(file_name))
+    usage_error(cat(args.has(name) ? "give only one of" : "give one of", " --", name, " and --", file_name), cat("mc ", args.command->name));
+  if (args.has(name)) return args.text(name);
+  const std::string path = args.text(file_name);
+  struct Close {
+    void operator()(std::FILE* f) const {
+      if (f != stdin) std::fclose(f);
+    }
+  };
+  const std::unique_ptr<std::FILE, Close> file(path == "-" ? stdin : std::fopen(path.c_str(), "rb"));
+  if (!file) throw Error(errno == ENOENT ? ErrorCode::FileNotFound : ErrorCode::FileRead, std::strerror(errno), path);
+  std::string text;
+  char buffer[1 << 14];
+  while (const size_t n = std::fread(buffer, 1, sizeof buffer, file.get())) text.append(buffer, n);
+  if (std::ferror(file.get())) throw Error(ErrorCode::FileRead, std::strerror(errno), path);
+  return text;
+}
+
+}  // namespace mc::tool

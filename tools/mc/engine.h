@@ -1,0 +1,35 @@
+// The options that say where and how to compute, put into force.
+#pragma once
+
+#include <string>
+
+#include "cli.h"
+#include "mc/model.h"
+
+namespace mc::tool {
+
+// Sets threads, engine and seed; keeps the trace open while it lives.
+class Engine {
+ public:
+  explicit Engine(const Args& args);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  bool fast() const { return fast_; }
+  std::string precision() const { return fast_ ? "fast" : "highest"; }
+  // Loads the model for this precision.
+  std::shared_ptr<Model> load(const std::string& path) const;
+  // Adds backend, device, precision and dtype to a result.
+  void describe(Value& result) const;
+  // "numpy:0, highest, f32"
+  std::string str() const;
+
+ private:
+  bool fast_ = false, profiling_ = false;
+};
+
+// The text of --NAME, or of the file of --FILE_NAME ("-": standard input); exactly one of them must be given.
+std::string text_or_file(const Args& args, const char* name, const char* file_name);
+
+}  // namespace mc::tool
