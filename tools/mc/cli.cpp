@@ -129,6 +129,7 @@ constexpr std::string_view kExitCodes =
 }  // namespace
 
 void usage_error(std::string message, std::string where, std::string next) {
+  if (!next.empty() && next.find("--help") == std::string::npos) next += " (--help tells more)";
   throw Error(ErrorCode::Usage, std::move(message), std::move(where), std::move(next));
 }
 
@@ -188,7 +189,7 @@ std::string Args::model() const {
   if (has("model") && !words.empty())
     usage_error(cat("the model is given twice: --model ", text("model"), " and ", words[0]), "--model");
   if (has("model")) return text("model");
-  if (words.empty()) usage_error("no model is given", "--model", "add --model FILE.gguf");
+  if (words.empty()) usage_error("no model is given", "--model", "add --model FILE");
   return words[0];
 }
 

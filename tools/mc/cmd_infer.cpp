@@ -77,7 +77,7 @@ int run(const Args& args) {
     tokens.push(std::move(token));
   }
   v.set("seed", args.integer("seed", 0)).set("prompt", prompt).set("prompt_ids", Value::list_of(r.prompt_ids)).set("text", r.text);
-  v.set("tokens", std::move(tokens)).set("stop_reason", stop_reason_name(r.stop_reason));
+  v.set("ids", Value::list_of(r.ids)).set("tokens", std::move(tokens)).set("stop_reason", stop_reason_name(r.stop_reason));
   if (args.has("timings")) {
     Value t = Value::object();
     t.set("load_ms", load_s * 1e3).set("time_to_first_token_ms", r.time_to_first_token_s * 1e3);

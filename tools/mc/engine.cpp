@@ -1,10 +1,8 @@
 #include "engine.h"
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 
+#include "file.h"
 #include "mc/array.h"
 #include "mc/detail/str.h"
 #include "mc/device.h"
@@ -69,19 +67,7 @@ std::string text_or_file(const Args& args, const char* name, const char* file_na
   if (args.has(name) == args.has(file_name))
     usage_error(cat(args.has(name) ? "give only one of" : "give one of", " --", name, " and --", file_name), cat("mc ", args.command->name));
   if (args.has(name)) return args.text(name);
-  const std::string path = args.text(file_name);
-  struct Close {
-    void operator()(std::FILE* f) const {
-      if (f != stdin) std::fclose(f);
-    }
-  };
-  const std::unique_ptr<std::FILE, Close> file(path == "-" ? stdin : std::fopen(path.c_str(), "rb"));
-  if (!file) throw Error(errno == ENOENT ? ErrorCode::FileNotFound : ErrorCode::FileRead, std::strerror(errno), path);
-  std::string text;
-  char buffer[1 << 14];
-  while (const size_t n = std::fread(buffer, 1, sizeof buffer, file.get())) text.append(buffer, n);
-  if (std::ferror(file.get())) throw Error(ErrorCode::FileRead, std::strerror(errno), path);
-  return text;
+  return read_file(args.text(file_name));
 }
 
 }  // namespace mc::tool
