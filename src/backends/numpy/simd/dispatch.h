@@ -1,10 +1,11 @@
-// Which instruction set the host engine's kernels use: the best one that the CPU and the operating system support, or a
-// weaker one that MC_SIMD or a test asks for. Results do not depend on it.
+// Which instruction set the host engine's kernels use: the best one that the CPU and the operating system
+// support, or a weaker one that MC_SIMD or a test asks for. Results do not depend on it.
 #pragma once
 
 namespace mc::simd {
 
-// Ordered: each set contains the ones before it. Avx2 means AVX2 + FMA + F16C; Avx512 means F, BW, DQ, VL and VNNI on top.
+// Ordered: each set contains the ones before it. Avx2 means AVX2 + FMA + F16C; Avx512 means F, BW, DQ, VL and
+// VNNI on top.
 enum class Isa { Scalar, Avx2, Avx512 };
 
 // The best set of this machine.
