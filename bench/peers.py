@@ -85,18 +85,20 @@ def machine():
 def measure_model(mc, python, path, threads, options):
     """Runs the contenders in turn; returns {contender: {measure: [values]}}."""
     size = ["--prompt-tokens", options.prompt_tokens, "--gen-tokens", options.gen_tokens]
-    ours = [mc, "bench", "--model", path, *size, "--threads", threads, "--output", "json"]
+    ours = [mc, "bench", "--model", path, *size, "--threads", threads, "--runs", 1, "--output", "json"]
     contenders = {
         "mc": [*ours, "--precision", "highest"],
         "mc fast": [*ours, "--precision", "fast"],
         "llama.cpp": [python, HERE / "peer_llama_cpp.py", "speed", path, threads, options.prompt_tokens, options.gen_tokens],
     }
-    figures = {name: {"prefill": [], "decode": [], "load_ms": [], "peak_rss_bytes": []} for name in contenders}
+    measures = ("prefill", "decode", "first_prefill_s", "load_ms", "peak_rss_bytes")
+    figures = {name: {measure: [] for measure in measures} for name in contenders}
     for turn in range(options.runs):
         for name, command in contenders.items():
             answer = run_json(command)
             for part in ("prefill", "decode"):
                 figures[name][part].append(answer[part]["tokens_per_s"])
+            figures[name]["first_prefill_s"].append(answer["prefill"]["first_run_s"])
             for part in ("load_ms", "peak_rss_bytes"):
                 figures[name][part].append(answer[part])
         last = {name: f"{f['prefill'][-1]:.0f}/{f['decode'][-1]:.0f}" for name, f in figures.items()}

@@ -61,12 +61,16 @@ def speed_table(record):
 
 
 def load_table(record):
-    lines = ["| model | threads | contender | open to ready, ms | peak memory, MiB |", "|---|---|---|---|---|"]
+    lines = [
+        "| model | threads | contender | open to ready, ms | first prefill (compiling and packing included), s | peak memory, MiB |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, by_threads in record.get("models", {}).items():
         for threads, figures in by_threads.items():
             for contender, measures in figures.items():
                 peak = [value / 2**20 for value in measures["peak_rss_bytes"]]
-                lines.append(f"| {name} | {threads} | {contender} | {spread(measures['load_ms'])} | {spread(peak)} |")
+                first = spread(measures["first_prefill_s"], 2)
+                lines.append(f"| {name} | {threads} | {contender} | {spread(measures['load_ms'])} | {first} | {spread(peak)} |")
     return lines
 
 

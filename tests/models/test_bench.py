@@ -14,8 +14,9 @@ import report  # noqa: E402
 @pytest.mark.parametrize("threads", [1, 2])
 def test_schema(mc, threads):
     result = mc(
-        "bench", "--model", model_path("smollm2"), "--prompt-tokens", 40, "--gen-tokens", 6, "--threads", threads, "--output", "json"
-    ).json()
+        "bench", "--model", model_path("smollm2"), "--prompt-tokens", 40, "--gen-tokens", 6, "--runs", 1, "--threads", threads,
+        "--output", "json",
+    ).json()  # fmt: skip
     assert result["schema"] == "mc.bench/1"
     assert result["threads"] == threads
     assert result["prefill"]["tokens_per_s"] > 0
@@ -25,8 +26,8 @@ def test_schema(mc, threads):
 
 
 def record(isa, decode):
-    ours = {"prefill": [300.0], "decode": [decode], "load_ms": [50.0], "peak_rss_bytes": [2e8]}
-    peer = {"prefill": [200.0], "decode": [60.0], "load_ms": [90.0], "peak_rss_bytes": [1e8]}
+    ours = {"prefill": [300.0], "decode": [decode], "first_prefill_s": [2.0], "load_ms": [50.0], "peak_rss_bytes": [2e8]}
+    peer = {"prefill": [200.0], "decode": [60.0], "first_prefill_s": [3.0], "load_ms": [90.0], "peak_rss_bytes": [1e8]}
     return {
         "machine": {"isa": isa, "cpu": "a CPU", "cores": 2},
         "peer": {"version": "0", "system": "AVX2 = 1"},
