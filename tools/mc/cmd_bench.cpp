@@ -58,11 +58,12 @@ Rates measure(int64_t runs, int64_t tokens, F once) {
 }
 
 int run(const Args& args) {
+  const std::string path = args.model();
   const int64_t prompt_tokens = args.integer("prompt-tokens", 512), gen_tokens = args.integer("gen-tokens", 128);
   const int64_t context = args.integer("decode-context", 32), runs = args.integer("runs", 3), chunk = args.integer("chunk", 512);
   Engine engine(args);
   const Clock::time_point begin = Clock::now();
-  const std::shared_ptr<Model> model = engine.load(args.model());
+  const std::shared_ptr<Model> model = engine.load(path);
   const double load_ms = seconds_since(begin) * 1e3;
   const int64_t room = model->config().context;
   for (const auto& [name, needed] : {std::pair("--prompt-tokens", prompt_tokens), std::pair("--decode-context", context + gen_tokens)})

@@ -40,12 +40,13 @@ std::string token_line(const Tokenizer& tokenizer, int32_t id, std::optional<dou
 }
 
 int run(const Args& args) {
+  const std::string path = args.model();
   const GenerateOptions options = options_from(args);
   const std::string prompt = text_or_file(args, "prompt", "prompt-file");
   const bool text = args.format == Format::Text;
   Engine engine(args);
   const auto begin = std::chrono::steady_clock::now();
-  const std::shared_ptr<Model> model = engine.load(args.model());
+  const std::shared_ptr<Model> model = engine.load(path);
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const Tokenizer& tokenizer = model->tokenizer();
   const std::vector<int32_t> ids = tokenizer.encode(prompt, {.parse_special = args.has("special")});

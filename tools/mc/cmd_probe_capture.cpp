@@ -31,6 +31,7 @@ int64_t count_lines(const std::string& path) {
 }
 
 int run(const Args& args) {
+  const std::string path = args.model();
   for (const char* name : {"data", "layers", "out"})
     if (!args.has(name)) usage_error(cat("--", name, " is needed"), cat("mc ", args.command->name));
   CaptureOptions o;
@@ -42,7 +43,7 @@ int run(const Args& args) {
   o.chunk = args.integer("chunk", o.chunk);
   Engine engine(args);
   o.precision = engine.precision();
-  const std::shared_ptr<Model> model = engine.load(args.model());
+  const std::shared_ptr<Model> model = engine.load(path);
   check_interrupt();
 
   CaptureSummary s;

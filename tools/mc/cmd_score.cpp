@@ -44,12 +44,13 @@ void describe(Value& v, const Tokenizer& tokenizer, const Scored& s) {
 }
 
 int run(const Args& args) {
+  const std::string path = args.model();
   const bool many = args.has("file") && is_json_lines(args.text("file"));
   if (args.has("batch-size") && !many) usage_error("needs several texts: a --file of JSON lines whose name ends in .jsonl", "--batch-size");
   const std::vector<std::string> texts = many && !args.has("text") ? read_texts(args.text("file")) : std::vector{text_or_file(args, "text", "file")};
   const size_t batch = static_cast<size_t>(args.integer("batch-size", 4));
   Engine engine(args);
-  const std::shared_ptr<Model> model = engine.load(args.model());
+  const std::shared_ptr<Model> model = engine.load(path);
   const Tokenizer& tokenizer = model->tokenizer();
   ScoreOptions options;
   options.chunk = args.integer("chunk", options.chunk);

@@ -1,0 +1,145 @@
+"""The command line itself: options anywhere, suggestions, forms of output, pipes. Needs no model."""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MC = Path(os.environ.get("MC_BIN", ROOT / "build" / "release" / "bin" / "mc"))
+
+
+def mc(*args, **options):
+    return subprocess.run([MC, *args], capture_output=True, stdin=subprocess.DEVNULL, timeout=60, **options)
+
+
+def error(result, code=2):
+    assert result.returncode == code, result
+    told = json.loads(result.stdout)
+    assert told["schema"] == "mc.error/1" and result.stderr == b""
+    return told["error"]
+
+
+def test_version():
+    assert mc("--version").stdout.startswith(b"mc ")
+    assert json.loads(mc("--version", "--output", "json").stdout)["schema"] == "mc.version/1"
+
+
+def test_nothing_is_a_usage_error_with_help_on_stderr():
+    r = mc()
+    assert r.returncode == 2 and r.stdout == b"" and b"usage: mc COMMAND" in r.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["infer"], ["score"], ["probe", "capture"], ["bench"], ["model", "info"],
+                                     ["backends"], ["doctor"]])
+def test_help_three_ways(command):
+    texts = [mc(*command, "--help"), mc(*command, "-h"), mc("help", *command), mc("--help", *command)]
+    assert {t.returncode for t in texts} == {0}
+    assert len({t.stdout for t in texts}) == 1
+    text = texts[0].stdout.decode()
+    assert "examples:" in text and "exit codes:" in text and "130" in text
+    assert all(len(line) <= 160 for line in text.splitlines())
+
+
+def test_help_of_a_group():
+    assert mc("probe", "--help").stdout == mc("probe", "capture", "--help").stdout + b"\n"
+
+
+@pytest.mark.parametrize("args, meant", [
+    (["infr", "--model", "x"], "infer"), (["scroe"], "score"), (["backend"], "backends"), (["probe", "captur"], "probe capture"),
+    (["score", "--modle", "x"], "--model"), (["score", "--theads", "2"], "--threads"), (["score", "--txt", "x"], "--text"),
+    (["infer", "--max-token", "5"], "--max-tokens"), (["infer", "--top_k", "5"], "--top-k"), (["--ouput", "yaml", "doctor"], "--output"),
+    (["--versio"], "--version"), (["score", "--precision", "fasst"], "fast"), (["doctor", "--log-level", "warn"], "warning"),
+])
+def test_nearest_is_suggested(args, meant):
+    assert f"did you mean '{meant}'?" in error(mc(*args, "--output", "json"))["message"]
+
+
+@pytest.mark.parametrize("args, words", [
+    (["score", "--text", "x"], ["--model"]), (["score", "--model", "m"], ["--text", "--file"]),
+    (["score", "m", "--text", "x", "--file", "y"], ["only one"]), (["score", "m", "extra", "--text", "x"], ["extra"]),
+    (["score", "m", "--model", "n", "--text", "x"], ["twice"]), (["score", "m", "--text", "x", "--text", "y"], ["twice"]),
+    (["score", "m", "--text"], ["needs a value"]), (["score", "m", "--text", "--threads", "2"], ["needs a value"]),
+    (["score", "m", "--quiet=yes", "--text", "x"], ["no value"]), (["score", "m", "--text", "x", "--threads", "0"], ["1 to 1024"]),
+    (["score", "m", "--text", "x", "--threads", "1e2"], ["whole number"]), (["score", "m", "--text", "x", "--seed", "-1"], ["0 to"]),
+    (["infer", "m", "-p", "x", "--temperature", "nan"], ["number"]), (["infer", "m", "-p", "x", "--top-p", "1.5"], ["0 to 1"]),
+    (["infer", "m", "-p", "x", "--top-k", "5"], ["--top-k", "temperature"]), (["infer", "m", "-p", "x", "--stop", ""], ["--stop"]),
+    (["probe", "capture", "m", "--data", "d", "--out", "o"], ["--layers"]),
+    (["probe", "capture", "m", "--data", "d", "--out", "o", "--layers", "1,,2"], ["whole numbers"]),
+    (["probe"], ["capture"]), (["doctor", "--threads", "2"], ["does not take"]), (["doctor", "now"], ["one word too many"]),
+    (["score", "m", "--text", "x", "--batch-size", "2"], ["jsonl"]), (["--quiet"], ["no command"]),
+])
+def test_usage_errors(args, words):
+    told = error(mc(*args, "--output", "json"))
+    assert told["code"] == "MC-E0001" and "--help" in told["next"]
+    for word in words:
+        assert word in told["message"] + told["where"] + told["next"]
+
+
+def test_output_twice_is_refused():
+    assert mc("doctor", "--output", "json", "--output", "json").returncode == 2
+
+
+@pytest.mark.parametrize("args", [
+    ["--output", "json", "model", "info", "/no/x"], ["model", "--output", "json", "info", "/no/x"],
+    ["model", "info", "--output=json", "--model", "/no/x"], ["model", "info", "-m", "/no/x", "--output", "json"],
+    ["--model", "/no/x", "model", "info", "--output", "json"], ["--output", "json", "model", "info", "--", "/no/x"],
+])
+def test_options_stand_anywhere(args):
+    told = error(mc(*args), 1)
+    assert (told["code"], told["where"]) == ("MC-E0201", "/no/x")
+
+
+def test_text_errors_go_to_stderr():
+    r = mc("model", "info", "/no/x")
+    assert (r.returncode, r.stdout) == (1, b"")
+    first, second = r.stderr.decode().splitlines()
+    assert first.startswith("error[MC-E0201]: /no/x: ") and second.startswith("  next: ")
+
+
+HARD = ["", " lead", "trail ", "yes", "No", "null", "~", "1", "1.5", "1e5", "0x1f", "1:30", "2024-01-01", "- a", "a: b", "a #b", "#",
+        "'q'", '"q"', "back\\slash", "line\nfeed", "tab\t", "cr\r", "\x01\x1b[31m", "\x7f\x85", "\u2028\u2029\ufeff", "Zürich 東京 🙂",
+        "{a}", "[a]", "&a", "*a", "!a", "|", ">", "%a", "@a", "`a`", "=", "<<", "a,b", "true", "key:", "---", "...", "x" * 300]
+
+
+@pytest.mark.parametrize("text", HARD, ids=ascii)
+def test_any_string_survives_json_and_yaml(text):
+    name = "/no/such/dir/" + text if text else "/no/such/dir/x"
+    told = error(mc("model", "info", name, "--output", "json"), 1)
+    assert told["where"] == name
+    r = mc("model", "info", name, "--output", "yaml")
+    assert yaml.safe_load(r.stdout.decode()) == {"schema": "mc.error/1", "error": told}
+    # The whole string as a scalar of its own, plain where it can be.
+    r = mc("score", "m", "--text", "x", "--precision", text, "--output", "yaml")
+    assert f"'{text}'" in yaml.safe_load(r.stdout.decode())["error"]["message"]
+
+
+def test_bytes_that_are_no_utf8_become_replacement_characters():
+    told = error(mc("model", "info", b"/no/\xff\xc3(\xe2\x82\xf5", "--output", "json"), 1)
+    assert told["where"] == "/no/\ufffd\ufffd(\ufffd\ufffd\ufffd"
+
+
+def test_yaml_equals_json():
+    for command in (["doctor"], ["backends"]):
+        a, b = json.loads(mc(*command, "--output", "json").stdout), yaml.safe_load(mc(*command, "--output", "yaml").stdout)
+        a.pop("available_memory_bytes", None), b.pop("available_memory_bytes", None)
+        assert a == b
+
+
+def test_reader_that_goes_away_ends_the_program_quietly():
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    r = subprocess.run([MC, "--help"], stdout=write_end, stderr=subprocess.PIPE, timeout=60)
+    os.close(write_end)
+    assert r.returncode == -signal.SIGPIPE and r.stderr == b""
+
+
+def test_full_disk_is_an_error():
+    with open("/dev/full", "wb") as full:
+        r = subprocess.run([MC, "--help"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert r.returncode == 1 and b"MC-E0203" in r.stderr
