@@ -88,7 +88,7 @@ struct GgufTensor {
   std::span<const std::byte> data;
 };
 
-class MC_API GgufFile {
+class MC_API GgufFile : public std::enable_shared_from_this<GgufFile> {
  public:
   // Throws FileNotFound, FileRead, BadFormat or Truncated.
   static std::shared_ptr<GgufFile> open(const std::string& path);

@@ -1,0 +1,198 @@
+#include "mc/text.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "mc/detail/str.h"
+#include "mc/error.h"
+#include "specials.h"
+#include "token_model.h"
+#include "unicode.h"
+#include "vocab.h"
+
+namespace mc {
+
+struct Tokenizer::Impl {
+  explicit Impl(const GgufFile& f) : file(f.weak_from_this().lock()), vocab(f) {}
+  std::shared_ptr<const GgufFile> file;  // the vocabulary's strings lie in it
+  Vocab vocab;
+  std::unique_ptr<TokenModel> model;
+  std::unique_ptr<SpecialFinder> plain;
+  // With control tokens: most programs never ask for it.
+  mutable std::once_flag all_once;
+  mutable std::unique_ptr<SpecialFinder> all;
+
+  const SpecialFinder& finder(bool special) const {
+    if (!special) return *plain;
+    std::call_once(all_once, [&] {
+      all = std::make_unique<SpecialFinder>(vocab, Vocab::kControl | Vocab::kUser | Vocab::kUnknown, 0);
+    });
+    return *all;
+  }
+  void check(int32_t id) const {
+    if (id < 0 || id >= vocab.size())
+      throw Error(ErrorCode::IndexOutOfRange,
+                  cat("there is no token ", id, "; the vocabulary has ", vocab.size()), "tokenizer");
+  }
+};
+
+namespace {
+std::optional<int32_t> maybe(int32_t id) {
+  if (id < 0) return {};
+  return id;
+}
+}  // namespace
+
+Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Tokenizer::~Tokenizer() = default;
+
+std::shared_ptr<Tokenizer> Tokenizer::from_gguf(const GgufFile& file) {
+  auto impl = std::make_unique<Impl>(file);
+  Vocab& v = impl->vocab;
+  if (v.kind() == "gpt2") {
+    impl->model = make_bpe(file, v);
+  } else if (v.kind() == "llama") {
+    impl->model = make_spm(file, v);
+  } else {
+    throw Error(ErrorCode::BadTokenizer,
+                cat("the metadata key \"tokenizer.ggml.model\" is \"", v.kind().substr(0, 64),
+                    "\", which is not supported; supported are gpt2, llama"),
+                file.path());
+  }
+  if (impl->model->adds_bos() && v.bos >= 0) v.add_bos = true;
+  v.add_bos = file.boolean("tokenizer.ggml.add_bos_token", v.add_bos);
+  v.add_eos = file.boolean("tokenizer.ggml.add_eos_token", v.add_eos);
+  v.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix", v.add_space_prefix);
+  for (auto [add, id, name] : {std::tuple(v.add_bos, v.bos, "bos"), std::tuple(v.add_eos, v.eos, "eos")})
+    if (add && id < 0)
+      throw Error(ErrorCode::BadTokenizer,
+                  cat("tokenizer.ggml.add_", name, "_token is true, but tokenizer.ggml.", name,
+                      "_token_id is missing"),
+                  file.path());
+  impl->plain = std::make_unique<SpecialFinder>(v, Vocab::kUser, Vocab::kControl | Vocab::kUnknown);
+  return std::shared_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
+}
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  const Vocab& v = impl_->vocab;
+  if (text.size() > (size_t{1} << 30))
+    throw Error(ErrorCode::InvalidArgument,
+                cat("a text of ", text.size(), " bytes is too long for one call; at most 1 GiB"), "encode");
+  std::vector<int32_t> out;
+  auto add = [&](bool wanted, int32_t id, std::string_view name) {
+    if (!wanted) return;
+    if (id < 0) throw Error(ErrorCode::BadTokenizer, cat("the model has no ", name, " token"), "encode");
+    out.push_back(id);
+  };
+  add(options.add_bos.value_or(v.add_bos), v.bos, "beginning-of-sequence");
+  bool first = true;
+  for (const Fragment& f : impl_->finder(options.parse_special).split(text)) {
+    if (f.id >= 0) {
+      out.push_back(f.id);
+      first = true;
+    } else {
+      impl_->model->encode(text.substr(f.begin, f.end - f.begin), first, out);
+      first = false;
+    }
+  }
+  add(options.add_eos.value_or(v.add_eos), v.eos, "end-of-sequence");
+  return out;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+  const Vocab& v = impl_->vocab;
+  std::string out;
+  bool first = v.add_space_prefix;
+  for (int32_t id : ids) {
+    impl_->check(id);
+    if (v.hidden(id)) {
+      if (!skip_special) impl_->model->append_text(id, out);
+      // The encoder puts a space after each special token.
+      first = v.add_space_prefix;
+      continue;
+    }
+    size_t before = out.size();
+    impl_->model->append_text(id, out);
+    if (first && out.size() > before && out[before] == ' ' && !(v.flags(id) & Vocab::kUser))
+      out.erase(before, 1);
+    first = v.add_space_prefix && (v.flags(id) & Vocab::kUser);
+  }
+  return out;
+}
+
+std::string Tokenizer::token_text(int32_t id) const {
+  impl_->check(id);
+  std::string out;
+  impl_->model->append_text(id, out);
+  return out;
+}
+
+std::string_view Tokenizer::token_raw(int32_t id) const {
+  impl_->check(id);
+  return impl_->vocab.text(id);
+}
+
+std::optional<int32_t> Tokenizer::find_token(std::string_view raw) const {
+  return maybe(impl_->vocab.find(raw));
+}
+int64_t Tokenizer::vocab_size() const { return impl_->vocab.size(); }
+std::string_view Tokenizer::kind() const { return impl_->vocab.kind(); }
+std::string_view Tokenizer::pre_tokenizer() const { return impl_->model->pre_tokenizer(); }
+std::optional<int32_t> Tokenizer::bos_id() const { return maybe(impl_->vocab.bos); }
+std::optional<int32_t> Tokenizer::eos_id() const { return maybe(impl_->vocab.eos); }
+std::optional<int32_t> Tokenizer::eot_id() const { return maybe(impl_->vocab.eot); }
+std::optional<int32_t> Tokenizer::unk_id() const { return maybe(impl_->vocab.unk); }
+std::optional<int32_t> Tokenizer::pad_id() const { return maybe(impl_->vocab.pad); }
+bool Tokenizer::adds_bos() const { return impl_->vocab.add_bos; }
+bool Tokenizer::is_special(int32_t id) const {
+  impl_->check(id);
+  return impl_->vocab.hidden(id);
+}
+const std::vector<int32_t>& Tokenizer::end_of_generation_ids() const {
+  return impl_->vocab.end_of_generation;
+}
+bool Tokenizer::is_end_of_generation(int32_t id) const {
+  const auto& ids = impl_->vocab.end_of_generation;
+  return std::binary_search(ids.begin(), ids.end(), id);
+}
+
+StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special)
+    : tokenizer_(&tokenizer), skip_special_(skip_special) {}
+
+std::string StreamDecoder::push(int32_t id) {
+  const Tokenizer::Impl& t = *tokenizer_->impl_;
+  t.check(id);
+  if (t.vocab.hidden(id)) {
+    // A control token stands between characters: what is held back can't go on after it.
+    std::string out = take(true);
+    if (!skip_special_) {
+      t.model->append_text(id, held_);
+      out += take(true);
+    }
+    return out;
+  }
+  t.model->append_text(id, held_);
+  return take(false);
+}
+
+std::string StreamDecoder::flush() { return take(true); }
+
+std::string StreamDecoder::take(bool all) {
+  std::string out;
+  std::string_view rest = held_;
+  while (!rest.empty()) {
+    Utf8 u = utf8_front(rest);
+    if (u.bytes) {
+      out.append(rest.substr(0, u.bytes));
+      rest.remove_prefix(u.bytes);
+      continue;
+    }
+    if (u.partial && !all) break;
+    out.append("\xEF\xBF\xBD");
+    rest.remove_prefix(u.bad_bytes);
+  }
+  held_ = std::string(rest);
+  return out;
+}
+
+}  // namespace mc
