@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "regex.h"
+#include "pattern.h"
 
 namespace mc {
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -166,7 +167,11 @@ TEST_P(RealModel, DecodingGivesTheTextBack) {
     std::string want;
     for (char c : p)
       if (!gaps || static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\t' || c == '\r') want += c;
-    EXPECT_EQ(tokenizer->decode(tokenizer->encode(want), true), want);
+    std::vector<int32_t> ids = tokenizer->encode(want);
+    // SentencePiece writes a space as U+2581 and can't tell the two apart afterwards.
+    if (!gaps)
+      for (size_t at; (at = want.find("\u2581")) != std::string::npos;) want.replace(at, 3, " ");
+    EXPECT_EQ(tokenizer->decode(ids), want);
   }
 }
 

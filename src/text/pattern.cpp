@@ -1,4 +1,4 @@
-#include "regex.h"
+#include "pattern.h"
 
 #include <utf8proc.h>
 
