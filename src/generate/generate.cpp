@@ -7,6 +7,7 @@
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/fast.h"
+#include "mc/interrupt.h"
 #include "mc/ops.h"
 #include "sampler.h"
 
@@ -165,6 +166,7 @@ std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model
   const Function nll = compile([&](const Arrays& a) { return Arrays{cross_entropy(model->logits(a[0]), a[1])}; });
   Session session(model, b);
   for (int64_t at = 0; at < n; at += options.chunk) {
+    check_interrupt();
     const int64_t t = std::min(options.chunk, n - at);
     std::vector<int32_t> part;
     for (int64_t r = 0; r < b; ++r) part.insert(part.end(), ids.begin() + static_cast<std::ptrdiff_t>(r * n + at), ids.begin() + static_cast<std::ptrdiff_t>(r * n + at + t));

@@ -4,6 +4,7 @@
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/generate.h"
+#include "mc/interrupt.h"
 #include "mc/ops.h"
 #include "mc/transforms.h"
 
@@ -112,6 +113,7 @@ Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, con
   Arrays hidden;
   std::vector<Arrays> parts(taps.size());
   for (int64_t at = 0; at < n; at += chunk) {
+    if (at > 0) check_interrupt();
     const int64_t t = std::min(chunk, n - at);
     std::vector<int32_t> part;
     part.reserve(static_cast<size_t>(s.rows * t));

@@ -135,7 +135,15 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
     for (size_t r = 0; r < batch.size(); ++r) std::copy(batch[r].ids.begin(), batch[r].ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(r * t));
     Arrays taps;
     session.reset();
-    session.run(ids, o.chunk, false, layers, &taps);
+    try {
+      session.run(ids, o.chunk, false, layers, &taps);
+    } catch (const Error& e) {
+      if (e.code() == ErrorCode::Interrupted) {
+        writer.flush();
+        write_manifest(false);
+      }
+      throw;
+    }
     for (size_t i = 0; i < layers.size(); ++i) {
       host[i].resize(static_cast<size_t>(taps[i].size()));
       taps[i].to_bytes(host[i].data());

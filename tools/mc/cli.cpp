@@ -19,10 +19,13 @@ const std::vector<Option> kCommonOptions = {
     {"help", Kind::Flag, "", "this text", 0, 0, false, 'h'},
 };
 const std::vector<Option> kEngineOptions = {
-    {"backend", Kind::Text, "ENGINE", "engine, or engine:device (`mc backends` lists them; default $MODELCYPHER_BACKEND, else by rank)"},
+    {"backend", Kind::Text, "ENGINE",
+     "engine, or engine:device (`mc backends` lists them; default $MODELCYPHER_BACKEND, else by rank)"},
     {"device", Kind::Text, "DEVICE", "number or kind of a device of the engine: 0, cpu, gpu"},
-    {"threads", Kind::Integer, "N", "threads of the host engine (default $MC_NUM_THREADS, else the CPUs this process may use)", 1, 1024},
-    {"precision", Kind::Choice, "highest|fast", "highest: float32 means float32; fast: int8 activations in quantized products (default highest)"},
+    {"threads", Kind::Integer, "N",
+     "threads of the host engine (default $MC_NUM_THREADS, else the CPUs this process may use)", 1, 1024},
+    {"precision", Kind::Choice, "highest|fast",
+     "highest: float32 means float32; fast: int8 activations in quantized products (default highest)"},
     {"dtype", Kind::Choice, "f32|bf16|f16", "activations and KV cache (default f32)"},
     {"seed", Kind::Integer, "N", "of the random numbers (default 0)", 0, 9.2e18},
     {"profile", Kind::Text, "FILE", "write a Chrome trace of what the engine ran"},
@@ -53,7 +56,8 @@ size_t distance(std::string_view a, std::string_view b) {
         continue;
       }
       d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1])});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
   }
   return d[a.size()][b.size()];
@@ -67,7 +71,10 @@ bool parse_number(std::string_view s, T& out) {
 }
 
 std::string range_text(const Option& o) {
-  const auto show = [](double v) { return std::abs(v) < 1e15 ? cat(static_cast<int64_t>(v) == v ? cat(static_cast<int64_t>(v)) : cat(v)) : cat("2^63-1"); };
+  const auto show = [](double v) {
+    return std::abs(v) < 1e15 ? cat(static_cast<int64_t>(v) == v ? cat(static_cast<int64_t>(v)) : cat(v))
+                              : cat("2^63-1");
+  };
   if (std::isinf(o.low) && std::isinf(o.high)) return "";
   if (std::isinf(o.high)) return cat(" of at least ", show(o.low));
   return cat(" from ", show(o.low), " to ", show(o.high));
@@ -94,8 +101,9 @@ void check_value(const Option& o, const std::string& value) {
     const std::vector<std::string> choices = split(o.metavar, '|');
     if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
       const std::string meant = nearest(value, choices);
-      usage_error(cat("'", value, "' is none of its values", meant.empty() ? "" : cat("; did you mean '", meant, "'?")), where,
-                  cat("use one of ", join(choices)));
+      usage_error(cat("'", value, "' is none of its values",
+                      meant.empty() ? "" : cat("; did you mean '", meant, "'?")),
+                  where, cat("use one of ", join(choices)));
     }
   } else if (value.empty() && o.kind == Kind::Text && std::strcmp(o.metavar, "FILE") == 0) {
     usage_error("needs the name of a file, got nothing", where);
@@ -124,7 +132,8 @@ void append_options(std::string& out, const std::vector<Option>& options) {
 }
 
 constexpr std::string_view kExitCodes =
-    "exit codes: 0 done · 1 error · 2 the command line is wrong · 3 a check failed · 130 stopped by Ctrl-C (143 by SIGTERM)\n";
+    "exit codes: 0 done · 1 error · 2 the command line is wrong · 3 a check failed · 130 stopped by Ctrl-C "
+    "(143 by SIGTERM)\n";
 
 }  // namespace
 
@@ -137,7 +146,9 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
   std::string best;
   size_t least = std::max<size_t>(1, word.size() / 3) + 1;
   for (const std::string& c : candidates) {
-    const size_t d = c.size() > word.size() && word.size() >= 3 && c.compare(0, word.size(), word) == 0 ? 1 : distance(word, c);
+    const size_t d = c.size() > word.size() && word.size() >= 3 && c.compare(0, word.size(), word) == 0
+                         ? 1
+                         : distance(word, c);
     if (d < least) {
       least = d;
       best = c;
@@ -193,8 +204,10 @@ std::string Args::model() const {
   return words[0];
 }
 
-CommandLine::CommandLine(const std::vector<Command>& commands, int argc, const char* const* argv) : commands_(commands) {
-  // Options may stand before the command's name, so which of them take a value must be known for all commands together.
+CommandLine::CommandLine(const std::vector<Command>& commands, int argc, const char* const* argv)
+    : commands_(commands) {
+  // Options may stand before the command's name, so which of them take a value must be known for all commands
+  // together.
   std::vector<Option> every = kCommonOptions;
   for (const Command& c : commands) {
     const std::vector<Option> of = options_of(c);
@@ -227,7 +240,8 @@ CommandLine::CommandLine(const std::vector<Command>& commands, int argc, const c
     } else if (o && o->kind != Kind::Flag && i + 1 < argc) {
       // A value may begin with a dash, but not look like an option that exists.
       const std::string_view next = argv[i + 1];
-      const bool option = next.size() > 2 && next.substr(0, 2) == "--" && find_option(every, next.substr(2, next.find('=') - 2));
+      const bool option = next.size() > 2 && next.substr(0, 2) == "--" &&
+                          find_option(every, next.substr(2, next.find('=') - 2));
       if (!option) {
         t.value = argv[++i];
         t.has_value = true;
@@ -235,7 +249,8 @@ CommandLine::CommandLine(const std::vector<Command>& commands, int argc, const c
     }
     if (t.name == "help") help_ = true;
     if (t.name == "--version") version_ = true;
-    if (t.name == "output") format_ = t.value == "json" ? Format::Json : t.value == "yaml" ? Format::Yaml : Format::Text;
+    if (t.name == "output")
+      format_ = t.value == "json" ? Format::Json : t.value == "yaml" ? Format::Yaml : Format::Text;
     tokens_.push_back(std::move(t));
   }
   if (const std::vector<std::string> w = words(); !w.empty() && w[0] == "help") help_ = true;
@@ -269,13 +284,15 @@ const Command* CommandLine::find_command(size_t& used) const {
       usage_error("is a group of commands", cat("mc ", w[0]), cat("use one of: ", join(group)));
     }
     const std::string meant = nearest(w[1], group);
-    usage_error(cat("no command '", w[0], " ", w[1], "'", meant.empty() ? "" : cat("; did you mean '", w[0], " ", meant, "'?")), "",
-                cat("use one of: ", join(group)));
+    usage_error(cat("no command '", w[0], " ", w[1], "'",
+                    meant.empty() ? "" : cat("; did you mean '", w[0], " ", meant, "'?")),
+                "", cat("use one of: ", join(group)));
   }
   std::vector<std::string> names;
   for (const Command& c : commands_) names.push_back(first_word(c.name));
   const std::string meant = nearest(w[0], names);
-  usage_error(cat("no command '", w[0], "'", meant.empty() ? "" : cat("; did you mean '", meant, "'?")), "", "`mc --help` lists the commands");
+  usage_error(cat("no command '", w[0], "'", meant.empty() ? "" : cat("; did you mean '", meant, "'?")), "",
+              "`mc --help` lists the commands");
 }
 
 std::string CommandLine::help() const {
@@ -296,7 +313,8 @@ Args CommandLine::parse() const {
   const Command* c = nullptr;
   const auto unknown_option = [](const Token& t, const std::vector<std::string>& known, std::string next) {
     const std::string meant = nearest(t.name, known);
-    usage_error(cat("unknown option", meant.empty() ? "" : cat("; did you mean '", meant, "'?")), t.name, std::move(next));
+    usage_error(cat("unknown option", meant.empty() ? "" : cat("; did you mean '", meant, "'?")), t.name,
+                std::move(next));
   };
   try {
     c = find_command(used);
@@ -329,12 +347,14 @@ Args CommandLine::parse() const {
     const Option* o = t.name[0] == '-' ? nullptr : find_option(options, t.name);
     if (!o) {
       const std::string written = t.name[0] == '-' ? t.name : shown(t.name);
-      if (t.name[0] != '-') usage_error(cat("`mc ", c->name, "` does not take this option"), written, help_hint);
+      if (t.name[0] != '-')
+        usage_error(cat("`mc ", c->name, "` does not take this option"), written, help_hint);
       unknown_option(t, known, help_hint);
     }
     const std::string where = shown(o->name);
     if (o->kind == Kind::Flag && t.has_value) usage_error("takes no value", where, help_hint);
-    if (o->kind != Kind::Flag && !t.has_value) usage_error(cat("needs a value: ", o->metavar), where, help_hint);
+    if (o->kind != Kind::Flag && !t.has_value)
+      usage_error(cat("needs a value: ", o->metavar), where, help_hint);
     if (o->kind != Kind::Flag) check_value(*o, t.value);
     std::vector<std::string>& values = args.given[o->name];
     if (!values.empty() && !o->repeats) usage_error("is given twice", where, "leave one of them out");
@@ -342,7 +362,8 @@ Args CommandLine::parse() const {
   }
   const size_t room = *c->words || (c->groups & kModel) ? 1 : 0;
   if (args.words.size() > room)
-    usage_error(cat("'", args.words[room], "' is one word too many"), cat("mc ", c->name), "put text with spaces into quotes");
+    usage_error(cat("'", args.words[room], "' is one word too many"), cat("mc ", c->name),
+                "put text with spaces into quotes");
   return args;
 }
 
@@ -369,8 +390,8 @@ std::string main_help(const std::vector<Command>& commands) {
 }
 
 std::string command_help(const Command& c) {
-  std::string out = cat("mc ", c.name, ": ", c.summary, "\n\nusage: mc ", c.name, *c.words ? " " : "", c.words,
-                        (c.groups & kModel) && !*c.words ? " --model FILE" : "", " [options]\n");
+  std::string out = cat("mc ", c.name, ": ", c.summary, "\n\nusage: mc ", c.name, *c.words ? " " : "",
+                        c.words, (c.groups & kModel) && !*c.words ? " --model FILE" : "", " [options]\n");
   std::vector<Option> own = c.groups & kModel ? kModelOptions : std::vector<Option>{};
   own.insert(own.end(), c.options.begin(), c.options.end());
   if (!own.empty()) {

@@ -15,32 +15,32 @@ namespace mc::tool {
 enum class Kind : uint8_t { Flag, Text, Integer, Real, Choice, Integers };
 
 struct Option {
-  const char* name;             // without "--"
+  const char* name;  // without "--"
   Kind kind = Kind::Flag;
-  const char* metavar = "";     // "N", "FILE"; for choices "a|b|c", which are also the valid values
+  const char* metavar = "";  // "N", "FILE"; for choices "a|b|c", which are also the valid values
   const char* help = "";
   double low = -std::numeric_limits<double>::infinity();  // of numbers
   double high = std::numeric_limits<double>::infinity();
   bool repeats = false;
-  char letter = 0;              // short form
+  char letter = 0;  // short form
 };
 
 // Sets of options that several commands share.
 enum Group : unsigned {
-  kEngine = 1u,       // backend, device, threads, precision, dtype, seed, profile
-  kModel = 2u,        // the model, as an option or as the first word
+  kEngine = 1u,  // backend, device, threads, precision, dtype, seed, profile
+  kModel = 2u,   // the model, as an option or as the first word
 };
 
 struct Args;
 struct Command {
-  const char* name;             // "infer", "probe capture"
+  const char* name;  // "infer", "probe capture"
   const char* summary;
   unsigned groups = 0;
   std::vector<Option> options;
-  const char* notes = "";       // below the options
+  const char* notes = "";  // below the options
   const char* examples = "";
   int (*run)(const Args& args) = nullptr;  // returns the exit code
-  const char* words = "";       // positional arguments as shown ("MODEL"); one at most
+  const char* words = "";                  // positional arguments as shown ("MODEL"); one at most
 };
 
 enum ExitCode : int { kOk = 0, kError = 1, kUsage = 2, kFailedCheck = 3, kInterrupted = 130 };

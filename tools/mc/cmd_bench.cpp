@@ -34,14 +34,21 @@ int32_t prefill(Session& session, const std::vector<int32_t>& ids, int64_t chunk
 }
 
 struct Rates {
-  double first_s = 0;          // of the run that compiles and packs
-  std::vector<double> rates;   // tokens/s of the others, ascending
+  double first_s = 0;         // of the run that compiles and packs
+  std::vector<double> rates;  // tokens/s of the others, ascending
   double median() const { return rates[rates.size() / 2]; }
   Value value(int64_t tokens) const {
     Value v = Value::object();
-    return v.set("tokens", tokens).set("tokens_per_s", median()).set("min", rates.front()).set("max", rates.back()).set("first_run_s", first_s);
+    return v.set("tokens", tokens)
+        .set("tokens_per_s", median())
+        .set("min", rates.front())
+        .set("max", rates.back())
+        .set("first_run_s", first_s);
   }
-  std::string str() const { return cat(show3(median()), " tokens/s  (", show3(rates.front()), " to ", show3(rates.back()), " in ", rates.size(), " runs)"); }
+  std::string str() const {
+    return cat(show3(median()), " tokens/s  (", show3(rates.front()), " to ", show3(rates.back()), " in ",
+               rates.size(), " runs)");
+  }
 };
 
 // `once` returns the seconds of one run over `tokens`.
@@ -59,17 +66,23 @@ Rates measure(int64_t runs, int64_t tokens, F once) {
 
 int run(const Args& args) {
   const std::string path = args.model();
-  const int64_t prompt_tokens = args.integer("prompt-tokens", 512), gen_tokens = args.integer("gen-tokens", 128);
-  const int64_t context = args.integer("decode-context", 32), runs = args.integer("runs", 3), chunk = args.integer("chunk", 512);
+  const int64_t prompt_tokens = args.integer("prompt-tokens", 512),
+                gen_tokens = args.integer("gen-tokens", 128);
+  const int64_t context = args.integer("decode-context", 32), runs = args.integer("runs", 3),
+                chunk = args.integer("chunk", 512);
   Engine engine(args);
   const Clock::time_point begin = Clock::now();
   const std::shared_ptr<Model> model = engine.load(path);
   const double load_ms = seconds_since(begin) * 1e3;
   const int64_t room = model->config().context;
-  for (const auto& [name, needed] : {std::pair("--prompt-tokens", prompt_tokens), std::pair("--decode-context", context + gen_tokens)})
-    if (needed > room) throw Error(ErrorCode::ContextTooLong, cat("needs ", needed, " tokens, the model's context has ", room), name);
+  for (const auto& [name, needed] :
+       {std::pair("--prompt-tokens", prompt_tokens), std::pair("--decode-context", context + gen_tokens)})
+    if (needed > room)
+      throw Error(ErrorCode::ContextTooLong, cat("needs ", needed, " tokens, the model's context has ", room),
+                  name);
 
-  const std::vector<int32_t> prompt = some_ids(prompt_tokens, model->config().vocab), start = some_ids(context, model->config().vocab);
+  const std::vector<int32_t> prompt = some_ids(prompt_tokens, model->config().vocab),
+                             start = some_ids(context, model->config().vocab);
   Rates of_prefill, of_decode;
   {
     Session session(model);
@@ -95,14 +108,16 @@ int run(const Args& args) {
   if (args.format == Format::Text) {
     write_out(cat("prefill  ", of_prefill.str(), ", ", prompt_tokens, " tokens\n"));
     write_out(cat("decode   ", of_decode.str(), ", ", gen_tokens, " tokens after ", context, "\n"));
-    write_out(cat("load     ", show_seconds(load_ms / 1e3), "\npeak     ", show_bytes(static_cast<double>(peak_rss_bytes())), "\n"));
+    write_out(cat("load     ", show_seconds(load_ms / 1e3), "\npeak     ",
+                  show_bytes(static_cast<double>(peak_rss_bytes())), "\n"));
     write_out(cat("engine   ", engine.str(), ", ", num_threads(), " threads\n"));
     return kOk;
   }
   Value v = Value::object();
   v.set("schema", "mc.bench/1");
   engine.describe(v);
-  v.set("prefill", of_prefill.value(prompt_tokens)).set("decode", of_decode.value(gen_tokens).set("context", context));
+  v.set("prefill", of_prefill.value(prompt_tokens))
+      .set("decode", of_decode.value(gen_tokens).set("context", context));
   v.set("load_ms", load_ms).set("peak_rss_bytes", peak_rss_bytes()).set("threads", num_threads());
   write_result(args.format, v);
   return kOk;
@@ -111,16 +126,21 @@ int run(const Args& args) {
 }  // namespace
 
 Command bench_command() {
-  return {.name = "bench",
-          .summary = "how fast a model runs here: prefill, decoding, loading, memory",
-          .groups = kModel | kEngine,
-          .options = {{"prompt-tokens", Kind::Integer, "N", "length of the prefill (default 512)", 1, 1 << 24},
-                      {"gen-tokens", Kind::Integer, "N", "tokens to decode (default 128)", 1, 1 << 24},
-                      {"decode-context", Kind::Integer, "N", "tokens in the cache before decoding (default 32)", 1, 1 << 24},
-                      {"runs", Kind::Integer, "N", "measured runs after a first one that compiles and packs; the median counts (default 3)", 1, 1000},
-                      {"chunk", Kind::Integer, "N", "prompt tokens in one pass (default 512)", 1, 1 << 20}},
-          .examples = "  mc bench --model model.gguf --prompt-tokens 512 --gen-tokens 128\n"
-                      "  mc bench --model model.gguf --precision fast --threads 1 --output json\n",
-          .run = run};
+  return {
+      .name = "bench",
+      .summary = "how fast a model runs here: prefill, decoding, loading, memory",
+      .groups = kModel | kEngine,
+      .options = {{"prompt-tokens", Kind::Integer, "N", "length of the prefill (default 512)", 1, 1 << 24},
+                  {"gen-tokens", Kind::Integer, "N", "tokens to decode (default 128)", 1, 1 << 24},
+                  {"decode-context", Kind::Integer, "N", "tokens in the cache before decoding (default 32)",
+                   1, 1 << 24},
+                  {"runs", Kind::Integer, "N",
+                   "measured runs after a first one that compiles and packs; the median counts (default 3)",
+                   1, 1000},
+                  {"chunk", Kind::Integer, "N", "prompt tokens in one pass (default 512)", 1, 1 << 20}},
+      .examples =
+          "  mc bench --model model.gguf --prompt-tokens 512 --gen-tokens 128\n"
+          "  mc bench --model model.gguf --precision fast --threads 1 --output json\n",
+      .run = run};
 }
 }  // namespace mc::tool

@@ -37,7 +37,8 @@ std::vector<std::pair<std::string, std::string>> settings() {
   for (char** e = environ; *e; ++e) {
     const std::string_view entry = *e;
     const size_t equals = entry.find('=');
-    if (equals != std::string_view::npos && (entry.substr(0, 3) == "MC_" || entry.substr(0, 12) == "MODELCYPHER_"))
+    if (equals != std::string_view::npos &&
+        (entry.substr(0, 3) == "MC_" || entry.substr(0, 12) == "MODELCYPHER_"))
       out.emplace_back(entry.substr(0, equals), entry.substr(equals + 1));
   }
   return out;
@@ -46,12 +47,13 @@ std::vector<std::pair<std::string, std::string>> settings() {
 int run(const Args& args) {
   utsname system = {};
   uname(&system);
-  const std::vector<std::pair<std::string, Value>> facts = {{"version", MC_VERSION},
-                                                            {"compiler", cat("g++ ", __VERSION__)},
-                                                            {"system", cat(system.sysname, " ", system.release, " ", system.machine)},
-                                                            {"cpu", cpu_name()},
-                                                            {"threads", num_threads()},
-                                                            {"available_memory_bytes", available_memory()}};
+  const std::vector<std::pair<std::string, Value>> facts = {
+      {"version", MC_VERSION},
+      {"compiler", cat("g++ ", __VERSION__)},
+      {"system", cat(system.sysname, " ", system.release, " ", system.machine)},
+      {"cpu", cpu_name()},
+      {"threads", num_threads()},
+      {"available_memory_bytes", available_memory()}};
   const std::vector<BackendStatus> engines = backend_status();
   if (args.format == Format::Text) {
     const auto line = [](std::string left, std::string_view right) {

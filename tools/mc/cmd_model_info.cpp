@@ -14,7 +14,8 @@ struct TypeTotal {
 };
 
 // A key of the model's architecture ("llama.block_count") as an integer, where it is there.
-std::optional<int64_t> of_architecture(const GgufFile& file, std::string_view architecture, std::string_view key) {
+std::optional<int64_t> of_architecture(const GgufFile& file, std::string_view architecture,
+                                       std::string_view key) {
   const GgufValue* v = file.find(cat(architecture, ".", key));
   return v ? v->as_i64() : std::nullopt;
 }
@@ -38,14 +39,15 @@ int run(const Args& args) {
     const char *name, *text;
     std::optional<int64_t> value;
   };
-  const Row rows[] = {{"layers", "layers", of_architecture(*file, architecture, "block_count")},
-                      {"hidden", "hidden size", of_architecture(*file, architecture, "embedding_length")},
-                      {"heads", "attention heads", of_architecture(*file, architecture, "attention.head_count")},
-                      {"kv_heads", "key/value heads", of_architecture(*file, architecture, "attention.head_count_kv")},
-                      {"feed_forward", "feed-forward size", of_architecture(*file, architecture, "feed_forward_length")},
-                      {"context", "context", of_architecture(*file, architecture, "context_length")},
-                      {"window", "sliding window", of_architecture(*file, architecture, "attention.sliding_window")},
-                      {"vocab", "vocabulary", tokens ? std::optional<int64_t>(tokens->size()) : std::nullopt}};
+  const Row rows[] = {
+      {"layers", "layers", of_architecture(*file, architecture, "block_count")},
+      {"hidden", "hidden size", of_architecture(*file, architecture, "embedding_length")},
+      {"heads", "attention heads", of_architecture(*file, architecture, "attention.head_count")},
+      {"kv_heads", "key/value heads", of_architecture(*file, architecture, "attention.head_count_kv")},
+      {"feed_forward", "feed-forward size", of_architecture(*file, architecture, "feed_forward_length")},
+      {"context", "context", of_architecture(*file, architecture, "context_length")},
+      {"window", "sliding window", of_architecture(*file, architecture, "attention.sliding_window")},
+      {"vocab", "vocabulary", tokens ? std::optional<int64_t>(tokens->size()) : std::nullopt}};
 
   if (args.format == Format::Text) {
     const auto line = [](std::string_view name, const std::string& value) {
@@ -53,7 +55,8 @@ int run(const Args& args) {
       left.resize(20, ' ');
       write_out(cat(left, value, "\n"));
     };
-    line("file", cat(file->path(), "  (", show_bytes(static_cast<double>(file->file_bytes())), ", GGUF v", file->version(), ")"));
+    line("file", cat(file->path(), "  (", show_bytes(static_cast<double>(file->file_bytes())), ", GGUF v",
+                     file->version(), ")"));
     line("name", std::string(file->string("general.name", "-")));
     line("architecture", cat(architecture.empty() ? "-" : architecture, "  (key general.architecture)"));
     line("tokenizer", std::string(file->string("tokenizer.ggml.model", "-")));
@@ -61,16 +64,21 @@ int run(const Args& args) {
       if (r.value) line(r.text, show_count(*r.value));
     line("parameters", show_count(parameters));
     for (const auto& [name, t] : types)
-      line(cat("  ", name), cat(show_count(t.tensors), " tensors, ", show_count(t.parameters), " parameters, ", show_bytes(static_cast<double>(t.bytes))));
+      line(cat("  ", name), cat(show_count(t.tensors), " tensors, ", show_count(t.parameters),
+                                " parameters, ", show_bytes(static_cast<double>(t.bytes))));
     if (args.has("metadata"))
       for (const auto& [key, value] : file->metadata()) write_out(cat(key, " = ", value.str(), "\n"));
     if (args.has("tensors"))
-      for (const GgufTensor& t : file->tensors()) write_out(cat(t.name, "  ", ggml_type_name(t.type), "  ", t.shape.str(), "\n"));
+      for (const GgufTensor& t : file->tensors())
+        write_out(cat(t.name, "  ", ggml_type_name(t.type), "  ", t.shape.str(), "\n"));
     return kOk;
   }
 
   Value v = Value::object();
-  v.set("schema", "mc.model_info/1").set("path", file->path()).set("file_bytes", file->file_bytes()).set("gguf_version", file->version());
+  v.set("schema", "mc.model_info/1")
+      .set("path", file->path())
+      .set("file_bytes", file->file_bytes())
+      .set("gguf_version", file->version());
   v.set("architecture", architecture).set("name", file->string("general.name", ""));
   v.set("tokenizer", file->string("tokenizer.ggml.model", ""));
   for (const Row& r : rows)
@@ -78,7 +86,11 @@ int run(const Args& args) {
   v.set("parameters", parameters);
   Value list = Value::list();
   for (const auto& [name, t] : types)
-    list.push(Value::object().set("type", name).set("tensors", t.tensors).set("parameters", t.parameters).set("bytes", t.bytes));
+    list.push(Value::object()
+                  .set("type", name)
+                  .set("tensors", t.tensors)
+                  .set("parameters", t.parameters)
+                  .set("bytes", t.bytes));
   v.set("types", std::move(list));
   if (args.has("metadata")) {
     Value metadata = Value::object();
@@ -89,7 +101,10 @@ int run(const Args& args) {
   if (args.has("tensors")) {
     Value tensors = Value::list();
     for (const GgufTensor& t : file->tensors())
-      tensors.push(Value::object().set("name", t.name).set("type", ggml_type_name(t.type)).set("shape", shape_value(t.shape)));
+      tensors.push(Value::object()
+                       .set("name", t.name)
+                       .set("type", ggml_type_name(t.type))
+                       .set("shape", shape_value(t.shape)));
     v.set("tensors", std::move(tensors));
   }
   write_result(args.format, v);
@@ -102,7 +117,8 @@ Command model_info_command() {
   return {.name = "model info",
           .summary = "what a model file holds: architecture, sizes, tensor types",
           .groups = kModel,
-          .options = {{"tensors", Kind::Flag, "", "list every tensor"}, {"metadata", Kind::Flag, "", "list every key of the metadata"}},
+          .options = {{"tensors", Kind::Flag, "", "list every tensor"},
+                      {"metadata", Kind::Flag, "", "list every key of the metadata"}},
           .examples = "  mc model info model.gguf\n  mc model info model.gguf --tensors --output json\n",
           .run = run,
           .words = "MODEL"};

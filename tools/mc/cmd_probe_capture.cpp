@@ -54,17 +54,23 @@ int run(const Args& args) {
       return !interrupted();
     });
   }
-  note(cat("[", engine.str(), "; ", show_seconds(s.seconds), "; ", show3(s.seconds > 0 ? static_cast<double>(s.tokens) / s.seconds : 0), " tokens/s; peak memory ",
+  note(cat("[", engine.str(), "; ", show_seconds(s.seconds), "; ",
+           show3(s.seconds > 0 ? static_cast<double>(s.tokens) / s.seconds : 0), " tokens/s; peak memory ",
            show_bytes(static_cast<double>(peak_rss_bytes())), "]"));
   if (args.format == Format::Text) {
-    write_out(cat("captured ", show_count(static_cast<long long>(o.layers.size())), " layers of ", show_count(s.prompts), " prompts (", show_count(s.tokens), " tokens) into ",
-                  show_count(s.shards), s.shards == 1 ? " file, " : " files, ", show_bytes(static_cast<double>(s.bytes)), "\n", s.manifest, "\n"));
+    write_out(cat("captured ", show_count(static_cast<long long>(o.layers.size())), " layers of ",
+                  show_count(s.prompts), " prompts (", show_count(s.tokens), " tokens) into ",
+                  show_count(s.shards), s.shards == 1 ? " file, " : " files, ",
+                  show_bytes(static_cast<double>(s.bytes)), "\n", s.manifest, "\n"));
     return kOk;
   }
   Value v = Value::object();
   v.set("schema", "mc.capture_summary/1");
   engine.describe(v);
-  v.set("layers", Value::list_of(o.layers)).set("pool", pool_name(o.pool)).set("prompts", s.prompts).set("tokens", s.tokens);
+  v.set("layers", Value::list_of(o.layers))
+      .set("pool", pool_name(o.pool))
+      .set("prompts", s.prompts)
+      .set("tokens", s.tokens);
   write_result(args.format, v.set("shards", s.shards).set("bytes", s.bytes).set("manifest", s.manifest));
   return kOk;
 }
@@ -78,11 +84,18 @@ Command probe_capture_command() {
           .options = {{"data", Kind::Text, "FILE", "the prompts: lines like {\"text\": \"…\"}"},
                       {"layers", Kind::Integers, "LIST", "layers by number, such as 0,6,12; -1 is the last"},
                       {"out", Kind::Text, "DIR", "where to write; must not exist yet"},
-                      {"batch-size", Kind::Integer, "N", "prompts side by side; never changes the result (default 4)", 1, 4096},
-                      {"pool", Kind::Choice, "none|last|mean", "every token, the last one, or the mean over a prompt (default none)"},
-                      {"chunk", Kind::Integer, "N", "tokens in one pass; never changes the result (default 512)", 1, 1 << 20}},
-          .notes = "DIR/manifest.json names model, engine, precision, layers, shapes and files. Memory does not grow with the data.\n",
-          .examples = "  mc probe capture --model model.gguf --data prompts.jsonl --layers 0,6,12,18,24 --batch-size 4 --pool last --out states\n",
+                      {"batch-size", Kind::Integer, "N",
+                       "prompts side by side; never changes the result (default 4)", 1, 4096},
+                      {"pool", Kind::Choice, "none|last|mean",
+                       "every token, the last one, or the mean over a prompt (default none)"},
+                      {"chunk", Kind::Integer, "N",
+                       "tokens in one pass; never changes the result (default 512)", 1, 1 << 20}},
+          .notes =
+              "DIR/manifest.json names model, engine, precision, layers, shapes and files. Memory does not "
+              "grow with the data.\n",
+          .examples =
+              "  mc probe capture --model model.gguf --data prompts.jsonl --layers 0,6,12,18,24 --batch-size "
+              "4 --pool last --out states\n",
           .run = run};
 }
 }  // namespace mc::tool

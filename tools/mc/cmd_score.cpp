@@ -29,15 +29,20 @@ void finish(Scored& s) {
 
 void print(const Tokenizer& tokenizer, const Scored& s) {
   for (size_t i = 0; i < s.ids.size(); ++i)
-    write_out(cat(s.ids[i], "\t", i == 0 ? "-" : Value(s.logprobs[i - 1]).json(), "\t", Value(tokenizer.token_text(s.ids[i])).json(), "\n"));
-  if (s.nll) write_out(cat("nll ", Value(*s.nll).json(), " per token, perplexity ", Value(*s.perplexity).json(), ", ", s.logprobs.size(), " tokens scored\n"));
+    write_out(cat(s.ids[i], "\t", i == 0 ? "-" : Value(s.logprobs[i - 1]).json(), "\t",
+                  Value(tokenizer.token_text(s.ids[i])).json(), "\n"));
+  if (s.nll)
+    write_out(cat("nll ", Value(*s.nll).json(), " per token, perplexity ", Value(*s.perplexity).json(), ", ",
+                  s.logprobs.size(), " tokens scored\n"));
 }
 
 void describe(Value& v, const Tokenizer& tokenizer, const Scored& s) {
   Value tokens = Value::list();
   for (size_t i = 0; i < s.ids.size(); ++i) {
     Value token = Value::object();
-    token.set("id", s.ids[i]).set("text", tokenizer.token_text(s.ids[i])).set("logprob", i == 0 ? Value() : Value(s.logprobs[i - 1]));
+    token.set("id", s.ids[i])
+        .set("text", tokenizer.token_text(s.ids[i]))
+        .set("logprob", i == 0 ? Value() : Value(s.logprobs[i - 1]));
     tokens.push(std::move(token));
   }
   v.set("tokens", std::move(tokens)).set("nll", s.nll).set("perplexity", s.perplexity);
@@ -46,8 +51,11 @@ void describe(Value& v, const Tokenizer& tokenizer, const Scored& s) {
 int run(const Args& args) {
   const std::string path = args.model();
   const bool many = args.has("file") && is_json_lines(args.text("file"));
-  if (args.has("batch-size") && !many) usage_error("needs several texts: a --file of JSON lines whose name ends in .jsonl", "--batch-size");
-  const std::vector<std::string> texts = many && !args.has("text") ? read_texts(args.text("file")) : std::vector{text_or_file(args, "text", "file")};
+  if (args.has("batch-size") && !many)
+    usage_error("needs several texts: a --file of JSON lines whose name ends in .jsonl", "--batch-size");
+  const std::vector<std::string> texts = many && !args.has("text")
+                                             ? read_texts(args.text("file"))
+                                             : std::vector{text_or_file(args, "text", "file")};
   const size_t batch = static_cast<size_t>(args.integer("batch-size", 4));
   Engine engine(args);
   const std::shared_ptr<Model> model = engine.load(path);
@@ -59,8 +67,9 @@ int run(const Args& args) {
   for (const std::string& text : texts) {
     all.push_back({tokenizer.encode(text, {.parse_special = args.has("special")}), {}, {}, {}});
     if (all.back().ids.empty())
-      throw Error(ErrorCode::InvalidArgument, many ? cat("text ", all.size(), " has no tokens") : "the text has no tokens", args.has("text") ? "--text" : args.text("file"),
-                  "give at least one character");
+      throw Error(ErrorCode::InvalidArgument,
+                  many ? cat("text ", all.size(), " has no tokens") : "the text has no tokens",
+                  args.has("text") ? "--text" : args.text("file"), "give at least one character");
   }
   {
     Progress progress("texts", static_cast<int64_t>(all.size()));
@@ -108,16 +117,24 @@ Command score_command() {
   return {.name = "score",
           .summary = "log probability of every token of a text, and its perplexity",
           .groups = kModel | kEngine,
-          .options = {{"text", Kind::Text, "TEXT", "what to score"},
-                      {"file", Kind::Text, "FILE", "the same from a file (- is standard input); FILE.jsonl: one text a line, {\"text\": \"…\"}"},
-                      {"batch-size", Kind::Integer, "N", "texts of a .jsonl file side by side; never changes the result (default 4)", 1, 4096},
-                      {"special", Kind::Flag, "", "read special tokens such as <|im_start|> in the text as such"},
-                      {"chunk", Kind::Integer, "N", "tokens in one pass; never changes the result (default 512)", 1, 1 << 20}},
-          .notes = "Logarithms are natural. The first token has no log probability; nll is the mean of -logprob over the others,\n"
-                   "perplexity its exponential. A beginning-of-sequence token is added only where the model asks for it.\n"
-                   "For a .jsonl file the result holds a list \"results\", one entry a text.\n",
-          .examples = "  mc score --model model.gguf --text \"The capital of France is Paris.\"\n"
-                      "  mc score --model model.gguf --file essay.txt --output json --threads 2\n",
+          .options =
+              {{"text", Kind::Text, "TEXT", "what to score"},
+               {"file", Kind::Text, "FILE",
+                "the same from a file (- is standard input); FILE.jsonl: one text a line, {\"text\": \"…\"}"},
+               {"batch-size", Kind::Integer, "N",
+                "texts of a .jsonl file side by side; never changes the result (default 4)", 1, 4096},
+               {"special", Kind::Flag, "", "read special tokens such as <|im_start|> in the text as such"},
+               {"chunk", Kind::Integer, "N", "tokens in one pass; never changes the result (default 512)", 1,
+                1 << 20}},
+          .notes =
+              "Logarithms are natural. The first token has no log probability; nll is the mean of -logprob "
+              "over the others,\n"
+              "perplexity its exponential. A beginning-of-sequence token is added only where the model asks "
+              "for it.\n"
+              "For a .jsonl file the result holds a list \"results\", one entry a text.\n",
+          .examples =
+              "  mc score --model model.gguf --text \"The capital of France is Paris.\"\n"
+              "  mc score --model model.gguf --file essay.txt --output json --threads 2\n",
           .run = run};
 }
 }  // namespace mc::tool

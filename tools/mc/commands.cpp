@@ -1,8 +1,8 @@
 #include "commands.h"
 
 namespace mc::tool {
-std::vector<Command> all_commands() { 
-  return {infer_command(), score_command(),    probe_capture_command(), bench_command(),
+std::vector<Command> all_commands() {
+  return {infer_command(),      score_command(),    probe_capture_command(), bench_command(),
           model_info_command(), backends_command(), doctor_command()};
- }
+}
 }  // namespace mc::tool

@@ -23,11 +23,12 @@ std::string device_spec(const Args& args) {
     return cat(chosen.substr(0, chosen.find(':')), ":", device);
   }
   if (backend.find(':') != std::string::npos)
-    throw Error(ErrorCode::BackendConflict, cat("--backend ", backend, " names a device already"), "--device", "leave --device out");
+    throw Error(ErrorCode::BackendConflict, cat("--backend ", backend, " names a device already"), "--device",
+                "leave --device out");
   if (colon == std::string::npos) return cat(backend, ":", device);
   if (device.substr(0, colon) != backend)
-    throw Error(ErrorCode::BackendConflict, cat("--backend is ", backend, " and --device is ", device), "--device",
-                "name the same engine in both, or leave one of them out");
+    throw Error(ErrorCode::BackendConflict, cat("--backend is ", backend, " and --device is ", device),
+                "--device", "name the same engine in both, or leave one of them out");
   return device;
 }
 
@@ -35,7 +36,8 @@ std::string device_spec(const Args& args) {
 
 Engine::Engine(const Args& args) : fast_(args.text("precision") == "fast") {
   if (const std::string dtype = args.text("dtype", "f32"); dtype != "f32")
-    throw Error(ErrorCode::UnsupportedOp, cat("activations in ", dtype, " are not supported yet"), "--dtype", "use --dtype f32");
+    throw Error(ErrorCode::UnsupportedOp, cat("activations in ", dtype, " are not supported yet"), "--dtype",
+                "use --dtype f32");
   if (args.has("threads")) set_num_threads(static_cast<int>(args.integer("threads", 0)));
   if (args.has("backend") || args.has("device")) set_default_device(parse_device(device_spec(args)));
   random::seed(static_cast<uint64_t>(args.integer("seed", 0)));
@@ -54,18 +56,24 @@ Engine::~Engine() {
   }
 }
 
-std::shared_ptr<Model> Engine::load(const std::string& path) const { return load_model(path, {.fast = fast_}); }
+std::shared_ptr<Model> Engine::load(const std::string& path) const {
+  return load_model(path, {.fast = fast_});
+}
 
 void Engine::describe(Value& result) const {
   const std::string device = device_name(default_device());
-  result.set("backend", device.substr(0, device.find(':'))).set("device", device).set("precision", precision()).set("dtype", "f32");
+  result.set("backend", device.substr(0, device.find(':')))
+      .set("device", device)
+      .set("precision", precision())
+      .set("dtype", "f32");
 }
 
 std::string Engine::str() const { return cat(device_name(default_device()), ", ", precision(), ", f32"); }
 
 std::string text_or_file(const Args& args, const char* name, const char* file_name) {
   if (args.has(name) == args.has(file_name))
-    usage_error(cat(args.has(name) ? "give only one of" : "give one of", " --", name, " and --", file_name), cat("mc ", args.command->name));
+    usage_error(cat(args.has(name) ? "give only one of" : "give one of", " --", name, " and --", file_name),
+                cat("mc ", args.command->name));
   if (args.has(name)) return args.text(name);
   return read_file(args.text(file_name));
 }

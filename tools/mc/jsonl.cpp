@@ -8,7 +8,9 @@
 
 namespace mc::tool {
 
-bool is_json_lines(const std::string& path) { return path.size() > 6 && path.compare(path.size() - 6, 6, ".jsonl") == 0; }
+bool is_json_lines(const std::string& path) {
+  return path.size() > 6 && path.compare(path.size() - 6, 6, ".jsonl") == 0;
+}
 
 std::vector<std::string> read_texts(const std::string& path) {
   std::vector<std::string> out;
@@ -23,11 +25,14 @@ std::vector<std::string> read_texts(const std::string& path) {
     const nlohmann::json j = nlohmann::json::parse(line, nullptr, false);
     const auto text = j.is_object() ? j.find("text") : j.end();
     if (!j.is_object() || text == j.end() || !text->is_string())
-      throw Error(ErrorCode::BadData, cat("line ", number, j.is_discarded() ? " is not JSON" : " has no string \"text\""), path,
+      throw Error(ErrorCode::BadData,
+                  cat("line ", number, j.is_discarded() ? " is not JSON" : " has no string \"text\""), path,
                   "each line must look like {\"text\": \"…\"}");
     out.push_back(text->get<std::string>());
   }
-  if (out.empty()) throw Error(ErrorCode::BadData, "the file has no lines", path, "each line must look like {\"text\": \"…\"}");
+  if (out.empty())
+    throw Error(ErrorCode::BadData, "the file has no lines", path,
+                "each line must look like {\"text\": \"…\"}");
   return out;
 }
 

@@ -26,7 +26,8 @@ void flush_out() {
       const int why = errno;
       buffer.clear();
       if (why == EPIPE) throw BrokenPipe{};
-      throw Error(ErrorCode::FileWrite, std::string("the result can't be written: ") + std::strerror(why), "stdout");
+      throw Error(ErrorCode::FileWrite, std::string("the result can't be written: ") + std::strerror(why),
+                  "stdout");
     }
   }
   buffer.clear();

@@ -10,7 +10,8 @@
 
 namespace mc::tool {
 
-Progress::Progress(std::string what, int64_t total) : what_(std::move(what)), total_(total), terminal_(isatty(STDERR_FILENO) == 1) {
+Progress::Progress(std::string what, int64_t total)
+    : what_(std::move(what)), total_(total), terminal_(isatty(STDERR_FILENO) == 1) {
   next_ = begin_ + std::chrono::milliseconds(terminal_ ? 100 : 10000);
 }
 
@@ -22,9 +23,12 @@ void Progress::update(int64_t done) {
   const Clock::time_point now = Clock::now();
   if (is_quiet() || now < next_) return;
   next_ = now + std::chrono::milliseconds(terminal_ ? 200 : 10000);
-  const double s = std::chrono::duration<double>(now - begin_).count(), rate = s > 0 ? static_cast<double>(done) / s : 0;
-  std::string line = cat(show_count(done), total_ ? cat(" of ", show_count(total_)) : "", " ", what_, ", ", show3(rate), "/s");
-  if (total_ > done && rate > 0) line += cat(", ", show_seconds(static_cast<double>(total_ - done) / rate), " to go");
+  const double s = std::chrono::duration<double>(now - begin_).count(),
+               rate = s > 0 ? static_cast<double>(done) / s : 0;
+  std::string line = cat(show_count(done), total_ ? cat(" of ", show_count(total_)) : "", " ", what_, ", ",
+                         show3(rate), "/s");
+  if (total_ > done && rate > 0)
+    line += cat(", ", show_seconds(static_cast<double>(total_ - done) / rate), " to go");
   if (terminal_)
     std::fprintf(stderr, "\r%s\033[K", line.c_str());
   else

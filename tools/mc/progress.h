@@ -1,4 +1,5 @@
-// Progress of long work on stderr: one moving line on a terminal, a line now and then elsewhere, nothing when quiet.
+// Progress of long work on stderr: one moving line on a terminal, a line now and then elsewhere, nothing when
+// quiet.
 #pragma once
 
 #include <chrono>

@@ -2,8 +2,8 @@
 #pragma once
 
 namespace mc::tool {
-// SIGINT and SIGTERM ask the library to stop at the next step; a second one ends the process at once. SIGPIPE is ignored:
-// output.h reports a closed pipe.
+// SIGINT and SIGTERM ask the library to stop at the next step; a second one ends the process at once. SIGPIPE
+// is ignored: output.h reports a closed pipe.
 void install_signals();
 // 128 + the signal that asked, 130 if none did.
 int interrupt_exit_code();

@@ -10,11 +10,16 @@
 namespace mc::tool {
 namespace {
 
-// Length of the UTF-8 sequence at s[i], or 0 if it is not one (overlong, surrogate, beyond U+10FFFF, cut off).
+// Length of the UTF-8 sequence at s[i], or 0 if it is not one (overlong, surrogate, beyond U+10FFFF, cut
+// off).
 size_t utf8_length(std::string_view s, size_t i, uint32_t& code) {
   const auto byte = [&](size_t k) { return i + k < s.size() ? static_cast<uint8_t>(s[i + k]) : uint8_t{0}; };
   const uint8_t b = byte(0);
-  const size_t n = b < 0x80 ? 1 : b >= 0xc2 && b < 0xe0 ? 2 : b >= 0xe0 && b < 0xf0 ? 3 : b >= 0xf0 && b < 0xf5 ? 4 : 0;
+  const size_t n = b < 0x80                ? 1
+                   : b >= 0xc2 && b < 0xe0 ? 2
+                   : b >= 0xe0 && b < 0xf0 ? 3
+                   : b >= 0xf0 && b < 0xf5 ? 4
+                                           : 0;
   if (n <= 1) {
     code = b;
     return n;
@@ -31,7 +36,8 @@ size_t utf8_length(std::string_view s, size_t i, uint32_t& code) {
 
 // Characters that are legal in JSON but that YAML or a terminal would take for something else.
 bool must_escape(uint32_t c) {
-  return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe || c == 0xffff;
+  return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||
+         c == 0xffff;
 }
 
 void append_quoted(std::string& out, std::string_view s) {
@@ -66,7 +72,8 @@ void append_quoted(std::string& out, std::string_view s) {
   out.push_back('"');
 }
 
-// Shortest form that reads back the same, always with a point, which YAML 1.1 wants of every number with an exponent.
+// Shortest form that reads back the same, always with a point, which YAML 1.1 wants of every number with an
+// exponent.
 std::string number(double v) {
   std::array<char, 40> buf;
   const auto r = std::to_chars(buf.data(), buf.data() + buf.size(), v);
@@ -81,9 +88,11 @@ bool is_plain(std::string_view s) {
   const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
   if (s.empty() || s.size() > 200 || !letter(s[0]) || s.back() == ' ') return false;
   for (char c : s)
-    if (!letter(c) && !(c >= '0' && c <= '9') && c != ' ' && c != '.' && c != '/' && c != '-' && c != '+') return false;
+    if (!letter(c) && !(c >= '0' && c <= '9') && c != ' ' && c != '.' && c != '/' && c != '-' && c != '+')
+      return false;
   std::string low(s);
-  std::transform(low.begin(), low.end(), low.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(low.begin(), low.end(), low.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   constexpr std::array kReserved = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"};
   return std::find(kReserved.begin(), kReserved.end(), low) == kReserved.end();
 }

@@ -23,8 +23,7 @@ class Value {
   template <std::same_as<bool> T>
   Value(T v) : v_(v) {}
   template <std::integral T>
-    requires(!std::same_as<T, bool>)
-  Value(T v) : v_(static_cast<int64_t>(v)) {}
+  requires(!std::same_as<T, bool>) Value(T v) : v_(static_cast<int64_t>(v)) {}
   Value(double v) : v_(v) {}
   Value(const char* v) : v_(std::string(v)) {}
   Value(std::string_view v) : v_(std::string(v)) {}
@@ -47,8 +46,8 @@ class Value {
   // Of a list; returns *this.
   Value& push(Value v);
 
-  // One line. Numbers that JSON does not have become the strings "NaN", "Infinity", "-Infinity". Bytes that are not UTF-8
-  // become U+FFFD.
+  // One line. Numbers that JSON does not have become the strings "NaN", "Infinity", "-Infinity". Bytes that
+  // are not UTF-8 become U+FFFD.
   std::string json() const;
   // Block style, readable by YAML 1.1 and 1.2 parsers, ends with a line feed.
   std::string yaml() const;
