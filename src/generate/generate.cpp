@@ -9,6 +9,7 @@
 #include "mc/fast.h"
 #include "mc/interrupt.h"
 #include "mc/ops.h"
+#include "mc/transforms.h"
 #include "sampler.h"
 
 namespace mc {
