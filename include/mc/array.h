@@ -72,6 +72,10 @@ constexpr Dtype dtype_of() {
   }
 }
 
+// What wrapped memory is. Constant: a model's weight, of which engines may keep a packed form. MappedFile: the same in a
+// private mapping of a file, whose pages engines may drop once they have packed it.
+enum class Memory : uint8_t { Plain, Constant, MappedFile };
+
 class MC_API Array {
  public:
   // No array: only assignment and destruction are allowed.
@@ -98,9 +102,8 @@ class MC_API Array {
   Array(const std::vector<T>& data, const Shape& shape) : Array(std::span<const T>(data), shape) {}
   // Copies shape.numel() elements of `dtype` from host memory.
   static Array from_bytes(const void* data, const Shape& shape, Dtype dtype);
-  // Uses host memory without a copy while `keep` lives. The memory must not change. `constant` marks a model weight:
-  // engines may keep their own packed form of it and drop the pages of the original.
-  static Array wrap(const void* data, const Shape& shape, Dtype dtype, std::shared_ptr<const void> keep, bool constant = false);
+  // Uses host memory without a copy while `keep` lives. The memory must not change.
+  static Array wrap(const void* data, const Shape& shape, Dtype dtype, std::shared_ptr<const void> keep, Memory memory = Memory::Plain);
 
   bool defined() const { return node_ != nullptr; }
   const Shape& shape() const;

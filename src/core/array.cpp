@@ -73,13 +73,14 @@ Array Array::from_bytes(const void* data, const Shape& shape, Dtype dtype) {
   return make_leaf(aval, {std::move(buffer), 0});
 }
 
-Array Array::wrap(const void* data, const Shape& shape, Dtype dtype, std::shared_ptr<const void> keep, bool constant) {
+Array Array::wrap(const void* data, const Shape& shape, Dtype dtype, std::shared_ptr<const void> keep, Memory memory) {
   check_numel(shape);
   const Aval aval{shape, dtype};
   BufferPtr buffer(new Buffer);
   buffer->data = const_cast<void*>(data);
   buffer->bytes = aval.nbytes();
-  buffer->constant = constant;
+  buffer->constant = memory != Memory::Plain;
+  buffer->mapped = memory == Memory::MappedFile;
   buffer->keep = std::move(keep);
   return make_leaf(aval, {std::move(buffer), 0});
 }

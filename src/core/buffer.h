@@ -16,10 +16,11 @@ struct Buffer {
   Device device;            // backend == nullptr: host memory that belongs to no engine yet
   void* data = nullptr;     // device address, or an engine's own handle
   size_t bytes = 0;
-  bool constant = false;    // a model weight: never written; engines may keep `packed` and drop the original's pages
+  bool constant = false;    // a model weight: never written
+  bool mapped = false;      // pages of a file: an engine that has `packed` may drop them
   std::function<void(Buffer&)> release;  // frees `data`; null for memory that someone else keeps
   std::shared_ptr<const void> keep;      // owner of wrapped memory
-  std::shared_ptr<void> packed;          // an engine's private form of a constant, made at first use
+  std::shared_ptr<void> packed;          // an engine's private form of the whole buffer, made at first use
   ~Buffer() {
     if (release) release(*this);
   }

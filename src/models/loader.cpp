@@ -50,7 +50,7 @@ nn::Linear Loader::linear(const std::string& tensor, int64_t out, int64_t in) co
   const BlockFormat format = format_of(t.type);
   const int64_t row = in / block_elements(format) * block_bytes(format);
   nn::Linear l;
-  l.packed = block_tensor(Array::wrap(t.data.data(), {out, row}, Dtype::U8, file_, true), format, want);
+  l.packed = block_tensor(Array::wrap(t.data.data(), {out, row}, Dtype::U8, file_, Memory::MappedFile), format, want);
   l.fast = options_.fast;
   return l;
 }
@@ -62,7 +62,7 @@ Array Loader::vector(const std::string& tensor, int64_t n) const {
   const Dtype dtype = t.type == GgmlType::F32 ? Dtype::F32 : t.type == GgmlType::F16 ? Dtype::F16 : Dtype::BF16;
   if (t.type != GgmlType::F32 && t.type != GgmlType::F16 && t.type != GgmlType::BF16)
     throw Error(ErrorCode::BadModel, cat("tensor ", tensor, " has type ", ggml_type_name(t.type), "; a vector is F32, F16 or BF16"), file_->path());
-  Array a = astype(Array::wrap(t.data.data(), {n}, dtype, file_, true), Dtype::F32);
+  Array a = astype(Array::wrap(t.data.data(), {n}, dtype, file_, Memory::MappedFile), Dtype::F32);
   return a.eval();
 }
 

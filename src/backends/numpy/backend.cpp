@@ -20,9 +20,8 @@ class NumpyExecutable final : public Executable {
  public:
   NumpyExecutable(const Graph& graph, const CompileOptions& options)
       : device_(options.device), donated_(options.donated), plan_(make_plan(graph, options.donated)) {
-    for (const Step& s : plan_.steps) max_tensors_ = std::max(max_tensors_, s.tensors.size());
     base_.resize(plan_.storages.size());
-    constant_.resize(plan_.storages.size());
+    source_.resize(plan_.storages.size());
   }
 
   void run(std::span<Value> inputs, std::span<Value> outputs) override {
@@ -37,7 +36,7 @@ class NumpyExecutable final : public Executable {
         case Storage::Kind::Input: {
           const Value& v = inputs[static_cast<size_t>(s.index)];
           base_[i] = v.host();
-          constant_[i] = v.buffer->constant ? v.buffer.get() : nullptr;
+          source_[i] = is_donated(s.index) ? nullptr : v.buffer.get();
           break;
         }
         case Storage::Kind::Temp: base_[i] = scratch.data() + s.offset; break;
@@ -54,7 +53,7 @@ class NumpyExecutable final : public Executable {
       for (size_t k = 0; k < s.tensors.size(); ++k) {
         const Operand& o = s.operands[k];
         s.tensors[k].data = base_[static_cast<size_t>(o.storage)] + o.offset;
-        s.tensors[k].constant = constant_[static_cast<size_t>(o.storage)];
+        s.tensors[k].source = source_[static_cast<size_t>(o.storage)];
       }
       const std::span<const Tensor> all(s.tensors);
       const auto in = all.first(static_cast<size_t>(s.n_in)), out = all.subspan(static_cast<size_t>(s.n_in));
@@ -62,7 +61,7 @@ class NumpyExecutable final : public Executable {
       if (s.fused)
         s.fused->run(in, out);
       else if (s.kernel)
-        s.kernel->run({s.op, s.attrs, in, out});
+        s.kernel->run({s.op, s.attrs, in, out, s.group});
       else
         copy_strided(in[0], out[0].data);
     }
@@ -78,7 +77,10 @@ class NumpyExecutable final : public Executable {
       }
     }
     for (size_t i = 0; i < donated_.size() && i < inputs.size(); ++i)
-      if (donated_[i]) inputs[i] = Value{};
+      if (donated_[i]) {
+        inputs[i].buffer->packed.reset();  // it may hold something else now
+        inputs[i] = Value{};
+      }
   }
 
   PlanInfo plan() const override {
@@ -90,13 +92,14 @@ class NumpyExecutable final : public Executable {
   }
 
  private:
+  bool is_donated(int input) const { return static_cast<size_t>(input) < donated_.size() && donated_[static_cast<size_t>(input)]; }
+
   Device device_;
   std::vector<bool> donated_;
   Plan plan_;
-  size_t max_tensors_ = 0;
   std::mutex mutex_;
   std::vector<std::byte*> base_;
-  std::vector<Buffer*> constant_;
+  std::vector<Buffer*> source_;
 };
 
 class NumpyBackend final : public Backend {

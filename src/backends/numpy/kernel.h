@@ -15,7 +15,7 @@ struct Tensor {
   Shape shape;
   Shape strides;
   Dtype dtype = Dtype::F32;
-  Buffer* constant = nullptr;  // the whole buffer of a constant input, for kernels that pack it
+  Buffer* source = nullptr;    // of an input that is not donated: where a kernel may keep a packed form
   template <class T>
   T* as() const {
     return reinterpret_cast<T*>(data);
@@ -28,6 +28,7 @@ struct Call {
   const Attrs& attrs;
   std::span<const Tensor> in;
   std::span<const Tensor> out;  // row-major
+  std::span<const Attrs> group = {};  // of a step made of several nodes: the attributes of each
   template <class T>
   const T& attr() const {
     return attrs.as<T>();
@@ -59,6 +60,9 @@ std::span<const KernelRow> random_kernels();
 std::span<const KernelRow> fused_kernels();
 std::span<const KernelRow> quant_kernels();
 std::span<const KernelRow> linalg_kernels();
+
+// Several QuantizedMatmul nodes with one x as a step: inputs x, then each node's parts; one output a node.
+extern const KernelRow kQuantizedMatmulGroup;
 
 // The kernel of a node that is neither a view nor pointwise; null if there is none.
 const KernelRow* find_kernel(Op op);

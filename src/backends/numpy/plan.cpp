@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "backends/numpy/simd/convert.h"
 #include "core/op_names.h"
 #include "prims/attrs.h"
 #include "transforms/fuse.h"
@@ -14,6 +15,7 @@ namespace {
 
 constexpr int kMaxGroupInputs = 24;
 constexpr size_t kAlign = 64;
+constexpr size_t kGroupReach = 64;  // how many nodes ahead products with the same x are looked for
 
 size_t align_up(size_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
 
@@ -129,6 +131,7 @@ class Planner {
     }
     if (n.op == Op::Full) return full(n);
     if (is_view(n.op)) return view(n);
+    if (n.op == Op::QuantizedMatmul && quantized_group(i)) return;
     const KernelRow* k = find_kernel(n.op);
     if (!k) throw Error(ErrorCode::UnsupportedOp, cat("the host engine has no kernel for ", op_name(n.op)), std::string(op_name(n.op)));
     Step step;
@@ -185,6 +188,41 @@ class Planner {
     plan_.steps.push_back(std::move(step));
   }
 
+  // Products of one x with several weights that are inputs run as one step, where the first of them stands. True if the
+  // node is part of such a step.
+  bool quantized_group(size_t first) {
+    const GraphNode& n = g_.nodes[first];
+    if (done_.count(n.first_out)) return true;
+    const ValueId x = g_.operands_of(n)[0];
+    auto fits = [&](const GraphNode& m) {
+      if (m.op != Op::QuantizedMatmul || g_.operands_of(m)[0] != x || m.attrs.as<QuantAttrs>().fast != n.attrs.as<QuantAttrs>().fast) return false;
+      for (ValueId v : g_.operands_of(m).subspan(1))
+        if (static_cast<size_t>(v) >= g_.inputs.size()) return false;
+      return true;
+    };
+    std::vector<const GraphNode*> members;
+    for (size_t i = first; i < std::min(g_.nodes.size(), first + kGroupReach); ++i)
+      if (fits(g_.nodes[i])) members.push_back(&g_.nodes[i]);
+    if (members.size() < 2 || members[0] != &n) return false;
+    Step step;
+    step.kernel = &kQuantizedMatmulGroup;
+    step.op = Op::QuantizedMatmul;
+    const Place px = is_row_major(aval(x).shape, place(x).strides) ? place(x) : materialize(aval(x), place(x));
+    add_operand(step, aval(x), px);
+    for (const GraphNode* m : members) {
+      step.group.push_back(m->attrs);
+      for (ValueId v : g_.operands_of(*m).subspan(1)) add_operand(step, aval(v), place(v));
+    }
+    step.n_in = static_cast<int>(step.operands.size());
+    for (const GraphNode* m : members) {
+      place(m->first_out) = new_temp(aval(m->first_out));
+      add_operand(step, aval(m->first_out), place(m->first_out));
+      done_[m->first_out] = true;
+    }
+    plan_.steps.push_back(std::move(step));
+    return true;
+  }
+
   // One element in constant memory, seen with strides of zero.
   void full(const GraphNode& n) {
     const auto& a = n.attrs.as<FullAttrs>();
@@ -196,8 +234,8 @@ class Planner {
       case Dtype::U16: case Dtype::I16: put(static_cast<uint16_t>(a.i)); break;
       case Dtype::U32: case Dtype::I32: put(static_cast<uint32_t>(a.i)); break;
       case Dtype::U64: case Dtype::I64: put(static_cast<uint64_t>(a.i)); break;
-      case Dtype::F16: put(f64_to_f16(a.re)); break;
-      case Dtype::BF16: put(f64_to_bf16(a.re)); break;
+      case Dtype::F16: put(simd::to_f16(a.re)); break;
+      case Dtype::BF16: put(simd::to_bf16(a.re)); break;
       case Dtype::F32: put(static_cast<float>(a.re)); break;
       case Dtype::F64: put(a.re); break;
       case Dtype::C64: put(static_cast<float>(a.re)); { const float im = static_cast<float>(a.im); std::memcpy(data.data() + 4, &im, 4); } break;
@@ -378,29 +416,12 @@ class Planner {
     }
   }
 
-  static uint16_t f64_to_bf16(double v) {
-    // Round once, to odd in float32 first, so that the second rounding is exact.
-    float f = static_cast<float>(v);
-    uint32_t u;
-    std::memcpy(&u, &f, 4);
-    if (static_cast<double>(f) != v && f == f) {
-      if ((u & 1) == 0) u = (static_cast<double>(f) < v) == (f >= 0) ? u | 1 : u - 1;
-    }
-    if (f != f) return 0x7fc0;
-    return static_cast<uint16_t>((u + 0x7fff + ((u >> 16) & 1)) >> 16);
-  }
-  static uint16_t f64_to_f16(double v) {
-    const _Float16 h = static_cast<_Float16>(v);
-    uint16_t u;
-    std::memcpy(&u, &h, 2);
-    return u;
-  }
-
   const Graph& g_;
   const std::vector<bool>& donated_;
   std::vector<Place> places_;
   std::vector<int32_t> group_;
   std::vector<std::vector<int32_t>> members_;
+  std::map<ValueId, bool> done_;  // outputs of nodes that an earlier step computes
   Plan plan_;
 };
 

@@ -38,6 +38,7 @@ struct Step {
   std::unique_ptr<PointwiseKernel> fused; // or neither: a strided copy of in[0]
   Op op{};
   Attrs attrs;
+  std::vector<Attrs> group;       // see Call::group
   int n_in = 0;
   std::vector<Operand> operands;  // inputs, then outputs
   std::vector<Tensor> tensors;    // their views; data is set at run time

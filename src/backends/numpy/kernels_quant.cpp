@@ -1,0 +1,199 @@
+// Quantized weights: packed once for a buffer, then used by every program that reads it.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <mutex>
+#include <vector>
+
+#include "backends/numpy/kernel.h"
+#include "backends/numpy/memory.h"
+#include "backends/numpy/quant/qmatmul.h"
+#include "backends/numpy/simd/convert.h"
+#include "base/thread_pool.h"
+#include "prims/attrs.h"
+#include "prims/block_formats.h"
+
+namespace mc::numpy {
+namespace {
+
+// float32 of any narrow tensor that is row-major; `hold` keeps a widened copy.
+const float* as_f32(const Tensor& t, std::vector<float>& hold) {
+  if (t.dtype == Dtype::F32) return t.as<float>();
+  hold.resize(static_cast<size_t>(t.numel()));
+  if (t.dtype == Dtype::BF16)
+    simd::widen(t.as<bfloat16>(), hold.data(), t.numel());
+  else
+    simd::widen(t.as<float16>(), hold.data(), t.numel());
+  return hold.data();
+}
+void store_f32(const float* src, const Tensor& dst) {
+  if (dst.dtype == Dtype::BF16)
+    simd::narrow(src, dst.as<bfloat16>(), dst.numel());
+  else
+    simd::narrow(src, dst.as<float16>(), dst.numel());
+}
+
+quant::Format format_of(const QuantAttrs& a, std::span<const Tensor> parts) {
+  if (a.kind == static_cast<int>(QTensor::Kind::Block)) return quant::Format::of(static_cast<BlockFormat>(a.format));
+  return quant::Format::affine(a.bits, a.group, parts[1].dtype);
+}
+size_t part_count(const QuantAttrs& a) { return a.kind == static_cast<int>(QTensor::Kind::Block) ? 1 : 3; }
+quant::Source source_of(std::span<const Tensor> parts) {
+  if (parts.size() == 1) return {parts[0].data, nullptr, nullptr};
+  return {parts[0].data, parts[1].data, parts[2].data};
+}
+
+struct Packed {
+  BufferPtr memory;
+  const void *codes = nullptr, *scales = nullptr, *biases = nullptr;  // what it was made of
+  quant::Weight weight;
+};
+
+std::shared_ptr<Packed> pack(const QuantAttrs& a, std::span<const Tensor> parts) {
+  auto p = std::make_shared<Packed>();
+  const quant::Source s = source_of(parts);
+  p->codes = s.codes;
+  p->scales = s.scales;
+  p->biases = s.biases;
+  p->weight = {format_of(a, parts), a.rows, a.cols, nullptr};
+  p->memory = allocate({}, static_cast<size_t>(quant::packed_bytes(p->weight.format, a.rows, a.cols)));
+  quant::pack(p->weight.format, s, a.rows, a.cols, p->memory->data);
+  p->weight.packed = p->memory->data;
+  return p;
+}
+
+// Tells the system that a mapped file's pages are not needed; they come back from the file if they are.
+void drop_pages(const void* data, size_t bytes) {
+  static const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+// The packed form, kept on the codes' buffer where that is an input.
+std::shared_ptr<Packed> packed_weight(const QuantAttrs& a, std::span<const Tensor> parts) {
+  Buffer* keep = parts[0].source;
+  if (!keep) return pack(a, parts);
+  static std::mutex mutex;
+  std::lock_guard lock(mutex);
+  auto p = std::static_pointer_cast<Packed>(keep->packed);
+  const quant::Source s = source_of(parts);
+  if (p && p->codes == s.codes && p->scales == s.scales && p->biases == s.biases && p->weight.n == a.rows && p->weight.k == a.cols &&
+      p->weight.format.kind == format_of(a, parts).kind && p->weight.format.block == format_of(a, parts).block && p->weight.format.bits == format_of(a, parts).bits)
+    return p;
+  p = pack(a, parts);
+  keep->packed = p;
+  if (keep->mapped) drop_pages(parts[0].data, static_cast<size_t>(parts[0].numel()));
+  return p;
+}
+
+void products(const Tensor& x, std::span<const Tensor> parts, std::span<const Tensor> outs, std::span<const Attrs> attrs) {
+  std::vector<std::shared_ptr<Packed>> hold;
+  std::vector<quant::Product> list;
+  std::vector<std::vector<float>> wide(outs.size());
+  for (size_t i = 0; i < outs.size(); ++i) {
+    const auto& a = attrs[i].as<QuantAttrs>();
+    hold.push_back(packed_weight(a, parts.first(part_count(a))));
+    parts = parts.subspan(part_count(a));
+    float* y = outs[i].as<float>();
+    if (outs[i].dtype != Dtype::F32) {
+      wide[i].resize(static_cast<size_t>(outs[i].numel()));
+      y = wide[i].data();
+    }
+    list.push_back({hold.back()->weight, y, a.rows});
+  }
+  const auto& a = attrs[0].as<QuantAttrs>();
+  std::vector<float> hold_x;
+  const float* px = as_f32(x, hold_x);
+  const int64_t m = a.cols ? x.numel() / a.cols : 0;
+  quant::qmatmul(m, px, a.cols, list, a.fast ? quant::Precision::Fast : quant::Precision::Highest);
+  for (size_t i = 0; i < outs.size(); ++i)
+    if (outs[i].dtype != Dtype::F32) store_f32(wide[i].data(), outs[i]);
+}
+
+void quantized_matmul(const Call& c) { products(c.in[0], c.in.subspan(1), c.out, {&c.attrs, 1}); }
+void quantized_matmul_group(const Call& c) { products(c.in[0], c.in.subspan(1), c.out, c.group); }
+
+int64_t index_at(const Tensor& t, int64_t i) {
+  switch (t.dtype) {
+    case Dtype::I32: return t.as<int32_t>()[i];
+    case Dtype::I64: return t.as<int64_t>()[i];
+    case Dtype::U32: return t.as<uint32_t>()[i];
+    case Dtype::I16: return t.as<int16_t>()[i];
+    case Dtype::U16: return t.as<uint16_t>()[i];
+    case Dtype::I8: return t.as<int8_t>()[i];
+    case Dtype::U8: return t.as<uint8_t>()[i];
+    default: return static_cast<int64_t>(t.as<uint64_t>()[i]);
+  }
+}
+
+void quantized_take(const Call& c) {
+  const auto& a = c.attr<QuantAttrs>();
+  const int64_t n = c.in[0].numel();
+  std::vector<int64_t> ids(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t id = index_at(c.in[0], i);
+    ids[static_cast<size_t>(i)] = id < 0 ? id + a.rows : id;
+  }
+  const auto parts = c.in.subspan(1);
+  std::vector<float> wide;
+  float* dst = c.out[0].as<float>();
+  if (c.out[0].dtype != Dtype::F32) {
+    wide.resize(static_cast<size_t>(c.out[0].numel()));
+    dst = wide.data();
+  }
+  quant::dequantize_rows(format_of(a, parts), source_of(parts), a.rows, a.cols, ids.data(), n, dst);
+  if (!wide.empty()) store_f32(dst, c.out[0]);
+}
+
+void block_dequantize(const Call& c) {
+  const auto& a = c.attr<BlockAttrs>();
+  quant::dequantize(quant::Format::of(static_cast<BlockFormat>(a.format)), {c.in[0].data, nullptr, nullptr}, a.rows, a.cols, c.out[0].as<float>());
+}
+
+void affine_dequantize(const Call& c) {
+  const auto& a = c.attr<AffineAttrs>();
+  const Tensor& out = c.out[0];
+  const int64_t k = out.shape.back(), rows = k ? out.numel() / k : 0;
+  std::vector<float> wide;
+  float* dst = out.as<float>();
+  if (out.dtype != Dtype::F32) {
+    wide.resize(static_cast<size_t>(out.numel()));
+    dst = wide.data();
+  }
+  quant::dequantize(quant::Format::affine(a.bits, a.group, c.in[1].dtype), source_of(c.in), rows, k, dst);
+  if (!wide.empty()) store_f32(dst, out);
+}
+
+void affine_quantize(const Call& c) {
+  const auto& a = c.attr<AffineAttrs>();
+  const int64_t k = c.in[0].shape.back(), rows = k ? c.in[0].numel() / k : 0, groups = k / a.group;
+  std::vector<float> hold, scales(static_cast<size_t>(rows * groups)), biases(scales.size());
+  const float* w = as_f32(c.in[0], hold);
+  parallel_for(rows, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, k)), [&](int64_t begin, int64_t end) {
+    blocks::affine_quantize(a.bits, a.group, w + begin * k, end - begin, k, c.out[0].data + begin * blocks::affine_row_bytes(a.bits, k),
+                            scales.data() + begin * groups, biases.data() + begin * groups);
+  });
+  for (int i = 0; i < 2; ++i) {
+    const Tensor& out = c.out[static_cast<size_t>(i) + 1];
+    const std::vector<float>& v = i == 0 ? scales : biases;
+    if (out.dtype != Dtype::F32)
+      store_f32(v.data(), out);
+    else if (!v.empty())
+      std::memcpy(out.data, v.data(), v.size() * 4);
+  }
+}
+
+constexpr KernelRow kRows[] = {
+    {Op::QuantizedMatmul, quantized_matmul},     {Op::QuantizedTake, quantized_take},       {Op::BlockDequantize, block_dequantize},
+    {Op::AffineDequantize, affine_dequantize},   {Op::AffineQuantize, affine_quantize},
+};
+
+}  // namespace
+
+const KernelRow kQuantizedMatmulGroup = {Op::QuantizedMatmul, quantized_matmul_group, 0, nullptr};
+
+std::span<const KernelRow> quant_kernels() { return kRows; }
+
+}  // namespace mc::numpy
