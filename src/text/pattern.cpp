@@ -218,6 +218,13 @@ class RegexParser {
       case 'n': c = '\n'; return true;
       case 'r': c = '\r'; return true;
       case 't': c = '\t'; return true;
+      case 'x':
+        if (!accept('{')) fail("expected {");
+        for (c = 0; !accept('}');) {
+          uint32_t d = take();
+          c = c * 16 + (d <= '9' ? d - '0' : d - 'A' + 10);
+        }
+        return true;
       case 's': set.space_ = true; return false;
       case 'S': set.not_space_ = true; return false;
       case 'd': set.categories_ |= category_mask("Nd"); return false;

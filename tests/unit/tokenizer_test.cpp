@@ -1,6 +1,7 @@
 // Tokenizers against llama-cpp-python's ids on the real models, and by hand-made vocabularies.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -12,6 +13,7 @@
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/text.h"
+#include "text/pre_tokenizer.h"
 
 namespace mc {
 namespace {
@@ -35,8 +37,9 @@ std::vector<std::string> phrases() {
   }
   return out;
 }
-std::string corpus(size_t n) {
+std::string corpus(size_t n, bool assigned_only = false) {
   std::vector<std::string> p = phrases();
+  if (assigned_only) p.erase(std::find(p.begin(), p.end(), ""), p.end());
   if (p.empty()) return {};
   const char* joints[] = {"", " ", "\n", "  ", ""};
   std::string out;
@@ -249,6 +252,248 @@ TEST(RealModels, BosAndSpecialTokens) {
   EXPECT_EQ(smol->find_token("no such token"), std::nullopt);
   EXPECT_ERROR(smol->decode(std::vector<int32_t>{49152}), IndexOutOfRange, "no token 49152");
   EXPECT_ERROR(smol->token_text(-1), IndexOutOfRange, "no token -1");
+}
+
+TEST(PreTokenizer, WordsAreThoseOfHuggingFace) {
+  std::string text = corpus(400'000, true);
+  std::ifstream in(golden("pre.txt"));
+  std::string name;
+  size_t count = 0;
+  uint64_t hash = 0;
+  int rows = 0;
+  while (in >> name >> count >> hash) {
+    ++rows;
+    const PreTokenizerInfo* info = pre_tokenizer_info(name);
+    ASSERT_NE(info, nullptr) << name;
+    PreTokenizer::Scratch scratch;
+    std::vector<int32_t> lengths;
+    std::string back;
+    PreTokenizer(*info).split(text, scratch, [&](std::string_view word) {
+      lengths.push_back(static_cast<int32_t>(word.size()));
+      back += word;
+    });
+    EXPECT_EQ(back, text) << name;
+    EXPECT_EQ(lengths.size(), count) << name;
+    EXPECT_EQ(fnv(lengths), hash) << name;
+  }
+  EXPECT_EQ(rows, 18);
+}
+
+TEST(PreTokenizer, EveryNameCompilesAndLongRunsTakeNoQuadraticTime) {
+  std::vector<std::string_view> names = pre_tokenizer_names();
+  EXPECT_GE(names.size(), 50U);
+  for (std::string_view name : names) {
+    PreTokenizer pre(*pre_tokenizer_info(name));
+    for (std::string_view unit : {"a", "A", " ", "\n", " \n", "1", "'", ".", "\u4e00", "\u0301", "\xff"}) {
+      std::string s;
+      while (s.size() < 200'000) s += unit;
+      PreTokenizer::Scratch scratch;
+      size_t bytes = 0;
+      pre.split(s, scratch, [&](std::string_view word) { bytes += word.size(); });
+      ASSERT_EQ(bytes, s.size()) << name;
+    }
+  }
+}
+
+// A tokenizer of few tokens, from a file in memory.
+struct Small {
+  GgufWriter w;
+  std::vector<std::string> tokens;
+  std::vector<int32_t> types;
+  std::vector<float> scores;
+  std::vector<std::byte> bytes;
+  std::shared_ptr<GgufFile> file;
+  int32_t add(std::string_view text, int32_t type = 1, float score = 0) {
+    tokens.emplace_back(text);
+    types.push_back(type);
+    scores.push_back(score);
+    return static_cast<int32_t>(tokens.size()) - 1;
+  }
+  std::shared_ptr<Tokenizer> make() {
+    w.set_strings("tokenizer.ggml.tokens", tokens);
+    w.set_i32s("tokenizer.ggml.token_type", types);
+    w.set_f32s("tokenizer.ggml.scores", scores);
+    bytes = w.to_bytes();
+    file = GgufFile::from_memory(bytes, "small.gguf");
+    return Tokenizer::from_gguf(*file);
+  }
+};
+constexpr int32_t kUnknown = 2, kControl = 3, kUser = 4, kUnused = 5, kByteType = 6;
+
+TEST(SmallBpe, MergesByRankAndCutsSpecialTokensLongestFirst) {
+  Small s;
+  s.w.set_string("tokenizer.ggml.model", "gpt2");
+  s.w.set_string("tokenizer.ggml.pre", "gpt-2");
+  for (std::string_view t : {"a", "b", "c", "ab", "bc", "abc", "\u0120", "\u0120a"}) s.add(t);
+  s.w.set_strings("tokenizer.ggml.merges", std::vector<std::string>{"b c", "a b", "\u0120 a", "a bc"});
+  int32_t end = s.add("<e>", kControl), longer = s.add("<e>x", kUser);
+  s.w.set_u32("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(end));
+  auto t = s.make();
+  using Ids = std::vector<int32_t>;
+  EXPECT_EQ(t->encode("abc"), (Ids{5}));  // b c has the lower rank, then a bc
+  EXPECT_EQ(t->encode("abab"), (Ids{3, 3}));
+  EXPECT_EQ(t->encode("ab ab"), (Ids{3, 6, 3}));  // "ab" comes before " a"
+  EXPECT_EQ(t->encode("a<e>xb"), (Ids{0, longer, 1}));
+  EXPECT_EQ(t->encode("a<e>b", {.parse_special = true}), (Ids{0, end, 1}));
+  EXPECT_EQ(t->encode("a<e>b"), (Ids{0, 1}));  // no tokens for < e >
+  EXPECT_EQ(t->encode("<e><e>x<e>", {.parse_special = true}), (Ids{end, longer, end}));
+  EXPECT_EQ(t->decode(Ids{7, end, longer}), " a<e>x");
+  EXPECT_EQ(t->decode(Ids{7, end, longer}, false), " a<e><e>x");
+  EXPECT_EQ(t->eos_id(), end);
+  EXPECT_EQ(t->bos_id(), std::nullopt);
+  EXPECT_TRUE(t->is_end_of_generation(end));
+  EXPECT_ERROR(t->encode("a", {.add_bos = true}), BadTokenizer, "no beginning-of-sequence token");
+  EXPECT_TRUE(t->encode("").empty());
+}
+
+TEST(SmallBpe, LongAndShortWordsAreMergedAlike) {
+  Small s;
+  s.w.set_string("tokenizer.ggml.model", "gpt2");
+  s.w.set_string("tokenizer.ggml.pre", "gpt-2");
+  for (char c : std::string("abcd")) s.add(std::string(1, c));
+  std::vector<std::string> merges;
+  for (std::string m : {"a b", "c d", "b c", "ab cd", "d a", "bc da", "a a", "aa aa", "ab a", "abcd abcd"}) {
+    merges.push_back(m);
+    std::erase(m, ' ');
+    s.add(m);
+  }
+  s.w.set_strings("tokenizer.ggml.merges", merges);
+  auto t = s.make();
+  // The longer word has a heap, the shorter a scan; "x" has no token and no merges, so it only parts them.
+  uint64_t x = 3;
+  for (int round = 0; round < 200; ++round) {
+    std::string part;
+    for (int k = 0; k < 12; ++k) {
+      x = x * 6364136223846793005ULL + 1442695040888963407ULL;
+      part += "abcd"[x >> 62];
+    }
+    std::vector<int32_t> one = t->encode(part), many;
+    std::string word;
+    for (int k = 0; k < 8; ++k) {
+      word += part + "x";
+      many.insert(many.end(), one.begin(), one.end());
+    }
+    EXPECT_EQ(t->encode(word), many) << part;
+  }
+}
+
+TEST(SmallBpe, IgnoresMergesWhereTheFamilyDoes) {
+  for (bool ignore : {false, true}) {
+    Small s;
+    s.w.set_string("tokenizer.ggml.model", "gpt2");
+    s.w.set_string("tokenizer.ggml.pre", ignore ? "llama-bpe" : "gpt-2");
+    for (std::string_view t : {"a", "b", "ab"}) s.add(t);
+    s.w.set_u32("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(s.add("<b>", kControl)));
+    s.w.set_strings("tokenizer.ggml.merges", std::vector<std::string>{});
+    auto t = s.make();
+    EXPECT_EQ(t->adds_bos(), ignore);
+    EXPECT_EQ(t->encode("ab", {.add_bos = false}),
+              ignore ? std::vector<int32_t>({2}) : std::vector<int32_t>({0, 1}));
+  }
+}
+
+TEST(SmallSpm, MergesByScoreWithBytesForTheRest) {
+  Small s;
+  s.w.set_string("tokenizer.ggml.model", "llama");
+  int32_t unk = s.add("<unk>", kUnknown), bos = s.add("<s>", kControl), eos = s.add("</s>", kControl);
+  for (int b = 0; b < 256; ++b) {
+    const char* hex = "0123456789ABCDEF";
+    s.add(std::string("<0x") + hex[b >> 4] + hex[b & 15] + ">", kByteType);
+  }
+  auto byte = [](unsigned char b) { return 3 + static_cast<int32_t>(b); };
+  int32_t space = s.add("\u2581", 1, -10), a = s.add("a", 1, -11), b = s.add("b", 1, -12),
+          ab = s.add("ab", 1, -1), space_a = s.add("\u2581a", 1, -2);
+  s.add("unused", kUnused);
+  auto t = s.make();
+  using Ids = std::vector<int32_t>;
+  EXPECT_EQ(t->encode("ab"), (Ids{bos, space, ab}));  // a space before the first word; ab before " a"
+  EXPECT_EQ(t->encode("a b"), (Ids{bos, space_a, space, b}));
+  EXPECT_EQ(t->encode(""), (Ids{bos}));
+  EXPECT_EQ(t->encode("a\n\xE2\x82"), (Ids{bos, space_a, byte('\n'), byte(0xE2), byte(0x82)}));
+  EXPECT_EQ(t->encode("a</s>a", {.add_bos = false, .parse_special = true}), (Ids{space_a, eos, space_a}));
+  EXPECT_EQ(t->decode(t->encode("a b\n\xE2\x82")), "a b\n\xE2\x82");
+  EXPECT_EQ(t->decode(t->encode("a</s>a", {.parse_special = true}), false), "<s>a</s>a");
+  EXPECT_EQ(t->unk_id(), unk);
+  EXPECT_TRUE(t->is_special(unk));
+  EXPECT_FALSE(t->is_special(a));
+}
+
+TEST(StreamDecoder, HoldsBackWhatMayBecomeACharacter) {
+  Small s;
+  s.w.set_string("tokenizer.ggml.model", "llama");
+  s.w.set_bool("tokenizer.ggml.add_space_prefix", false);
+  for (std::string_view t : {"<unk>", "<s>", "</s>"}) s.add(t, kControl);
+  for (int b = 0; b < 256; ++b) {
+    const char* hex = "0123456789ABCDEF";
+    s.add(std::string("<0x") + hex[b >> 4] + hex[b & 15] + ">", kByteType);
+  }
+  auto t = s.make();
+  auto run = [&](std::string_view bytes) {
+    StreamDecoder d(*t);
+    std::string out;
+    for (char c : bytes) out += d.push(3 + static_cast<unsigned char>(c)) + "|";
+    return out + d.flush();
+  };
+  EXPECT_EQ(run("a"), "a|");
+  EXPECT_EQ(run("\xF0\x9F\x99\x82!"), "|||\xF0\x9F\x99\x82|!|");
+  EXPECT_EQ(run("\xE2\x82"), "||\uFFFD");  // cut off: one mark for the part
+  EXPECT_EQ(run("\xE2\x82"
+                "a"),
+            "||\uFFFDa|");
+  EXPECT_EQ(run("\x80"), "\uFFFD|");
+  EXPECT_EQ(run("\xC0\xAF"), "\uFFFD|\uFFFD|");             // overlong
+  EXPECT_EQ(run("\xED\xA0\x80"), "|\uFFFD\uFFFD|\uFFFD|");  // a surrogate
+  EXPECT_EQ(run("\xF4\x90"), "|\uFFFD\uFFFD|");             // beyond U+10FFFF
+  EXPECT_EQ(run("\xF0\x9F\xE2\x82\xAC"), "||\uFFFD||\u20AC|");
+  StreamDecoder d(*t);
+  EXPECT_EQ(d.push(3 + 0xE2), "");
+  EXPECT_EQ(d.push(2), "\uFFFD");  // a control token ends what was begun
+  EXPECT_EQ(d.flush(), "");
+  StreamDecoder loud(*t, false);
+  EXPECT_EQ(loud.push(2), "</s>");
+  EXPECT_ERROR(d.push(1000), IndexOutOfRange, "no token 1000");
+}
+
+TEST(BadTokenizers, AreToldWithTheKey) {
+  auto with = [](const std::function<void(Small&)>& change, bool merges = true) {
+    Small s;
+    change(s);
+    if (!s.tokens.empty() && merges) s.w.set_strings("tokenizer.ggml.merges", std::vector<std::string>{});
+    s.make();
+  };
+  auto model = [](Small& s, std::string_view name) { s.w.set_string("tokenizer.ggml.model", name); };
+  EXPECT_ERROR(with([&](Small& s) { s.add("a"); }), BadModel, "\"tokenizer.ggml.model\" is missing");
+  EXPECT_ERROR(with([&](Small& s) { model(s, "rwkv"), s.add("a"); }), BadTokenizer,
+               "\"tokenizer.ggml.model\" is \"rwkv\"");
+  EXPECT_ERROR(with([&](Small& s) { model(s, "gpt2"); }), BadTokenizer, "tokenizer.ggml.tokens is empty");
+  EXPECT_ERROR(with([&](Small& s) { model(s, "gpt2"), s.add("a"), s.add("a"); }), BadTokenizer,
+               "the same text for ids 0 and 1");
+  EXPECT_ERROR(with([&](Small& s) { model(s, "gpt2"), s.add("a"), s.add("b"), s.types.pop_back(); }),
+               BadTokenizer, "tokenizer.ggml.token_type has 1 entries for 2 tokens");
+  EXPECT_ERROR(with([&](Small& s) { model(s, "llama"), s.add("a"), s.add("b"), s.scores.pop_back(); }),
+               BadTokenizer, "tokenizer.ggml.scores has 1 numbers for 2 tokens");
+  EXPECT_ERROR(with([&](Small& s) { model(s, "gpt2"), s.add("a"); }, false), BadModel,
+               "\"tokenizer.ggml.merges\" is missing");
+  EXPECT_ERROR(with(
+                   [&](Small& s) {
+                     model(s, "gpt2"), s.add("a");
+                     s.w.set_strings("tokenizer.ggml.merges", std::vector<std::string>{"ab"});
+                   },
+                   false),
+               BadTokenizer, "tokenizer.ggml.merges: entry 0");
+  EXPECT_ERROR(with([&](Small& s) {
+                 model(s, "gpt2"), s.add("a"), s.w.set_string("tokenizer.ggml.pre", "frobnicate");
+               }),
+               BadTokenizer,
+               "\"tokenizer.ggml.pre\" names the pre-tokenizer \"frobnicate\", which is not known; known are "
+               "a.x-4.0, bailingmoe");
+  EXPECT_ERROR(
+      with([&](Small& s) { model(s, "gpt2"), s.add("a"), s.w.set_u32("tokenizer.ggml.eos_token_id", 9); }),
+      BadTokenizer, "tokenizer.ggml.eos_token_id is 9, but there are only 1 tokens");
+  EXPECT_ERROR(with([&](Small& s) {
+                 model(s, "gpt2"), s.add("a"), s.w.set_bool("tokenizer.ggml.add_bos_token", true);
+               }),
+               BadTokenizer, "tokenizer.ggml.bos_token_id is missing");
 }
 
 }  // namespace
