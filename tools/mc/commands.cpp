@@ -3,6 +3,6 @@
 namespace mc::tool {
 std::vector<Command> all_commands() {
   return {infer_command(),      score_command(),    probe_capture_command(), bench_command(),
-          model_info_command(), backends_command(), doctor_command()};
+          model_info_command(), backends_command(), doctor_command(),        ops_command()};
 }
 }  // namespace mc::tool

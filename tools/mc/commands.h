@@ -11,6 +11,7 @@ Command bench_command();
 Command doctor_command();
 Command infer_command();
 Command model_info_command();
+Command ops_command();
 Command probe_capture_command();
 Command score_command();
 
