@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/op_names.h"
 #include "mc/quantize.h"
 #include "prims/attrs.h"
 #include "prims/op_def.h"
@@ -82,7 +83,7 @@ Example example_of(const OpDef& d, Dtype dtype) {
       break;
     default:
       if (d.has(kElementwise) || d.samples.oracle)
-        e.in.assign(static_cast<size_t>(arity(d.samples.oracle)), {rows, dtype});
+        for (int n = arity(d.samples.oracle); n > 0; --n) e.in.push_back({Shape::filled(2, 4), dtype});
       else
         e.known = false;  // carries a program of its own (checkpoint): always expanded
   }

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -36,7 +37,7 @@ def test_nothing_is_a_usage_error_with_help_on_stderr():
 
 
 @pytest.mark.parametrize("command", [[], ["infer"], ["score"], ["probe", "capture"], ["bench"], ["model", "info"],
-                                     ["backends"], ["doctor"]])
+                                     ["backends"], ["doctor"], ["ops"]])
 def test_help_three_ways(command):
     texts = [mc(*command, "--help"), mc(*command, "-h"), mc("help", *command), mc("--help", *command)]
     assert {t.returncode for t in texts} == {0}
@@ -125,7 +126,7 @@ def test_bytes_that_are_no_utf8_become_replacement_characters():
 
 
 def test_yaml_equals_json():
-    for command in (["doctor"], ["backends"]):
+    for command in (["doctor"], ["backends"], ["ops"]):
         a, b = json.loads(mc(*command, "--output", "json").stdout), yaml.safe_load(mc(*command, "--output", "yaml").stdout)
         a.pop("available_memory_bytes", None), b.pop("available_memory_bytes", None)
         assert a == b
@@ -143,3 +144,13 @@ def test_full_disk_is_an_error():
     with open("/dev/full", "wb") as full:
         r = subprocess.run([MC, "--help"], stdout=full, stderr=subprocess.PIPE, timeout=60)
     assert r.returncode == 1 and b"MC-E0203" in r.stderr
+
+
+def test_ops_names_every_primitive_and_the_host_engine_refuses_none():
+    rows = json.loads(mc("ops", "--output", "json").stdout)["ops"]
+    defined = re.findall(r'^MC_OP\(\w+, "(\w+)", (\w+)\)', (ROOT / "src/prims/ops.def").read_text(), re.M)
+    assert [(r["name"], r["kind"]) for r in rows] == [(name, kind.lower()) for name, kind in defined]
+    refused = [r["name"] for r in rows if not set(r["engines"]["numpy"].values()) & {"native", "decomposed"}]
+    assert refused == []
+    assert json.loads(mc("ops", "matmul", "--output", "json").stdout)["ops"] == [r for r in rows if r["name"] == "matmul"]
+    assert "did you mean 'matmul'?" in error(mc("ops", "matmull", "--output", "json"))["message"]
