@@ -10,7 +10,6 @@
 #include "mc/interrupt.h"
 #include "mc/ops.h"
 #include "mc/transforms.h"
-#include "mc/transforms.h"
 #include "sampler.h"
 
 namespace mc {
