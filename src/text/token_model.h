@@ -1,6 +1,7 @@
 // What turns plain text (special tokens are cut out already) into ids.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -89,7 +90,7 @@ class WordCache {
     e.bytes = static_cast<uint8_t>(word.size());
     e.count = static_cast<uint8_t>(count);
     std::memcpy(e.word, word.data(), word.size());
-    std::memcpy(e.ids, ids, count * sizeof *ids);
+    std::copy_n(ids, count, e.ids);
   }
 
  private:

@@ -454,6 +454,79 @@ TEST(StreamDecoder, HoldsBackWhatMayBecomeACharacter) {
   EXPECT_ERROR(d.push(1000), IndexOutOfRange, "no token 1000");
 }
 
+// Files with a whole tokenizer in them, small enough to break everywhere.
+std::vector<std::vector<std::byte>> small_files() {
+  std::vector<std::vector<std::byte>> out;
+  {
+    Small s;
+    s.w.set_string("tokenizer.ggml.model", "gpt2");
+    s.w.set_string("tokenizer.ggml.pre", "llama-bpe");
+    for (std::string_view t : {"a", "b", "c", "ab", "bc", "abc", "\u0120", "\u0120a", "", "\xff"}) s.add(t);
+    s.w.set_strings("tokenizer.ggml.merges",
+                    std::vector<std::string>{"b c", "a b", "\u0120 a", "a bc", "x y"});
+    s.w.set_u32("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(s.add("<|im_end|>", kControl)));
+    s.add("  ", kUser);
+    s.make();
+    out.push_back(s.bytes);
+  }
+  {
+    Small s;
+    s.w.set_string("tokenizer.ggml.model", "llama");
+    s.add("<unk>", kUnknown), s.add("<s>", kControl), s.add("</s>", kControl);
+    for (std::string_view t : {"<0x0A>", "<0xE2>", "<0x>"}) s.add(t, kByteType);
+    for (std::string_view t : {"a", "b", "ab", "\u2581", "\u2581a", "\u2581\u2581", "b\u2581"})
+      s.add(t, 1, -static_cast<float>(s.tokens.size()));
+    s.w.set_bool("tokenizer.ggml.add_space_prefix", true);
+    s.make();
+    out.push_back(s.bytes);
+  }
+  return out;
+}
+
+TEST(BadTokenizers, ThousandsOfBrokenFilesGiveErrorsAndNothingElse) {
+  size_t works = 0, refused = 0;
+  uint64_t x = 1;
+  auto random = [&] { return (x = x * 6364136223846793005ULL + 1442695040888963407ULL) >> 33; };
+  for (const std::vector<std::byte>& valid : small_files()) {
+    for (int round = 0; round < 6000; ++round) {
+      std::vector<std::byte> b = valid;
+      for (uint64_t k = 1 + random() % 2; k > 0; --k) {
+        size_t at = random() % b.size();
+        constexpr uint32_t kOdd[] = {0, 1,  2,   3,          4,          5,          6,
+                                     7, 13, 255, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7FC00000};
+        if (random() % 2)
+          b[at] = static_cast<std::byte>(random());
+        else if (at + 4 <= b.size())
+          std::memcpy(&b[at], &kOdd[random() % std::size(kOdd)], 4);
+      }
+      try {
+        auto file = GgufFile::from_memory(b);
+        auto t = Tokenizer::from_gguf(*file);
+        for (bool special : {false, true}) {
+          std::vector<int32_t> ids =
+              t->encode("abc  ab\u2581a<s></s>\xE2\x82<|im_end|> a\n", {.parse_special = special});
+          StreamDecoder d(*t);
+          for (int32_t id : ids) {
+            ASSERT_GE(id, 0);
+            ASSERT_LT(id, t->vocab_size());
+            d.push(id);
+          }
+          t->decode(ids, special);
+        }
+        for (int32_t id = 0; id < t->vocab_size(); ++id) t->token_text(id);
+        ++works;
+      } catch (const Error& e) {
+        ++refused;
+        ASSERT_TRUE(e.code() == ErrorCode::BadFormat || e.code() == ErrorCode::Truncated ||
+                    e.code() == ErrorCode::BadModel || e.code() == ErrorCode::BadTokenizer)
+            << e.what();
+      }
+    }
+  }
+  EXPECT_GT(works, 1000U);
+  EXPECT_GT(refused, 1000U);
+}
+
 TEST(BadTokenizers, AreToldWithTheKey) {
   auto with = [](const std::function<void(Small&)>& change, bool merges = true) {
     Small s;
