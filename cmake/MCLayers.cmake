@@ -10,7 +10,6 @@ endif()
 add_library(mc_flags INTERFACE)
 target_compile_options(mc_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wno-missing-field-initializers -ffp-contract=off -fno-math-errno
-  -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # false alarms on string concatenation in g++ 12 (GCC bug 105651)
   $<$<BOOL:${MC_WERROR}>:-Werror>)
 if(MC_SANITIZE)
