@@ -1,0 +1,7 @@
+#include "backends/numpy/quant/float_impl.h"
+#include "backends/numpy/quant/float_tables.h"
+#include "backends/numpy/quant/vec_avx512.h"
+
+namespace mc::numpy::quant {
+MC_QUANT_FLOAT_BLOCKS(Avx512, VecAvx512)
+}

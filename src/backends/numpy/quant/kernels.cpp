@@ -1,0 +1,40 @@
+#include "backends/numpy/quant/kernels.h"
+
+#include "backends/numpy/quant/float_tables.h"
+#include "backends/numpy/simd/dispatch.h"
+
+namespace mc::numpy::quant {
+namespace {
+
+struct Filled {
+  GemvFn gemv[kForms];
+  ExpandFn expand[kForms];
+  Kernels kernels;
+
+  Filled(const FloatPair* blocks, const FloatPair* kblocks, const FloatPair* affine, SmallFn small) {
+    for (int f = 0; f < kForms; ++f) {
+      const FloatPair& pair = f < kQ4_K ? blocks[f] : f < kA2 ? kblocks[f - kQ4_K] : affine[f - kA2];
+      gemv[f] = pair.gemv;
+      expand[f] = pair.expand;
+    }
+    kernels = {gemv, expand, small};
+  }
+};
+
+}  // namespace
+
+const Kernels& kernels() {
+  static const Filled scalar(kBlocksScalar, kKBlocksScalar, kAffineScalar, kSmallScalar);
+#if defined(__x86_64__)
+  static const Filled avx2(kBlocksAvx2, kKBlocksAvx2, kAffineAvx2, kSmallAvx2);
+  static const Filled avx512(kBlocksAvx512, kKBlocksAvx512, kAffineAvx512, kSmallAvx512);
+  switch (simd::active_isa()) {
+    case simd::Isa::Avx512: return avx512.kernels;
+    case simd::Isa::Avx2: return avx2.kernels;
+    case simd::Isa::Scalar: break;
+  }
+#endif
+  return scalar.kernels;
+}
+
+}  // namespace mc::numpy::quant
