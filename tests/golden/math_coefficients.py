@@ -189,6 +189,67 @@ def phi_over_x(z):  # (Phi(x) - 1/2)/x
 
 
 fit("kPhiF", "float", phi_over_x, 0, mp.mpf("1.01"), 5, lambda z: 1 / phi_over_x(z))
+
+
+# ---- float64 ----
+def asin_rest(z):  # (asin x - x)/x^3
+    if z < mp.mpf("1e-20"):
+        return mp.mpf(1) / 6 + 3 * z / 40
+    x = mp.sqrt(z)
+    return (mp.asin(x) - x) / (x * z)
+
+
+fit("kAsinD", "double", asin_rest, 0, mp.mpf("0.2501"), 12, zw)
+
+
+def atan_rest(z):  # (atan x - x)/x^3
+    if z < mp.mpf("1e-20"):
+        return -mp.mpf(1) / 3 + z / 5
+    x = mp.sqrt(z)
+    return (mp.atan(x) - x) / (x * z)
+
+
+fit("kAtanD", "double", atan_rest, 0, (mp.sqrt(2) - 1) ** 2 * mp.mpf("1.001"), 11, zw)
+fit("kErfD", "double", erf_over_x, 0, 1, 13, lambda z: 1 / (1 + erf_over_x(z)))
+# The logarithm for pow: (2 atanh(s) - 2s - 2/3 s^3)/s^5
+fit("kLogTailD", "double", lambda z: mp.mpf(2) / 5 + 2 * z / 7 if z < mp.mpf("1e-12") else (atanh_rest(z) - mp.mpf(2) / 3) / z,
+    0, s2, 7, zw)
+# erfcx(x)·(x+K) over w = (x-K)/(x+K), x in [0.7, 28]
+KD = mp.mpf(4)
+
+
+def erfcx_scaled(w):
+    x = KD * (1 + w) / (1 - w)
+    return erfcx(x) * (x + KD)
+
+
+fit("kErfcxD", "double", erfcx_scaled, (mp.mpf("0.65") - KD) / (mp.mpf("0.65") + KD), (mp.mpf(28) - KD) / (mp.mpf(28) + KD), 22,
+    lambda w: 1 / erfcx_scaled(w))
+
+
+# erfinv(x)/x in w = -log(1 - x^2): over w - 3 for w <= 6, over sqrt(w) - 3.2 and - 5 beyond
+def erfinv_w(w):
+    if w < mp.mpf("1e-15"):
+        return mp.sqrt(mp.pi) / 2
+    x = mp.sqrt(-mp.expm1(-w))
+    with mp.workdps(80):
+        y = mp.sqrt(w) * mp.mpf("0.9") if w > 1 else x * mp.mpf("0.9")
+        for _ in range(60):  # Newton on log(erfc), which is gentle in the tail
+            ec = mp.erfc(y)
+            target = -mp.expm1(-w)
+            comp = mp.exp(-w) / (1 + mp.sqrt(target))  # 1 - x
+            step = mp.log(ec / comp) * ec * mp.sqrt(mp.pi) / 2 * mp.exp(y * y)
+            y += step
+            if abs(step) < mp.mpf(10) ** -62:
+                break
+        return y / x
+
+
+fit("kErfinvLowD", "double", lambda u: erfinv_w(u + 3), -3, mp.mpf("3.01"), 25, lambda u: 1 / erfinv_w(u + 3))
+fit("kErfinvMidD", "double", lambda u: erfinv_w((u + mp.mpf("3.2")) ** 2), mp.mpf("2.44") - mp.mpf("3.2"),
+    mp.mpf("4.01") - mp.mpf("3.2"), 21, lambda u: 1 / erfinv_w((u + mp.mpf("3.2")) ** 2))
+fit("kErfinvHighD", "double", lambda u: erfinv_w((u + 5) ** 2), mp.mpf("-1.01"), mp.mpf("1.02"), 19,
+    lambda u: 1 / erfinv_w((u + 5) ** 2))
 mp.mp.dps = 420
 bits = int(mp.floor(2 / mp.pi * mp.mpf(2) ** 1280))
 words = [0] + [(bits >> (64 * (19 - i))) & (2**64 - 1) for i in range(20)]

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "mc/dtype.h"
 
@@ -49,5 +51,62 @@ using TileFn = void (*)(const void* a, const void* b, const void* c, void* out, 
 TileFn tile_fn(PwOp op, Dtype dtype);
 // Bool for comparisons, logic and tests; the real dtype for Abs, Real, Imag of a complex one; else dtype.
 Dtype tile_result(PwOp op, Dtype dtype);
+
+// Conversion of n contiguous elements, a to out. Floats to integers truncate and saturate, NaN gives 0; integers to
+// narrower ones wrap; anything but 0 is true; complex to real drops the imaginary part; one rounding (64-bit integers reach
+// the 16-bit floats through float64).
+TileFn cast_fn(Dtype from, Dtype to);
+
+// dst[i] = src[i·stride], i < n, items of 1, 2, 4, 8 or 16 bytes; a stride of 0 fills dst with one item.
+void load_tile(void* dst, const void* src, int item, int64_t stride, int64_t n);
+
+// A group of elementwise steps run in one pass: tiles of about 1,000 elements, intermediate values in L1, threads over
+// tiles. Build it once, run it any number of times; run() is const and may be called from several threads.
+class PwProgram {
+ public:
+  // Builders return the number of the new value. Values are numbered in order of creation.
+  int input(Dtype dtype);
+  int constant(Dtype dtype, const void* element);
+  // Throws mc::Error where the dtypes differ or the op has no meaning for them.
+  int op(PwOp op, int a, int b = -1, int c = -1);
+  int cast(int a, Dtype to);
+  // Marks a value as the next output.
+  void output(int value);
+
+  Dtype dtype(int value) const { return values_[static_cast<size_t>(value)].dtype; }
+  int inputs() const { return static_cast<int>(inputs_.size()); }
+  int outputs() const { return static_cast<int>(outputs_.size()); }
+
+  struct Operand {
+    const void* data = nullptr;
+    const int64_t* strides = nullptr;  // per dimension of the shape, in elements; any sign, 0 to broadcast
+  };
+  // Outputs are row-major of `shape`. An output may be the memory of an input that is row-major, whole and of its item size.
+  void run(std::span<const Operand> inputs, std::span<void* const> outputs, std::span<const int64_t> shape) const;
+
+ private:
+  struct Value {
+    Dtype dtype;
+    int input = -1, constant = -1, step = -1;
+    int last_use = -1;   // step
+    int output = -1;     // the output whose memory it is written to
+  };
+  struct Step {
+    PwOp op;
+    bool is_cast;
+    Dtype dtype;  // of the inputs that choose the function
+    int a, b, c, out;
+  };
+  struct Run;
+  void add_step(const Step& s);
+  TileFn function(const Step& s) const;
+  void run_tiles(const Run& r, int64_t begin, int64_t end) const;
+
+  std::vector<Value> values_;
+  std::vector<Step> steps_;
+  std::vector<int> inputs_, outputs_;
+  std::vector<int> constants_;              // values
+  std::vector<uint8_t> constant_bytes_;     // 16 bytes each
+};
 
 }  // namespace mc::kernels

@@ -1,6 +1,6 @@
 #define MC_SIMD_TARGET 2
-#include "backends/numpy/kernels/tile_f32_impl.h"
+#include "backends/numpy/kernels/tile_float_impl.h"
 
 namespace mc::kernels {
-const TileRow kTileF32Avx512 = simd::avx512::make_f32_row();
+const TileRow kTileF32Avx512 = simd::avx512::make_row<simd::avx512::F32>();
 }  // namespace mc::kernels

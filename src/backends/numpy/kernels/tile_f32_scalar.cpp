@@ -1,6 +1,6 @@
 #define MC_SIMD_TARGET 0
-#include "backends/numpy/kernels/tile_f32_impl.h"
+#include "backends/numpy/kernels/tile_float_impl.h"
 
 namespace mc::kernels {
-const TileRow kTileF32Scalar = simd::scalar::make_f32_row();
+const TileRow kTileF32Scalar = simd::scalar::make_row<simd::scalar::F32>();
 }  // namespace mc::kernels
