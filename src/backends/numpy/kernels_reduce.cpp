@@ -1,0 +1,317 @@
+// Reductions and scans over any axes and strides, in the order of the contract: element i of a reduction (row-major over
+// the reduced axes) goes to accumulator (i/16) mod 4, lane i mod 16; then (a0+a1)+(a2+a3) lane by lane, then a fixed tree.
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <limits>
+#include <vector>
+
+#include "backends/numpy/kernel.h"
+#include "backends/numpy/simd/convert.h"
+#include "base/thread_pool.h"
+#include "prims/attrs.h"
+
+namespace mc::numpy {
+namespace {
+
+template <class T>
+struct Widened {
+  using type = T;
+};
+template <>
+struct Widened<float16> {
+  using type = float;
+};
+template <>
+struct Widened<bfloat16> {
+  using type = float;
+};
+template <class T>
+using Wide = typename Widened<T>::type;
+
+template <class T>
+Wide<T> widen(T v) {
+  if constexpr (std::is_same_v<T, float16> || std::is_same_v<T, bfloat16>)
+    return simd::to_f32(v);
+  else
+    return v;
+}
+template <class T>
+T narrow(Wide<T> v) {
+  if constexpr (std::is_same_v<T, float16>)
+    return simd::to_f16(v);
+  else if constexpr (std::is_same_v<T, bfloat16>)
+    return simd::to_bf16(v);
+  else
+    return v;
+}
+
+// Integers wrap: signed overflow is defined by going through the unsigned type.
+template <class A>
+A wrapping(A a, A b, bool product) {
+  if constexpr (std::is_integral_v<A> && !std::is_same_v<A, bool>) {
+    using U = std::make_unsigned_t<A>;
+    // Small types would promote to int, whose product may overflow.
+    using W = std::conditional_t<(sizeof(U) < 4), uint32_t, U>;
+    const W x = static_cast<W>(static_cast<U>(a)), y = static_cast<W>(static_cast<U>(b));
+    return static_cast<A>(static_cast<U>(product ? x * y : x + y));
+  } else {
+    return product ? a * b : a + b;
+  }
+}
+template <class A>
+bool is_nan(A v) {
+  if constexpr (std::is_floating_point_v<A>) return v != v;
+  return false;
+}
+template <class A>
+A lowest() {
+  if constexpr (std::is_floating_point_v<A>) return -std::numeric_limits<A>::infinity();
+  else return std::numeric_limits<A>::lowest();
+}
+template <class A>
+A highest() {
+  if constexpr (std::is_floating_point_v<A>) return std::numeric_limits<A>::infinity();
+  else return std::numeric_limits<A>::max();
+}
+
+struct SumOp {
+  template <class A> static A start() { return A(0); }
+  template <class A> static A join(A a, A b) { return wrapping(a, b, false); }
+};
+struct ProdOp {
+  template <class A> static A start() { return A(1); }
+  template <class A> static A join(A a, A b) { return wrapping(a, b, true); }
+};
+struct MaxOp {
+  template <class A> static A start() { return lowest<A>(); }
+  template <class A> static A join(A a, A b) { return is_nan(a) ? a : (is_nan(b) || b > a) ? b : a; }
+};
+struct MinOp {
+  template <class A> static A start() { return highest<A>(); }
+  template <class A> static A join(A a, A b) { return is_nan(a) ? a : (is_nan(b) || b < a) ? b : a; }
+};
+
+template <class A, class R>
+class Lanes {
+ public:
+  Lanes() { std::fill_n(&v_[0][0], 64, R::template start<A>()); }
+  // n elements from `first` on, `stride` apart; `at` is the index of the first one in the reduction.
+  template <class T>
+  void add(const T* p, int64_t stride, int64_t n, int64_t at) {
+    int64_t i = 0;
+    for (; i < n && ((at + i) & 15); ++i) one(widen(p[i * stride]), at + i);
+    if (stride == 1) {
+      for (; i + 16 <= n; i += 16) {
+        A* acc = v_[((at + i) >> 4) & 3];
+        for (int k = 0; k < 16; ++k) acc[k] = R::template join<A>(acc[k], widen(p[i + k]));
+      }
+    }
+    for (; i < n; ++i) one(widen(p[i * stride]), at + i);
+  }
+  A total() const {
+    A lane[16];
+    for (int k = 0; k < 16; ++k)
+      lane[k] = R::template join<A>(R::template join<A>(v_[0][k], v_[1][k]), R::template join<A>(v_[2][k], v_[3][k]));
+    for (int half = 8; half >= 1; half /= 2)
+      for (int k = 0; k < half; ++k) lane[k] = R::template join<A>(lane[k], lane[k + half]);
+    return lane[0];
+  }
+
+ private:
+  void one(A x, int64_t i) {
+    A& acc = v_[(i >> 4) & 3][i & 15];
+    acc = R::template join<A>(acc, x);
+  }
+  A v_[4][16];
+};
+
+// The kept and the reduced dimensions of an operand, each merged where strides allow.
+struct Split {
+  Shape kept, kept_strides, reduced, reduced_strides;
+  Split(const Tensor& t, const Axes& axes) {
+    for (int d = 0; d < t.shape.ndim(); ++d) {
+      if (t.shape[d] == 1) continue;
+      if (axes.contains(d))
+        push(reduced, reduced_strides, t.shape[d], t.strides[d]);
+      else
+        push(kept, kept_strides, t.shape[d], t.strides[d]);
+    }
+  }
+  int64_t offset(int64_t i) const {
+    int64_t o = 0;
+    for (int d = kept.ndim() - 1; d >= 0; --d) {
+      o += i % kept[d] * kept_strides[d];
+      i /= kept[d];
+    }
+    return o;
+  }
+  // fn(element offset, stride, run, index of the run's first element)
+  template <class F>
+  void runs(F fn) const {
+    if (reduced.empty()) return fn(int64_t{0}, int64_t{1}, int64_t{1}, int64_t{0});
+    const int last = reduced.ndim() - 1;
+    const int64_t inner = reduced[last], rows = inner ? reduced.numel() / inner : 0;
+    Shape at = Shape::filled(reduced.ndim(), 0);
+    int64_t offset = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      fn(offset, reduced_strides[last], inner, r * inner);
+      for (int d = last - 1; d >= 0; --d) {
+        offset += reduced_strides[d];
+        if (++at[d] < reduced[d]) break;
+        offset -= reduced[d] * reduced_strides[d];
+        at[d] = 0;
+      }
+    }
+  }
+
+ private:
+  static void push(Shape& shape, Shape& strides, int64_t n, int64_t s) {
+    if (!shape.empty() && strides.back() == s * n) {
+      shape[shape.ndim() - 1] *= n;
+      strides[strides.ndim() - 1] = s;
+    } else {
+      shape.push_back(n);
+      strides.push_back(s);
+    }
+  }
+};
+
+template <class F>
+void each_output(const Tensor& out, int64_t work, F fn) {
+  parallel_for(out.numel(), std::max<int64_t>(1, 32768 / std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) fn(i);
+  });
+}
+
+template <class T, class R>
+void reduce_as(const Call& c) {
+  const Split s(c.in[0], c.attr<ReduceAttrs>().axes);
+  const T* src = c.in[0].as<T>();
+  T* dst = c.out[0].as<T>();
+  each_output(c.out[0], s.reduced.numel(), [&](int64_t i) {
+    Lanes<Wide<T>, R> lanes;
+    const T* p = src + s.offset(i);
+    s.runs([&](int64_t offset, int64_t stride, int64_t n, int64_t at) { lanes.add(p + offset, stride, n, at); });
+    dst[i] = narrow<T>(lanes.total());
+  });
+}
+
+template <class F>
+void with_real(Dtype d, F f) {
+  switch (d) {
+    case Dtype::Bool: case Dtype::U8: return f(uint8_t{});
+    case Dtype::U16: return f(uint16_t{});
+    case Dtype::U32: return f(uint32_t{});
+    case Dtype::U64: return f(uint64_t{});
+    case Dtype::I8: return f(int8_t{});
+    case Dtype::I16: return f(int16_t{});
+    case Dtype::I32: return f(int32_t{});
+    case Dtype::I64: return f(int64_t{});
+    case Dtype::F16: return f(float16{});
+    case Dtype::BF16: return f(bfloat16{});
+    case Dtype::F32: return f(float{});
+    default: return f(double{});
+  }
+}
+template <class F>
+void with_number(Dtype d, F f) {
+  if (d == Dtype::C64) return f(std::complex<float>{});
+  if (d == Dtype::C128) return f(std::complex<double>{});
+  with_real(d, f);
+}
+
+template <class R>
+void reduce_number(const Call& c) {
+  with_number(c.in[0].dtype, [&](auto t) { reduce_as<decltype(t), R>(c); });
+}
+template <class R>
+void reduce_real(const Call& c) {
+  with_real(c.in[0].dtype, [&](auto t) { reduce_as<decltype(t), R>(c); });
+}
+
+template <class T>
+bool truth(T v) {
+  return widen(v) != Wide<T>(0);
+}
+template <bool kAny>
+void reduce_bool(const Call& c) {
+  const Split s(c.in[0], c.attr<ReduceAttrs>().axes);
+  uint8_t* dst = c.out[0].as<uint8_t>();
+  with_number(c.in[0].dtype, [&](auto tag) {
+    using T = decltype(tag);
+    each_output(c.out[0], s.reduced.numel(), [&](int64_t i) {
+      const T* p = c.in[0].as<T>() + s.offset(i);
+      bool found = false;  // a true one for any, a false one for all
+      s.runs([&](int64_t offset, int64_t stride, int64_t n, int64_t) {
+        for (int64_t k = 0; k < n && !found; ++k) found = truth(p[offset + k * stride]) == kAny;
+      });
+      dst[i] = found == kAny;
+    });
+  });
+}
+
+template <bool kMax>
+void arg_extreme(const Call& c) {
+  const Split s(c.in[0], {c.attr<ArgReduceAttrs>().axis});
+  with_real(c.in[0].dtype, [&](auto tag) {
+    using T = decltype(tag);
+    each_output(c.out[0], s.reduced.numel(), [&](int64_t i) {
+      const T* p = c.in[0].as<T>() + s.offset(i);
+      Wide<T> best{};
+      int32_t where = 0;
+      bool first = true;
+      s.runs([&](int64_t offset, int64_t stride, int64_t n, int64_t at) {
+        for (int64_t k = 0; k < n; ++k) {
+          const Wide<T> v = widen(p[offset + k * stride]);
+          if (first || (!is_nan(best) && (is_nan(v) || (kMax ? v > best : v < best)))) {
+            best = v;
+            where = static_cast<int32_t>(at + k);
+            first = false;
+          }
+        }
+      });
+      c.out[0].as<int32_t>()[i] = where;
+    });
+  });
+}
+
+template <bool kProduct>
+void scan(const Call& c) {
+  const auto& a = c.attr<ScanAttrs>();
+  const Tensor &in = c.in[0], &out = c.out[0];
+  const int64_t n = in.shape[a.axis];
+  if (out.numel() == 0) return;
+  int64_t inner = 1;
+  for (int d = a.axis + 1; d < in.shape.ndim(); ++d) inner *= in.shape[d];
+  const Split s(in, {a.axis});
+  const int64_t stride = n > 1 ? in.strides[a.axis] : 0;
+  with_number(in.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    parallel_for(out.numel() / n, std::max<int64_t>(1, 32768 / n), [&](int64_t begin, int64_t end) {
+      for (int64_t line = begin; line < end; ++line) {
+        const T* p = in.as<T>() + s.offset(line);
+        T* q = out.as<T>() + line / inner * n * inner + line % inner;
+        Wide<T> acc = kProduct ? Wide<T>(1) : Wide<T>(0);
+        for (int64_t k = 0; k < n; ++k) {
+          const int64_t i = a.reverse ? n - 1 - k : k;
+          acc = wrapping<Wide<T>>(acc, widen(p[i * stride]), kProduct);
+          q[i * inner] = narrow<T>(acc);
+        }
+      }
+    });
+  });
+}
+
+constexpr KernelRow kRows[] = {
+    {Op::Sum, reduce_number<SumOp>, kAnyStrides}, {Op::Prod, reduce_number<ProdOp>, kAnyStrides}, {Op::Max, reduce_real<MaxOp>, kAnyStrides},
+    {Op::Min, reduce_real<MinOp>, kAnyStrides},   {Op::Any, reduce_bool<true>, kAnyStrides},       {Op::All, reduce_bool<false>, kAnyStrides},
+    {Op::ArgMax, arg_extreme<true>, kAnyStrides}, {Op::ArgMin, arg_extreme<false>, kAnyStrides},   {Op::CumSum, scan<false>, kAnyStrides},
+    {Op::CumProd, scan<true>, kAnyStrides},
+};
+
+}  // namespace
+
+std::span<const KernelRow> reduce_kernels() { return kRows; }
+
+}  // namespace mc::numpy
