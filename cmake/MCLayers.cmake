@@ -98,6 +98,7 @@ function(mc_add_tool name folder)
   target_link_libraries(${name} PRIVATE modelcypher mc_flags)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/${folder})
   install(TARGETS ${name} RUNTIME DESTINATION bin)
+  install(CODE "file(CREATE_LINK ${name} \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/bin/modelcypher\" SYMBOLIC)")
 endfunction()
 
 # mc_add_test(name SOURCES ... [LABELS ...] [TIMEOUT s]): a GoogleTest program over the internals.
