@@ -121,7 +121,7 @@ class MC_API Array {
   // Evaluates and copies to the host; T must be the element type of dtype().
   template <class T>
   std::vector<T> to_vector() const {
-    check_dtype(dtype_of<T>());
+    begin_copy(dtype_of<T>());
     std::vector<T> out(static_cast<size_t>(size()));
     to_bytes(out.data());
     return out;
@@ -153,6 +153,7 @@ class MC_API Array {
   static Array copy_of(const void* data, size_t count, Dtype dtype, const Shape& shape);
   static void release(Node* node) noexcept;
   void check_dtype(Dtype expected) const;
+  void begin_copy(Dtype expected) const;  // evaluates; refuses what the host's memory can't hold
   double item_double() const;
 
   Node* node_ = nullptr;

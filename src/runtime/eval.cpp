@@ -11,6 +11,7 @@
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/ops.h"
+#include "mc/system.h"
 #include "runtime/exec_cache.h"
 #include "runtime/profile.h"
 #include "runtime/registry.h"
@@ -211,6 +212,15 @@ Device Array::device() const {
   }
   GraphLock lock;
   return device_of(capture({*this}, {}, false).inputs);
+}
+
+void Array::begin_copy(Dtype expected) const {
+  check_dtype(expected);
+  eval();
+  const size_t available = nbytes() >= (size_t{64} << 20) ? available_memory() : 0;
+  if (available && nbytes() > available)
+    throw Error(ErrorCode::OutOfMemory, cat("a copy of shape ", shape().str(), " takes ", nbytes(), " bytes, ", available, " are free"), "to_vector",
+                "copy a slice at a time");
 }
 
 void Array::to_bytes(void* dst) const {
