@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#if defined(__CUDACC__)
+#if defined(__NVCC__)
 #define MC_HD __host__ __device__
 #else
 #define MC_HD

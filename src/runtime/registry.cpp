@@ -89,7 +89,15 @@ Selection select_default() {
   if (a && b && std::string_view(a) != b)
     throw Error(ErrorCode::BackendConflict, cat("MODELCYPHER_BACKEND is '", a, "' and MC_BACKEND is '", b, "'"), "environment",
                 "set only one of them, or both to the same engine");
-  if (const char* v = a ? a : b) return {parse_device(v), cat(a ? "MODELCYPHER_BACKEND" : "MC_BACKEND", "=", v)};
+  if (const char* v = a ? a : b) {
+    const char* variable = a ? "MODELCYPHER_BACKEND" : "MC_BACKEND";
+    try {
+      return {parse_device(v), cat(variable, "=", v)};
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::UnknownBackend) throw;
+      throw Error(e.code(), e.message(), variable, e.next());
+    }
+  }
   return {{&get_backend(kEngineRows[0].name), 0}, "MODELCYPHER_BACKEND is not set and no accelerator's engine is in this build"};
 }
 
