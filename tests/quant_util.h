@@ -118,6 +118,103 @@ inline Sample make_sample(const Format& f, int64_t n, int64_t k, uint32_t seed) 
   return s;
 }
 
+// Codes and scales of one row, straight from the file's bytes: w = d * q (+ m) in blocks of 32.
+struct DecodedRow {
+  std::vector<int> q;
+  std::vector<float> d, m;  // d: per half of a block when halves is 2
+  int halves = 1;
+  bool has_min = false;
+};
+
+inline DecodedRow decode_row(const Sample& s, int64_t row) {
+  DecodedRow out;
+  const auto half = [](const uint8_t* p) {
+    uint16_t h;
+    std::memcpy(&h, p, 2);
+    return blocks::half_to_float(h);
+  };
+  if (s.format.kind == QTensor::Kind::Affine) {
+    out.has_min = true;
+    const auto scale = [&](const std::vector<uint8_t>& v, int64_t i) {
+      float f;
+      if (s.format.scale_dtype == Dtype::F16) return half(&v[static_cast<size_t>(2 * i)]);
+      uint32_t bits = 0;
+      if (s.format.scale_dtype == Dtype::BF16)
+        std::memcpy(reinterpret_cast<uint8_t*>(&bits) + 2, &v[static_cast<size_t>(2 * i)], 2);
+      else
+        std::memcpy(&bits, &v[static_cast<size_t>(4 * i)], 4);
+      std::memcpy(&f, &bits, 4);
+      return f;
+    };
+    for (int64_t b = 0; b < s.k / 32; ++b) {
+      uint8_t codes[32];
+      blocks::affine_codes(s.format.bits, &s.codes[static_cast<size_t>(row * blocks::affine_row_bytes(s.format.bits, s.k))], b, codes);
+      out.q.insert(out.q.end(), codes, codes + 32);
+      const int64_t g = row * (s.k / s.format.group) + 32 * b / s.format.group;
+      out.d.push_back(scale(s.scales, g));
+      out.m.push_back(scale(s.biases, g));
+    }
+    return out;
+  }
+  const BlockFormat f = s.format.block;
+  const int64_t size = block_bytes(f), elements = block_elements(f), count = s.k / elements;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint8_t* b = &s.codes[static_cast<size_t>((row * count + i) * size)];
+    const float d = half(b);
+    const auto legacy = [&](int head, bool five, int bias) {
+      for (int j = 0; j < 32; ++j) {
+        const uint8_t* qs = b + head + (five ? 4 : 0);
+        int q = j < 16 ? qs[j] & 15 : qs[j - 16] >> 4;
+        if (five) q |= (b[head + j / 8] >> j % 8 & 1) << 4;
+        out.q.push_back(q - bias);
+      }
+      out.d.push_back(d);
+    };
+    switch (f) {
+      case BlockFormat::Q4_0: legacy(2, false, 8); break;
+      case BlockFormat::Q5_0: legacy(2, true, 16); break;
+      case BlockFormat::Q4_1:
+      case BlockFormat::Q5_1:
+        legacy(4, f == BlockFormat::Q5_1, 0);
+        out.m.push_back(half(b + 2));
+        out.has_min = true;
+        break;
+      case BlockFormat::Q8_0:
+        for (int j = 0; j < 32; ++j) out.q.push_back(static_cast<int8_t>(b[2 + j]));
+        out.d.push_back(d);
+        break;
+      case BlockFormat::Q4_K:
+      case BlockFormat::Q5_K:
+        out.has_min = true;
+        for (int j = 0; j < 8; ++j) {
+          const uint8_t* s6 = b + 4;
+          const int sc = j < 4 ? s6[j] & 63 : (s6[j + 4] & 15) | (s6[j - 4] >> 6) << 4;
+          const int mn = j < 4 ? s6[j + 4] & 63 : s6[j + 4] >> 4 | (s6[j] >> 6) << 4;
+          out.d.push_back(d * static_cast<float>(sc));
+          out.m.push_back(-(half(b + 2) * static_cast<float>(mn)));
+          for (int l = 0; l < 32; ++l) {
+            const uint8_t* qs = b + (f == BlockFormat::Q5_K ? 48 : 16);
+            int q = qs[32 * (j / 2) + l] >> 4 * (j % 2) & 15;
+            if (f == BlockFormat::Q5_K) q |= (b[16 + l] >> j & 1) << 4;
+            out.q.push_back(q);
+          }
+        }
+        break;
+      case BlockFormat::Q6_K:
+        out.halves = 2;
+        for (int j = 0; j < 256; ++j) {
+          const int part = j / 128, r = j % 128;
+          const int low = b[64 * part + r % 64] >> (r < 64 ? 0 : 4) & 15, high = b[128 + 32 * part + r % 32] >> 2 * (r / 32) & 3;
+          out.q.push_back((low | high << 4) - 32);
+          if (j % 16 == 0) out.d.push_back(half(b + 208) * static_cast<float>(static_cast<int8_t>(b[192 + j / 16])));
+        }
+        break;
+      default: break;
+    }
+  }
+  return out;
+}
+
 struct Packed {
   std::unique_ptr<uint8_t, void (*)(void*)> memory{nullptr, std::free};
   Weight weight;

@@ -41,7 +41,119 @@ std::vector<float> reference(const Sample& s, const std::vector<float>& x, int64
   return y;
 }
 
+// docs/contract-fast.md, line by line.
+std::vector<float> fast_reference(const Sample& s, const std::vector<float>& x, int64_t m) {
+  const int64_t nb = s.k / 32;
+  std::vector<int> xq(static_cast<size_t>(m * s.k));
+  std::vector<float> dx(static_cast<size_t>(m * nb)), xs(static_cast<size_t>(m * nb));
+  for (int64_t i = 0; i < m * nb; ++i) {
+    const float* in = &x[static_cast<size_t>(32 * i)];
+    float amax = 0;
+    bool bad = false;
+    for (int j = 0; j < 32; ++j) {
+      bad |= !std::isfinite(in[j]);
+      amax = std::max(amax, std::fabs(in[j]));
+    }
+    const auto at = static_cast<size_t>(i);
+    int sum = 0;
+    if (bad) {
+      dx[at] = NAN;
+    } else if (amax >= 0x1p-119f) {
+      dx[at] = amax / 127.0f;
+      for (int j = 0; j < 32; ++j) sum += xq[at * 32 + static_cast<size_t>(j)] = static_cast<int>(std::nearbyint(in[j] * (1.0f / dx[at])));
+    }
+    xs[at] = dx[at] * static_cast<float>(sum);
+  }
+  std::vector<float> y(static_cast<size_t>(m * s.n));
+  for (int64_t r = 0; r < s.n; ++r) {
+    const DecodedRow w = decode_row(s, r);
+    for (int64_t i = 0; i < m; ++i) {
+      float acc = 0;
+      for (int64_t b = 0; b < nb; ++b) {
+        const auto at = static_cast<size_t>(i * nb + b);
+        for (int h = 0; h < w.halves; ++h) {
+          int dot = 0;
+          for (int64_t j = 32 * b + 32 / w.halves * h; j < 32 * b + 32 / w.halves * (h + 1); ++j) dot += w.q[static_cast<size_t>(j)] * xq[static_cast<size_t>(i * s.k + j)];
+          acc = std::fma(w.d[static_cast<size_t>(b * w.halves + h)] * dx[at], static_cast<float>(dot), acc);
+        }
+        if (w.has_min) acc = std::fma(w.m[static_cast<size_t>(b)], xs[at], acc);
+      }
+      y[static_cast<size_t>(i * s.n + r)] = acc;
+    }
+  }
+  return y;
+}
+
+bool has_codes(const Format& f) { return f.kind == QTensor::Kind::Affine || block_elements(f.block) > 1; }
+
 }  // namespace
+
+TEST(QuantizedMatmul, FastFollowsItsContractOnEverySetThreadCountAndBatch) {
+  for (const Format& format : all_formats())
+    for (const auto& [n, k] : shapes_for(format)) {
+      const Sample s = make_sample(format, n, k, 8);
+      constexpr int64_t kMax = 70;
+      const auto x = random_floats(kMax * k, 12);
+      const auto want = has_codes(format) ? fast_reference(s, x, kMax) : reference(s, x, kMax);
+      for (simd::Isa isa : sets())
+        for (int threads : {1, 2}) {
+          const Setting setting(isa, threads);
+          const Packed packed(s);
+          for (int64_t m : {1, 2, 3, 4, 5, 6, 7, 8, 12, 33, 70}) {
+            if (isa == simd::Isa::Scalar && m > 12) continue;
+            ASSERT_EQ(run(s, packed, x, m, Precision::Fast, want), "") << name(format) << " n " << n << " k " << k << " m " << m << " " << isa_name(isa) << " threads " << threads;
+          }
+        }
+    }
+}
+
+// The largest codes and activations: integer sums must not overflow on the way.
+TEST(QuantizedMatmul, FastIsExactAtTheExtremes) {
+  for (const Format& format : all_formats()) {
+    if (!has_codes(format)) continue;
+    Sample s = make_sample(format, 32, 256, 8);
+    for (int fill : {0xFF, 0x80, 0x7F, 0x00}) {
+      if (format.kind == QTensor::Kind::Affine) {
+        std::fill(s.codes.begin(), s.codes.end(), static_cast<uint8_t>(fill));
+      } else {
+        const Sample scales = make_sample(format, 32, 256, 8);
+        std::fill(s.codes.begin(), s.codes.end(), static_cast<uint8_t>(fill));
+        const size_t size = static_cast<size_t>(block_bytes(format.block)), at = format.block == BlockFormat::Q6_K ? 208 : 0;
+        for (size_t b = 0; b < s.codes.size(); b += size) std::memcpy(&s.codes[b + at], &scales.codes[b + at], 2);
+        if (format.block == BlockFormat::Q4_1 || format.block == BlockFormat::Q5_1 || format.block == BlockFormat::Q4_K || format.block == BlockFormat::Q5_K)
+          for (size_t b = 0; b < s.codes.size(); b += size) std::memcpy(&s.codes[b + 2], &scales.codes[b + 2], 2);
+      }
+      std::vector<float> x(7 * 256);
+      for (size_t i = 0; i < x.size(); ++i) x[i] = (i / 256 < 2 ? 1.0f : i / 256 < 4 ? -1.0f : i % 2 ? 1.0f : -1.0f);
+      const auto want = fast_reference(s, x, 7);
+      for (simd::Isa isa : sets()) {
+        const Setting setting(isa, 1);
+        for (int64_t m : {1, 7}) ASSERT_EQ(run(s, Packed(s), x, m, Precision::Fast, want), "") << name(format) << " " << isa_name(isa) << " fill " << fill;
+      }
+    }
+  }
+}
+
+TEST(QuantizedMatmul, FastBlocksOfNaNZeroAndTinyValues) {
+  const Sample s = make_sample(Format::of(BlockFormat::Q4_K), 20, 512, 8);
+  auto x = random_floats(12 * 512, 3);
+  std::fill_n(x.begin(), 512, 0.0f);
+  x[512 + 33] = NAN;
+  x[2 * 512 + 500] = -INFINITY;
+  for (int i = 0; i < 64; ++i) x[static_cast<size_t>(3 * 512 + i)] *= i < 32 ? 0x1p-125f : 0x1p-118f;
+  for (int i = 0; i < 32; ++i) x[static_cast<size_t>(4 * 512 + i)] *= 0x1p125f;
+  const auto want = fast_reference(s, x, 12);
+  ASSERT_EQ(want[0], 0.0f);
+  ASSERT_TRUE(std::isnan(want[20]) && std::isnan(want[40]) && !std::isnan(want[60]));
+  for (simd::Isa isa : sets()) {
+    const Setting setting(isa, 2);
+    EXPECT_EQ(run(s, Packed(s), x, 12, Precision::Fast, want), "") << isa_name(isa);
+    for (int64_t row : {0, 1, 2, 3, 4}) {
+      const std::vector<float> one(x.begin() + row * 512, x.begin() + (row + 1) * 512), expect(want.begin() + row * 20, want.begin() + (row + 1) * 20);
+      EXPECT_EQ(run(s, Packed(s), one, 1, Precision::Fast, expect), "") << isa_name(isa) << " row " << row;
+    }
+  }
+}
 
 TEST(QuantizedMatmul, HighestIsDequantizeThenDotOnEverySetThreadCountAndBatch) {
   for (const Format& format : all_formats())
@@ -74,7 +186,7 @@ TEST(QuantizedMatmul, ManyTokensInChunks) {
 }
 
 TEST(QuantizedMatmul, ProductsOfOneInputEqualTheirOwnCalls) {
-  for (Precision precision : {Precision::Highest})
+  for (Precision precision : {Precision::Highest, Precision::Fast})
     for (int64_t m : {1, 5, 40}) {
       const Sample a = make_sample(Format::of(BlockFormat::Q4_K), 70, 512, 1), b = make_sample(Format::of(BlockFormat::Q6_K), 20, 512, 2),
                    c = make_sample(Format::affine(4, 64, Dtype::F16), 33, 512, 3);

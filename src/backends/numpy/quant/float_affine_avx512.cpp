@@ -1,5 +1,5 @@
 #include "backends/numpy/quant/float_impl.h"
-#include "backends/numpy/quant/float_tables.h"
+#include "backends/numpy/quant/tables.h"
 #include "backends/numpy/quant/vec_avx512.h"
 
 namespace mc::numpy::quant {

@@ -16,10 +16,50 @@ using ExpandFn = void (*)(const Layout& l, const uint8_t* panel, int64_t k0, int
 using SmallFn = void (*)(int m, int64_t kc, const float* x, int64_t x_stride, const float* w, float* c, int64_t ldc, bool add);
 inline constexpr int kSmallM = 8;
 
+// One token in blocks of 32: int8 codes, their scales, their sums over 16, scale * sum over 32, and the start values of
+// integer dots against codes with a bias: -bias * sum, over 16 for Q6_K, else over 32.
+struct QuantizedRow {
+  int8_t* codes;
+  float* scales;
+  int32_t* sums16;
+  float* scaled_sums;
+  const int32_t* starts;
+};
+using QuantizeFn = void (*)(int64_t k, const float* x, const QuantizedRow& out);
+using FastGemvFn = void (*)(const Layout& l, const uint8_t* panels, int64_t count, const QuantizedRow& x, float* y);
+// A panel as bytes [block][group][16 rows][4], float scales [block][1, Q6_K: 2][16] and minima [block][16].
+using FastExpandFn = void (*)(const Layout& l, const uint8_t* panel, uint8_t* bytes, float* scales, float* minima);
+// Two expanded panels, one after the other in each array.
+struct FastStrip {
+  int64_t blocks;
+  const uint8_t* bytes;
+  const float *scales, *minima;
+};
+// Several tokens; strides from token to token.
+struct FastTokens {
+  const int8_t* codes;
+  const float *scales, *scaled_sums;
+  const int32_t* starts;
+  int64_t code_stride, scale_stride, start_stride;
+  FastTokens from(int64_t i) const {
+    return {codes + i * code_stride, scales + i * scale_stride, scaled_sums + i * scale_stride, starts + i * start_stride, code_stride, scale_stride, start_stride};
+  }
+};
+inline constexpr int kFastTokens = 6;
+using FastStripFn = void (*)(int m, const FastStrip& w, const FastTokens& x, float* c, int64_t ldc);
+
+struct FastRow {
+  FastGemvFn gemv;
+  FastExpandFn expand;
+  FastStripFn strip;
+};
+
 struct Kernels {
   const GemvFn* gemv;      // [kForms]
   const ExpandFn* expand;  // [kForms]
   SmallFn small;
+  const FastRow* fast;  // [kForms], empty for dense forms
+  QuantizeFn quantize;
 };
 
 // Of the set in use.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backends/numpy/quant/drivers.h"
 #include "backends/numpy/quant/kernels.h"
 #include "backends/numpy/quant/scratch.h"
 #include "backends/numpy/simd/ukernel.h"
@@ -19,9 +20,6 @@ constexpr int64_t kChunkM = 512;     // tokens that share one packed x: bounds w
 
 // From here on a packed x and full tiles beat reading x row by row.
 constexpr int64_t kTiledM = 9;
-
-// Part t of n things for `threads` threads.
-int64_t share(int64_t n, int t, int threads) { return n * t / threads; }
 
 void zero_rows(const Product& p, int64_t m) {
   for (int64_t i = 0; i < m; ++i) std::fill_n(p.y + i * p.y_stride, p.weight.n, 0.0f);
@@ -143,8 +141,15 @@ void qmatmul(int64_t m, const float* x, int64_t x_stride, std::span<const Produc
     for (const Product& p : products) zero_rows(p, m);
     return;
   }
-  if (precision == Precision::Fast)
-    throw Error(ErrorCode::UnsupportedOp, "int8 activations are not there yet on this engine", "quantized matmul", "use --precision highest");
+  if (precision == Precision::Fast) {
+    // Dense weights have no integer codes: for them fast is highest.
+    const auto dense = [](const Product& p) { return kFormRows[form_of(p.weight.format)].scheme == Scheme::Dense; };
+    if (std::any_of(products.begin(), products.end(), dense)) {
+      for (const Product& p : products) qmatmul(m, x, x_stride, {&p, 1}, dense(p) ? Precision::Highest : Precision::Fast);
+      return;
+    }
+    return fast_qmatmul(m, x, x_stride, products);
+  }
   if (m == 1) return one_token(x, products);
   if (m < kTiledM) return few_tokens(m, x, x_stride, products);
   const int64_t chunks = (m + kChunkM - 1) / kChunkM;

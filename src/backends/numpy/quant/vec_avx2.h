@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace mc::numpy::quant {
 
@@ -13,6 +14,7 @@ struct VecAvx2 {
   using I = __m256i;
 #define MC_V static inline __attribute__((always_inline))
   MC_V I load_i(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+  MC_V void store_i(void* p, I v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
   MC_V F load(const float* p) { return _mm256_loadu_ps(p); }
   MC_V void store(float* p, F v) { _mm256_storeu_ps(p, v); }
   MC_V F zero() { return _mm256_setzero_ps(); }
@@ -41,6 +43,18 @@ struct VecAvx2 {
   }
   MC_V F load_u8(const void* p) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p)))); }
   MC_V F load_i8(const void* p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p)))); }
+  MC_V I broadcast4(const int8_t* p) {
+    int v;
+    std::memcpy(&v, p, 4);
+    return _mm256_set1_epi32(v);
+  }
+  MC_V F to_float(I v) { return _mm256_cvtepi32_ps(v); }
+  // Without a byte dot: pairs into 16 bits, which the caller keeps from overflowing, then pairs of those into 32.
+  static constexpr bool kExactDot = false;
+  MC_V I pairs16(I u, I s) { return _mm256_maddubs_epi16(u, s); }
+  MC_V I add16(I a, I b) { return _mm256_add_epi16(a, b); }
+  MC_V I pairs32(I v) { return _mm256_madd_epi16(v, _mm256_set1_epi16(1)); }
+  MC_V I add_i(I a, I b) { return _mm256_add_epi32(a, b); }
   MC_V void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 #undef MC_V
 };

@@ -9,6 +9,7 @@
 #pragma GCC diagnostic pop
 
 #include <cstdint>
+#include <cstring>
 
 namespace mc::numpy::quant {
 
@@ -18,6 +19,7 @@ struct VecAvx512 {
   using I = __m512i;
 #define MC_V static inline __attribute__((always_inline))
   MC_V I load_i(const void* p) { return _mm512_loadu_si512(p); }
+  MC_V void store_i(void* p, I v) { _mm512_storeu_si512(p, v); }
   MC_V F load(const float* p) { return _mm512_loadu_ps(p); }
   MC_V void store(float* p, F v) { _mm512_storeu_ps(p, v); }
   MC_V F zero() { return _mm512_setzero_ps(); }
@@ -46,6 +48,15 @@ struct VecAvx512 {
   }
   MC_V F load_u8(const void* p) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))); }
   MC_V F load_i8(const void* p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))); }
+  MC_V I broadcast4(const int8_t* p) {
+    int v;
+    std::memcpy(&v, p, 4);
+    return _mm512_set1_epi32(v);
+  }
+  MC_V F to_float(I v) { return _mm512_cvtepi32_ps(v); }
+  // acc + the dot of each word's four unsigned bytes of u with the four signed ones of s.
+  static constexpr bool kExactDot = true;
+  MC_V I dot4(I acc, I u, I s) { return _mm512_dpbusd_epi32(acc, u, s); }
   MC_V void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 #undef MC_V
 };

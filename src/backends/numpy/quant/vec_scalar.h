@@ -20,6 +20,7 @@ struct VecScalar {
     std::memcpy(&v, p, 4);
     return v;
   }
+  MC_V void store_i(void* p, I v) { std::memcpy(p, &v, 4); }
   MC_V F load(const float* p) { return *p; }
   MC_V void store(float* p, F v) { *p = v; }
   MC_V F zero() { return 0; }
@@ -54,6 +55,14 @@ struct VecScalar {
   }
   MC_V F load_u8(const void* p) { return static_cast<float>(*static_cast<const uint8_t*>(p)); }
   MC_V F load_i8(const void* p) { return static_cast<float>(*static_cast<const int8_t*>(p)); }
+  MC_V I broadcast4(const int8_t* p) { return load_i(p); }
+  MC_V F to_float(I v) { return static_cast<float>(static_cast<int32_t>(v)); }
+  static constexpr bool kExactDot = true;
+  MC_V I dot4(I acc, I u, I s) {
+    for (int i = 0; i < 32; i += 8)
+      acc += (u >> i & 255) * static_cast<uint32_t>(static_cast<int32_t>(static_cast<int8_t>(s >> i & 255)));
+    return acc;
+  }
   MC_V void prefetch(const void*) {}
 #undef MC_V
 };

@@ -9,6 +9,24 @@ struct FloatPair {
   GemvFn gemv;
   ExpandFn expand;
 };
+// [kForms]
+extern const FastRow kFastScalar[], kFastAvx2[], kFastAvx512[];
+extern const QuantizeFn kQuantizeScalar, kQuantizeAvx2, kQuantizeAvx512;
+#define MC_QUANT_FAST(SET, V)                                                                                   \
+  template <int FORM>                                                                                           \
+  constexpr FastRow fast_row() {                                                                                \
+    constexpr int kBits = kFormRows[FORM].bits;                                                                 \
+    constexpr int kClass = V::kExactDot ? 8 : kBits <= 4 ? 4 : kBits;                                           \
+    return {fast_gemv<V, FORM>, fast_expand<V, FORM>,                                                           \
+            fast_strip<V, kClass, kHasMin<FORM>, kFormRows[FORM].scheme == Scheme::K6>};                        \
+  }                                                                                                             \
+  const FastRow kFast##SET[] = {fast_row<kQ4_0>(), fast_row<kQ4_1>(), fast_row<kQ5_0>(), fast_row<kQ5_1>(),     \
+                                fast_row<kQ8_0>(), fast_row<kQ4_K>(), fast_row<kQ5_K>(), fast_row<kQ6_K>(),     \
+                                {},                {},                {},                fast_row<kA2>(),       \
+                                fast_row<kA3>(),   fast_row<kA4>(),   fast_row<kA5>(),   fast_row<kA6>(),       \
+                                fast_row<kA8>()};                                                               \
+  const QuantizeFn kQuantize##SET = quantize_tokens<V>;
+
 #define MC_QUANT_DECLARE(SET)            \
   extern const FloatPair kBlocks##SET[]; \
   extern const FloatPair kKBlocks##SET[]; \

@@ -1,0 +1,7 @@
+#include "backends/numpy/quant/fast_impl.h"
+#include "backends/numpy/quant/tables.h"
+#include "backends/numpy/quant/vec_scalar.h"
+
+namespace mc::numpy::quant {
+MC_QUANT_FAST(Scalar, VecScalar)
+}
