@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <complex>
+#include <limits>
 
 #include "mc/fast.h"
 #include "mc/ops.h"
@@ -213,7 +214,7 @@ TEST(PrimsRules, FusedEqualsItsParts) {
   auto parts = [](const Array& y) { return op_def(y.node()->op).decompose(y.node()->inputs.span(), y.node()->attrs)[0]; };
   const Array x = astype(draw({4, 37}, 1, -3, 3), Dtype::F32), w = astype(draw({37}, 2), Dtype::F32);
   const double inf = std::numeric_limits<double>::infinity();
-  const Array masked = where(greater(x, 0), x, -inf) * where(reshape(arange(4), {4, 1}) == 2, inf, 1.0f);  // row 2: ±inf only
+  const Array masked = where(greater(x, 0), x, -inf) * where(reshape(arange(4), {4, 1}) == 2, scalar(inf, Dtype::F32), scalar(1.0f));  // row 2: ±inf only
   // float32 with a few roundings an element and sums of 37 terms.
   auto check = [&](const Array& y, const char* what) { near(y, parts(y), 2e-6, what); };
   check(rms_norm(x, w), "rms_norm");
@@ -250,7 +251,7 @@ TEST(PrimsRules, ValuesThatCompositesPromise) {
   const double inf = std::numeric_limits<double>::infinity();
   EXPECT_EQ(list(logaddexp(full({1}, -inf), full({1}, -inf))), (V{-inf}));
   EXPECT_EQ(list(logaddexp(full({1}, inf), full({1}, -inf))), (V{inf}));
-  const Array z({std::vector<std::complex<float>>{{NAN, 1}, {0, 0}, {2, NAN}}}, {3});
+  const Array z(std::vector<std::complex<float>>{{NAN, 1}, {0, 0}, {2, NAN}}, {3});
   EXPECT_EQ(list(real(nan_to_num(z, 7))), (V{7, 0, 2}));
   EXPECT_EQ(list(imag(nan_to_num(z, 7))), (V{1, 0, 7}));
   EXPECT_EQ(list(real(power(zeros({1}, Dtype::C64), zeros({1}, Dtype::C64)))), (V{1}));
