@@ -1,5 +1,5 @@
 // Elementwise operations of two inputs, and where.
-#include <numbers>
+#include <limits>
 
 #include "core/op_names.h"
 #include "mc/ops.h"
@@ -27,11 +27,11 @@ Arrays both(const VjpCtx& c, const Array& ga, const Array& gb) {
 Arrays vjp_add(const VjpCtx& c) { return both(c, c.cot[0], c.cot[0]); }
 Arrays vjp_subtract(const VjpCtx& c) { return both(c, c.cot[0], c.needs[1] ? negative(c.cot[0]) : c.cot[0]); }
 Arrays vjp_multiply(const VjpCtx& c) {
-  return both(c, c.needs[0] ? c.cot[0] * c.in[1] : c.cot[0], c.needs[1] ? c.cot[0] * c.in[0] : c.cot[0]);
+  return both(c, c.needs[0] ? c.cot[0] * conj(c.in[1]) : c.cot[0], c.needs[1] ? c.cot[0] * conj(c.in[0]) : c.cot[0]);
 }
 Arrays vjp_divide(const VjpCtx& c) {
-  const Array ga = c.cot[0] / c.in[1];
-  return both(c, ga, c.needs[1] ? negative(ga * c.out[0]) : ga);
+  const Array ga = c.cot[0] / conj(c.in[1]);
+  return both(c, ga, c.needs[1] ? negative(ga * conj(c.out[0])) : ga);
 }
 Arrays vjp_power(const VjpCtx& c) {
   const Array &x = c.in[0], &y = c.in[1], &g = c.cot[0];
@@ -43,8 +43,8 @@ Arrays vjp_power(const VjpCtx& c) {
 // Ties go to the first input.
 template <Array (*First)(const Array&, const Array&)>
 Arrays vjp_extreme(const VjpCtx& c) {
-  const Array first = First(c.in[0], c.in[1]), zero = zeros_like(c.cot[0]);
-  return both(c, where(first, c.cot[0], zero), where(first, zero, c.cot[0]));
+  const Array first = First(c.in[0], c.in[1]);
+  return both(c, where(first, c.cot[0], 0), where(first, 0, c.cot[0]));
 }
 Arrays vjp_arctan2(const VjpCtx& c) {
   const Array &y = c.in[0], &x = c.in[1];
@@ -54,10 +54,9 @@ Arrays vjp_arctan2(const VjpCtx& c) {
 // x - floor(x/y)·y
 Arrays vjp_remainder(const VjpCtx& c) { return both(c, c.cot[0], c.needs[1] ? negative(c.cot[0] * floor_divide(c.in[0], c.in[1])) : c.cot[0]); }
 Arrays vjp_where(const VjpCtx& c) {
-  const Array zero = zeros_like(c.cot[0]);
   Arrays out(3);
-  if (c.needs[1]) out[1] = unbroadcast(where(c.in[0], c.cot[0], zero), c.in[1].shape());
-  if (c.needs[2]) out[2] = unbroadcast(where(c.in[0], zero, c.cot[0]), c.in[2].shape());
+  if (c.needs[1]) out[1] = unbroadcast(where(c.in[0], c.cot[0], 0), c.in[1].shape());
+  if (c.needs[2]) out[2] = unbroadcast(where(c.in[0], 0, c.cot[0]), c.in[2].shape());
   return out;
 }
 
@@ -76,7 +75,7 @@ struct Spec {
   double lo, hi, c;
 };
 constexpr Spec kSpecs[] = {
-    {Op::Add, "x + y; of bool: or", "stablehlo.add", "in0 + in1", vjp_add, kDNumber, kCommutative, -3, 3, 1},
+    {Op::Add, "x + y", "stablehlo.add", "in0 + in1", vjp_add, kDNumber, kCommutative, -3, 3, 1},
     {Op::Subtract, "x - y", "stablehlo.subtract", "in0 - in1", vjp_subtract, kDNumber, 0, -3, 3, 1},
     {Op::Multiply, "x·y", "stablehlo.multiply", "in0 * in1", vjp_multiply, kDNumber, kCommutative, -3, 3, 2},
     {Op::Divide, "x/y of floats", "stablehlo.divide", "in0 / in1", vjp_divide, kInexact, 0, 0.5, 3, 2},
@@ -100,6 +99,15 @@ constexpr Spec kSpecs[] = {
     {Op::LeftShift, "x·2^y; 0 for y not below the width", "stablehlo.shift_left", "np.left_shift(in0, in1)", nullptr, kDInts, kNoGrad, 0, 3, 0},
     {Op::RightShift, "floor(x/2^y)", nullptr, "np.right_shift(in0, in1)", nullptr, kDInts, kNoGrad, 0, 3, 0},
 };
+
+std::vector<SampleCase> where_cases() {
+  std::vector<SampleCase> out;
+  for (Dtype d : {Dtype::F32, Dtype::BF16, Dtype::F64, Dtype::I32, Dtype::U8, Dtype::Bool, Dtype::C64}) {
+    out.push_back({{{3, 33}, {3, 33}, {3, 33}}, {}, "np.where(in0, in1, in2)", {Dtype::Bool, d, d}, 2});
+    out.push_back({{{5, 1}, {}, {2, 1, 4}}, {}, "np.where(in0, in1, in2)", {Dtype::Bool, d, d}, 2});
+  }
+  return out;
+}
 
 std::vector<OpDef> make_rows() {
   std::vector<OpDef> rows;
@@ -129,6 +137,7 @@ std::vector<OpDef> make_rows() {
   w.samples.dtypes = kDAll;
   w.samples.c = 0;
   w.samples.oracle = "np.where(in0, in1, in2)";
+  w.samples.cases = where_cases;
   rows.push_back(w);
   return rows;
 }
@@ -177,7 +186,6 @@ MC_DEFINE(add, Add, Arithmetic)
 MC_DEFINE(subtract, Subtract, Arithmetic)
 MC_DEFINE(multiply, Multiply, Arithmetic)
 MC_DEFINE(divide, Divide, Inexact)
-MC_DEFINE(power, Power, Arithmetic)
 MC_DEFINE(floor_divide, FloorDivide, Arithmetic)
 MC_DEFINE(remainder, Remainder, Arithmetic)
 MC_DEFINE(maximum, Maximum, Compare)
@@ -199,10 +207,28 @@ MC_DEFINE(left_shift, LeftShift, Bits)
 MC_DEFINE(right_shift, RightShift, Bits)
 #undef MC_DEFINE
 
-Array logaddexp(const Array& a, const Array& b) {
-  const Array top = maximum(a, b), bottom = minimum(a, b);
+Array power(const Array& a, const Array& b) {
+  if (!is_complex(a.dtype()) && !is_complex(b.dtype())) return promoted(Op::Power, Kind::Arithmetic, a, b);
+  const Dtype d = promote(a.dtype(), b.dtype());
+  const Array x = astype(a, d), y = astype(b, d), none = equal(x, 0);
+  // log(0) has no use: 0 to the 0 is 1, 0 to a positive real part is 0, anything else has no value.
+  const Array of_zero = where(equal(y, 0), ones_like(y), where(greater(real(y), 0), zeros_like(y), full_like(y, std::numeric_limits<double>::quiet_NaN())));
+  return where(none, of_zero, exp(y * log(where(none, ones_like(x), x))));
+}
+Array power(const Array& a, Scalar b) {
+  const Dtype d = scalar_dtype(a.dtype(), b);
+  if (d == a.dtype() && !is_bool(d) && b.as_double() == 2) return a * a;
+  return power(a, scalar(b, d));
+}
+Array power(Scalar a, const Array& b) { return power(scalar(a, scalar_dtype(b.dtype(), a)), b); }
+
+Array logaddexp(const Array& x, const Array& y) {
+  const Dtype p = promote(x.dtype(), y.dtype());
+  const Array a = astype(x, is_inexact(p) ? p : Dtype::F32), b = astype(y, a.dtype());
+  // One choice for both, so that a tie shares its gradient: half and half.
+  const Array swap = less(a, b), top = where(swap, b, a), bottom = where(swap, a, b);
   // Equal infinities have no difference.
-  const Array d = where(equal(top, bottom), zeros_like(top), bottom - top);
+  const Array d = where(logical_and(isinf(top), equal(top, bottom)), zeros_like(top), bottom - top);
   return top + log1p(exp(d));
 }
 Array logaddexp(const Array& a, Scalar b) { return logaddexp(a, scalar(b, scalar_dtype(a.dtype(), b))); }
@@ -225,6 +251,10 @@ Array where(const Array& condition, const Array& x, Scalar y) { return where(con
 Array where(const Array& condition, Scalar x, const Array& y) { return where(condition, scalar(x, scalar_dtype(y.dtype(), x)), y); }
 
 Array nan_to_num(const Array& a, double nan) {
+  if (is_complex(a.dtype())) {
+    const Array i = apply1(Op::Full, std::span<const Array>(), FullAttrs{{}, a.dtype(), 0, 1, 0});
+    return astype(nan_to_num(real(a), nan), a.dtype()) + astype(nan_to_num(imag(a), nan), a.dtype()) * i;
+  }
   if (!is_floating(a.dtype())) return a;
   const FloatInfo f = finfo(a.dtype());
   return clip(where(isnan(a), scalar(nan, a.dtype()), a), f.min, f.max);

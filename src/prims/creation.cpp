@@ -5,33 +5,37 @@
 #include "mc/ops.h"
 #include "prims/attrs.h"
 #include "prims/rows.h"
+#include "prims/shape_check.h"
 
 namespace mc {
 namespace {
 
-void check_shape(const InferCtx& c, const Shape& s) {
-  int64_t n = 1;
-  for (int64_t d : s) {
-    if (d < 0) c.fail(ErrorCode::ShapeMismatch, cat("a shape has no negative dimensions, got ", s.str()));
-    if (__builtin_mul_overflow(n, d, &n) || n > (int64_t{1} << 58)) c.fail(ErrorCode::ShapeMismatch, cat("a shape of ", s.str(), " has too many elements"));
-  }
-}
 void infer_full(InferCtx& c) {
   const auto& a = c.as<FullAttrs>();
-  check_shape(c, a.shape);
+  check_countable(c, a.shape);
   c.push(a.shape, a.dtype);
 }
 void infer_arange(InferCtx& c) {
   const auto& a = c.as<ArangeAttrs>();
-  check_shape(c, {a.n});
+  check_countable(c, {a.n});
   c.push({a.n}, a.dtype);
+}
+using Cases = std::vector<SampleCase>;
+Cases full_cases() {
+  return {{{}, FullAttrs{{2, 3}, Dtype::F32, 1.5, 0, 0}, "np.full((2, 3), 1.5)"}, {{}, FullAttrs{{}, Dtype::I32, 0, 0, -7}, "np.asarray(-7)"},
+          {{}, FullAttrs{{0, 4}, Dtype::BF16, 2, 0, 0}, "np.full((0, 4), 2.0)"}, {{}, FullAttrs{{5}, Dtype::C64, 1, -2, 0}, "np.full((5,), 1 - 2j)"},
+          {{}, FullAttrs{{9}, Dtype::Bool, 0, 0, 1}, "np.full((9,), True)"}};
+}
+Cases arange_cases() {
+  return {{{}, ArangeAttrs{7, Dtype::F32, 2, 0.5, 0, 0}, "2 + 0.5 * np.arange(7)"}, {{}, ArangeAttrs{70, Dtype::I32, 0, 0, 100, -3}, "100 - 3 * np.arange(70)"},
+          {{}, ArangeAttrs{0, Dtype::F64, 0, 1, 0, 1}, "np.arange(0)"}, {{}, ArangeAttrs{3, Dtype::I64, 0, 0, 5000000000, 1}, "5000000000 + np.arange(3)"}};
 }
 Arrays no_batch(const VmapCtx&) { return {}; }  // no inputs, hence never batched
 
 const OpDef kRows[] = {
-    {.op = Op::Full, .doc = "one value for all elements", .traits = kNoGrad, .infer = infer_full, .vmap = no_batch, .samples = {.dtypes = kDAll, .c = 0, .smooth = false}},
+    {.op = Op::Full, .doc = "one value for all elements", .traits = kNoGrad, .infer = infer_full, .vmap = no_batch, .samples = {.dtypes = kDAll, .c = 0, .cases = full_cases, .smooth = false}},
     {.op = Op::Arange, .doc = "start + i·step, computed in float64 or int64 and rounded once", .traits = kNoGrad, .infer = infer_arange, .vmap = no_batch,
-     .samples = {.dtypes = kDInts | kDF32 | kDF64, .c = 1, .smooth = false}},
+     .samples = {.dtypes = kDInts | kDF32 | kDF64, .c = 1, .cases = arange_cases, .smooth = false}},
 };
 
 Array make_full(const Shape& shape, Scalar v, Dtype dtype) {
@@ -41,8 +45,16 @@ Array make_full(const Shape& shape, Scalar v, Dtype dtype) {
   } else if (is_bool(dtype)) {
     a.i = v.as_double() != 0;
   } else {
-    if (v.is_float() && v.as_double() != std::floor(v.as_double()))
+    const double d = v.as_double();
+    if (v.is_float() && d != std::floor(d))
       throw Error(ErrorCode::DtypeMismatch, cat(v.as_double(), " is not a whole number, as ", dtype_name(dtype), " needs"), "full");
+    // 64-bit integers hold every Scalar that was an integer (uint64 ones as their bits).
+    const IntInfo limits = iinfo(dtype);
+    const double low = static_cast<double>(limits.min), high = static_cast<double>(limits.max);
+    if (v.is_float() || limits.bits < 64) {
+      if (!(d >= low) || !(limits.bits < 64 ? d <= high : d < 9223372036854775808.0))
+        throw Error(ErrorCode::InvalidArgument, cat(d, " does not fit ", dtype_name(dtype)), "full", "choose a wider dtype");
+    }
     a.i = v.as_int();
   }
   return apply1(Op::Full, std::span<const Array>(), a);
@@ -79,7 +91,7 @@ Array arange(Scalar start, Scalar stop, Scalar step, std::optional<Dtype> dtype)
   const Dtype d = dtype.value_or(floats ? Dtype::F32 : Dtype::I32);
   if (step.as_double() == 0) throw Error(ErrorCode::InvalidArgument, "the step must not be 0", "arange");
   const double count = std::ceil((stop.as_double() - start.as_double()) / step.as_double());
-  if (!(count < 9e15)) throw Error(ErrorCode::InvalidArgument, cat("from ", start.as_double(), " to ", stop.as_double(), " by ", step.as_double(), " has no finite number of elements"), "arange");
+  if (!(std::abs(count) < 9e15)) throw Error(ErrorCode::InvalidArgument, cat("from ", start.as_double(), " to ", stop.as_double(), " by ", step.as_double(), " has no finite number of elements"), "arange");
   ArangeAttrs a{std::max<int64_t>(0, static_cast<int64_t>(count)), d, start.as_double(), step.as_double(), floats ? 0 : start.as_int(), floats ? 0 : step.as_int()};
   const bool direct = (is_integer(d) && !floats) || d == Dtype::F32 || d == Dtype::F64;
   if (direct) return apply1(Op::Arange, std::span<const Array>(), a);
@@ -95,7 +107,8 @@ Array linspace(double start, double stop, int64_t num, Dtype dtype) {
   const double last = static_cast<double>(num - 1);
   // Both ends exactly, and symmetric rounding between.
   const Array low = i * ((stop - start) / last) + start, high = (i - last) * ((stop - start) / last) + stop;
-  return astype(where(less(i * 2, last), low, high), dtype);
+  const Array points = where(less(i * 2, last), low, high);
+  return astype(is_integer(dtype) ? floor(points) : points, dtype);
 }
 
 Array diag(const Array& a, int k) {

@@ -4,6 +4,7 @@
 #include "mc/ops.h"
 #include "prims/attrs.h"
 #include "prims/rows.h"
+#include "prims/shape_check.h"
 
 namespace mc {
 namespace {
@@ -48,6 +49,7 @@ void infer_broadcast(InferCtx& c) {
   for (int i = 1; ok && i <= from.ndim(); ++i) ok = from[from.ndim() - i] == to[to.ndim() - i] || from[from.ndim() - i] == 1;
   for (int64_t d : to) ok = ok && d >= 0;
   if (!ok) c.fail(ErrorCode::ShapeMismatch, cat("shape ", from.str(), " can't be broadcast to ", to.str()));
+  check_countable(c, to);
   c.push(to, c.dtype(0));
 }
 void infer_pad(InferCtx& c) {
@@ -56,10 +58,12 @@ void infer_pad(InferCtx& c) {
   if (a.low.ndim() != s.ndim() || a.high.ndim() != s.ndim())
     c.fail(ErrorCode::ShapeMismatch, cat("an array of shape ", s.str(), " needs ", s.ndim(), " pairs of widths, got ", a.low.ndim()));
   for (int d = 0; d < s.ndim(); ++d) {
-    s[d] += a.low[d] + a.high[d];
+    if (__builtin_add_overflow(s[d], a.low[d], &s[d]) || __builtin_add_overflow(s[d], a.high[d], &s[d]))
+      c.fail(ErrorCode::ShapeMismatch, cat("widths ", a.low[d], " and ", a.high[d], " of axis ", d, " are too large"));
     if (s[d] < 0) c.fail(ErrorCode::ShapeMismatch, cat("axis ", d, " of shape ", c.shape(0).str(), " is cut by more than it has"));
   }
   if (c.dtype(1) != c.dtype(0) || c.shape(1).ndim() != 0) c.fail(ErrorCode::DtypeMismatch, "the padding value must be a scalar of the array's dtype");
+  check_countable(c, s);
   c.push(s, c.dtype(0));
 }
 void infer_concatenate(InferCtx& c) {
@@ -73,6 +77,7 @@ void infer_concatenate(InferCtx& c) {
     if (c.dtype(i) != c.dtype(0)) c.fail(ErrorCode::DtypeMismatch, cat("dtypes ", dtype_name(c.dtype(0)), " and ", dtype_name(c.dtype(i)), " differ"));
     s[axis] += o[axis];
   }
+  check_countable(c, s);
   c.push(s, c.dtype(0));
 }
 void infer_same(InferCtx& c) { c.push(c.shape(0), c.dtype(0)); }
@@ -173,7 +178,11 @@ Array reshape(const Array& a, const Shape& shape) {
     } else if (to[d] < 0) {
       throw Error(ErrorCode::ShapeMismatch, cat("shape ", shape.str(), " has more than one -1 or another negative dimension"), "reshape");
     } else {
-      known *= to[d];
+      if (__builtin_mul_overflow(known, to[d], &known)) {
+        // More elements than any array has, unless another dimension is 0.
+        if (shape.contains(0)) known = 0;
+        else throw Error(ErrorCode::ShapeMismatch, cat("an array of shape ", a.shape().str(), " can't become ", shape.str()), "reshape");
+      }
     }
   }
   if (unknown >= 0) {
@@ -343,7 +352,7 @@ Array repeat(const Array& a, int64_t repeats, int axis) {
   const int ax = normalize_axis(axis, a.ndim(), "repeat");
   Shape wide = a.shape(), to = a.shape();
   wide.insert(ax + 1, repeats);
-  to[ax] *= repeats;
+  if (__builtin_mul_overflow(to[ax], repeats, &to[ax])) throw Error(ErrorCode::ShapeMismatch, cat(repeats, " repeats of ", a.shape().str(), " are too many elements"), "repeat");
   return reshape(broadcast_to(expand_dims(a, {ax + 1}), wide), to);
 }
 Array tile(const Array& a, const Shape& reps) {
@@ -354,7 +363,9 @@ Array tile(const Array& a, const Shape& reps) {
     const int64_t n = da >= 0 ? a.shape()[da] : 1, r = dr >= 0 ? reps[dr] : 1;
     if (r < 0) throw Error(ErrorCode::InvalidArgument, cat("repetitions must be 0 or more, got ", reps.str()), "tile");
     base.push_back(n);
-    to.push_back(n * r);
+    int64_t all = 0;
+    if (__builtin_mul_overflow(n, r, &all)) throw Error(ErrorCode::ShapeMismatch, cat(reps.str(), " repetitions of ", a.shape().str(), " are too many elements"), "tile");
+    to.push_back(all);
   }
   // One axis at a time keeps the rank small.
   Array x = reshape(a, base);

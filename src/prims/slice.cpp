@@ -55,6 +55,15 @@ void infer_dynamic_update(InferCtx& c) {
 }
 
 Arrays vjp_slice(const VjpCtx& c) {
+  const auto& a = c.as<SliceAttrs>();
+  const Shape& s = c.in[0].shape();
+  bool dense = true;
+  for (int64_t n : a.step) dense = dense && n == 1;
+  if (dense) {  // zeros around it: one pass over the memory
+    Shape high = s;
+    for (int d = 0; d < s.ndim(); ++d) high[d] = s[d] - a.stop[d];
+    return {apply1(Op::Pad, {c.cot[0], scalar(0, c.cot[0].dtype())}, PadAttrs{a.start, high})};
+  }
   return {apply1(Op::SliceUpdate, {zeros(c.in[0].shape(), c.cot[0].dtype()), c.cot[0]}, c.attrs)};
 }
 Arrays vjp_slice_update(const VjpCtx& c) {
@@ -87,27 +96,45 @@ Arrays vjp_dynamic_update(const VjpCtx& c) {
 
 Arrays vmap_slice(const VmapCtx& c) { return {apply1(Op::Slice, {c.in[0]}, with_batch(c.as<SliceAttrs>(), c.size))}; }
 Arrays vmap_slice_update(const VmapCtx& c) { return {apply1(Op::SliceUpdate, {c.batch(0), c.batch(1)}, with_batch(c.as<SliceAttrs>(), c.size))}; }
-// With starts of its own for each example, one by one; else the batch is one more dimension.
-Arrays vmap_dynamic(const VmapCtx& c, size_t starts) {
-  if (!c.batched[starts] && (c.op == Op::DynamicSlice || c.as<DynamicUpdateAttrs>().axis < 0)) {
-    const Array at = concatenate({zeros({1}, c.in[starts].dtype()), c.in[starts]}, 0);
-    if (c.op == Op::DynamicSlice) {
-      Shape sizes = c.as<DynamicSliceAttrs>().sizes;
-      sizes.insert(0, c.size);
-      return {dynamic_slice(c.in[0], at, sizes)};
-    }
-    return {dynamic_update(c.batch(0), c.batch(1), at)};
-  }
-  Arrays parts;
-  for (int64_t b = 0; b < c.size; ++b) {
-    Arrays in;
-    for (size_t i = 0; i < c.in.size(); ++i) in.push_back(c.batched[i] ? squeeze(slice_axis(c.in[i], 0, b, b + 1), {0}) : c.in[i]);
-    parts.push_back(apply1(c.op, in, c.attrs));
-  }
-  return {stack(parts, 0)};
+// Clamped starts as index arrays, the example's number first; each of shape (batch,).
+Arrays window_indices(const VmapCtx& c, size_t starts, const Shape& array, const Shape& sizes) {
+  const Array at = astype(c.batch(starts), Dtype::I64);
+  Arrays idx{arange(0, c.size, 1, Dtype::I64)};
+  for (int d = 0; d < sizes.ndim(); ++d) idx.push_back(clip(squeeze(slice_axis(at, 1, d, d + 1), {1}), 0, array[d + 1] - sizes[d]));
+  return idx;
 }
-Arrays vmap_dynamic_slice(const VmapCtx& c) { return vmap_dynamic(c, 1); }
-Arrays vmap_dynamic_update(const VmapCtx& c) { return vmap_dynamic(c, 2); }
+Axes all_axes(int n) {
+  Axes a;
+  for (int i = 0; i < n; ++i) a.push_back(i);
+  return a;
+}
+// Starts that all examples share: the batch is one more dimension of the window.
+Array shared_starts(const VmapCtx& c, size_t starts) { return concatenate({zeros({1}, c.in[starts].dtype()), c.in[starts]}, 0); }
+
+Arrays vmap_dynamic_slice(const VmapCtx& c) {
+  Shape sizes = c.as<DynamicSliceAttrs>().sizes;
+  if (!c.batched[1]) {
+    const Array at = shared_starts(c, 1);
+    sizes.insert(0, c.size);
+    return {dynamic_slice(c.in[0], at, sizes)};
+  }
+  const Array x = c.batch(0);
+  const Arrays idx = window_indices(c, 1, x.shape(), sizes);
+  sizes.insert(0, 1);
+  return {squeeze(gather(x, idx, all_axes(x.ndim()), sizes), {1})};
+}
+Arrays vmap_dynamic_update(const VmapCtx& c) {
+  const int axis = c.as<DynamicUpdateAttrs>().axis;
+  const Array x = c.batch(0), u = c.batch(1);
+  if (axis >= 0) {  // the batch joins the rows
+    const Array y = apply1(Op::DynamicUpdate, {flatten(x, 0, 1), flatten(u, 0, 1), flatten(c.batch(2))}, DynamicUpdateAttrs{axis});
+    return {reshape(y, x.shape())};
+  }
+  if (!c.batched[2]) return {dynamic_update(x, u, shared_starts(c, 2))};
+  Shape sizes = u.shape();
+  sizes.erase(0);
+  return {scatter(x, window_indices(c, 2, x.shape(), sizes), expand_dims(u, {1}), all_axes(x.ndim()))};
+}
 
 using Cases = std::vector<SampleCase>;
 Cases slice_cases() {
@@ -143,6 +170,8 @@ struct Range {
 Range normalize(int64_t start, int64_t stop, int64_t step, int64_t n, std::string_view where) {
   if (step == 0) throw Error(ErrorCode::InvalidArgument, "a step must not be 0", std::string(where));
   auto clamp = [](int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; };
+  // A longer step takes one element too, and does not overflow.
+  step = clamp(step, -(n + 1), n + 1);
   if (step > 0) {
     const int64_t b = start == kEnd ? 0 : clamp(start < 0 ? start + n : start, 0, n);
     const int64_t e = stop == kEnd ? n : clamp(stop < 0 ? stop + n : stop, 0, n);

@@ -35,26 +35,28 @@ Arrays rule(const VjpCtx& c) {
   return {F(c.cot[0], c.in[0], c.out[0])};
 }
 
+// The gradient of a complex input is that of its real and imaginary part as one number, so rules have the conjugate of
+// the derivative (conj of a real array is the array itself).
 #define MC_RULE(name, expr) \
   Array name(const Array& g, [[maybe_unused]] const Array& x, [[maybe_unused]] const Array& y) { return expr; }
 MC_RULE(d_abs, is_complex(x.dtype()) ? like(g, x) * where(equal(x, 0), zeros_like(x), x / like(where(equal(y, 0), ones_like(y), y), x)) : g * sign(x))
 MC_RULE(d_negative, negative(g))
-MC_RULE(d_sqrt, g * 0.5 / y)
+MC_RULE(d_sqrt, g * 0.5 / conj(y))
 MC_RULE(d_rsqrt, g * -0.5 * y * y * y)
-MC_RULE(d_exp, g* y)
+MC_RULE(d_exp, g* conj(y))
 MC_RULE(d_expm1, g*(y + 1))
-MC_RULE(d_log, g / x)
+MC_RULE(d_log, g / conj(x))
 MC_RULE(d_log1p, g / (x + 1))
 MC_RULE(d_log2, g / (x * ln2))
-MC_RULE(d_sin, g* cos(x))
-MC_RULE(d_cos, negative(g* sin(x)))
+MC_RULE(d_sin, g* conj(cos(x)))
+MC_RULE(d_cos, negative(g* conj(sin(x))))
 MC_RULE(d_tan, g*(y* y + 1))
 MC_RULE(d_arcsin, g* rsqrt(1 - x * x))
 MC_RULE(d_arccos, negative(g* rsqrt(1 - x * x)))
 MC_RULE(d_arctan, g / (x * x + 1))
 MC_RULE(d_sinh, g* cosh(x))
 MC_RULE(d_cosh, g* sinh(x))
-MC_RULE(d_tanh, g*(1 - y * y))
+MC_RULE(d_tanh, g* conj(1 - y * y))
 MC_RULE(d_erf, g*(exp(negative(x* x)) * (2 * inv_sqrtpi)))
 MC_RULE(d_erfinv, g*(exp(y* y) * (0.5 / inv_sqrtpi)))
 MC_RULE(d_sigmoid, g* y*(1 - y))
@@ -200,6 +202,9 @@ Array round(const Array& a, int decimals) {
     return astype(round(astype(a, Dtype::F64), decimals), a.dtype());
   }
   if (decimals == 0) return one(Op::Round, a);
+  if (std::abs(decimals) > 300) throw Error(ErrorCode::InvalidArgument, cat("decimals must be from -300 to 300, got ", decimals), "round");
+  // 1000 with two decimals is beyond float16.
+  if (a.dtype() == Dtype::F16 || a.dtype() == Dtype::BF16) return astype(round(astype(a, Dtype::F32), decimals), a.dtype());
   const double scale = std::pow(10.0, std::abs(decimals));
   return decimals > 0 ? one(Op::Round, a * scale) / scale : one(Op::Round, a / scale) * scale;
 }

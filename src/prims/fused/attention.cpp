@@ -4,6 +4,7 @@
 
 #include "mc/fast.h"
 #include "mc/ops.h"
+#include "mc/transforms.h"
 #include "prims/attrs.h"
 #include "prims/rows.h"
 
@@ -73,11 +74,45 @@ Arrays rope_parts(std::span<const Array> in, const Attrs& attrs) {
 // A rotation's transpose is the rotation back.
 Arrays vjp_rope(const VjpCtx& c) {
   const auto& a = c.as<RopeAttrs>();
+  if (a.has_freqs && c.needs[2]) {
+    const Attrs attrs = c.attrs;
+    return vjp([attrs](const Arrays& in) { return rope_parts(in, attrs); }, Arrays(c.in.begin(), c.in.end()), {c.cot[0]}).second;
+  }
   Arrays out(c.in.size());
   const Array g = astype(c.cot[0], wide(c.cot[0].dtype()));
   const auto [cosine, sine] = rotation(c.in, a, g.dtype());
   out[0] = astype(rotate(g, cosine, negative(sine), a), c.in[0].dtype());
   return out;
+}
+
+// The batch is a leading dimension as any other unless each example has positions of its own: then it is, together with
+// the first of four dimensions, what rows of positions belong to.
+Arrays vmap_rope(const VmapCtx& c) {
+  const auto& a = c.as<RopeAttrs>();
+  if (a.has_freqs && c.batched[2]) {
+    // Frequencies of its own for each example: one by one.
+    Arrays parts;
+    for (int64_t b = 0; b < c.size; ++b) {
+      Arrays in;
+      for (size_t i = 0; i < c.in.size(); ++i) in.push_back(c.batched[i] ? squeeze(slice_axis(c.in[i], 0, b, b + 1), {0}) : c.in[i]);
+      parts.push_back(apply1(Op::Rope, in, c.attrs));
+    }
+    return {stack(parts, 0)};
+  }
+  const Array x = c.batch(0);
+  Array p = c.in[1];
+  const int rank = p.ndim() - (c.batched[1] ? 1 : 0);  // of one example's positions
+  Arrays in{x, p};
+  if (rank == 2) {  // x (batch, B, H, T, d)
+    in[0] = flatten(x, 0, 1);
+    in[1] = flatten(c.batch(1), 0, 1);
+  } else if (c.batched[1]) {
+    int64_t heads = 1;
+    for (int d = 1; d < x.ndim() - 2; ++d) heads *= x.shape(d);
+    in[0] = reshape(x, {c.size, heads, x.shape(-2), x.shape(-1)});
+  }
+  if (a.has_freqs) in.push_back(c.in[2]);
+  return {reshape(apply1(Op::Rope, in, c.attrs), x.shape())};
 }
 
 // --- attention ---------------------------------------------------------------------------------------------------------------
@@ -103,7 +138,8 @@ void infer_attention(InferCtx& c) {
   if (c.dtype(1) != c.dtype(2)) c.fail(ErrorCode::DtypeMismatch, cat("k is ", dtype_name(c.dtype(1)), ", v ", dtype_name(c.dtype(2))));
   if (k[0] != q[0] || v[0] != q[0] || k[1] != v[1] || k[2] != v[2] || k[3] != q[3] || (k[1] == 0 ? q[1] != 0 : q[1] % k[1] != 0))
     c.fail(ErrorCode::ShapeMismatch, cat("q ", q.str(), ", k ", k.str(), " and v ", v.str(), " do not fit: batch, key tokens and features must agree, and the heads of q be a multiple of those of k"));
-  if (a.window < 0 || a.softcap < 0) c.fail(ErrorCode::InvalidArgument, "window and softcap must be 0 or more");
+  if (a.window < 0 || !(a.softcap >= 0) || !std::isfinite(a.softcap)) c.fail(ErrorCode::InvalidArgument, cat("window and softcap must be 0 or more, got ", a.window, " and ", a.softcap));
+  if (!(a.scale >= 0) || !std::isfinite(a.scale)) c.fail(ErrorCode::InvalidArgument, cat("the scale must be above 0, or 0 for 1/sqrt(d), got ", a.scale));
   if (a.window > 0 && !a.causal) c.fail(ErrorCode::InvalidArgument, "a window needs causal attention");
   size_t next = 3;
   if (a.has_mask) {
@@ -184,7 +220,7 @@ Cases attention_cases() {
 }
 
 const OpDef kRows[] = {
-    {.op = Op::Rope, .doc = "rotates pairs of features by position-dependent angles", .infer = infer_rope, .vjp = vjp_rope, .decompose = rope_parts,
+    {.op = Op::Rope, .doc = "rotates pairs of features by position-dependent angles", .infer = infer_rope, .vjp = vjp_rope, .vmap = vmap_rope, .decompose = rope_parts,
      .samples = {.c = 8, .cases = rope_cases}},
     {.op = Op::Attention, .doc = "softmax(q·kᵀ·scale + mask)·v with grouped queries", .infer = infer_attention, .vmap = vmap_attention, .decompose = attention_parts,
      .samples = {.c = 16, .cases = attention_cases}},

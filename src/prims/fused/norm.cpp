@@ -1,4 +1,5 @@
 // Fused operations along the last axis.
+#include <cmath>
 #include <limits>
 
 #include "mc/fast.h"
@@ -18,9 +19,13 @@ void infer_last(InferCtx& c) {
 }
 void infer_norm(InferCtx& c) {
   infer_last(c);
+  const double eps = c.as<NormAttrs>().eps;
+  if (!(eps >= 0) || !std::isfinite(eps)) c.fail(ErrorCode::InvalidArgument, cat("eps must be 0 or more, got ", eps));
   const Shape want{c.shape(0).back()};
-  for (size_t i = 1; i < c.in.size(); ++i)
+  for (size_t i = 1; i < c.in.size(); ++i) {
+    require_dtype(c, i, kDFloats);
     if (!(c.shape(i) == want)) c.fail(ErrorCode::ShapeMismatch, cat("weight or bias of shape ", c.shape(i).str(), " does not fit x of shape ", c.shape(0).str()));
+  }
 }
 void infer_cross_entropy(InferCtx& c) {
   require_dtype(c, 0, kDFloats);
@@ -44,12 +49,14 @@ Array last_max(const Array& x) {
   return stop_gradient(where(equal(m, -std::numeric_limits<double>::infinity()), zeros_like(m), m));
 }
 Arrays softmax_parts(std::span<const Array> in, const Attrs&) {
+  if (in[0].shape().back() == 0) return {in[0]};  // nothing has no maximum
   const Array x = astype(in[0], wide(in[0].dtype()));
   const Array e = exp(x - last_max(x));
   const Array s = sum(e, {-1}, true);
   return {astype(e / where(equal(s, 0), ones_like(s), s), in[0].dtype())};
 }
 Arrays log_softmax_parts(std::span<const Array> in, const Attrs&) {
+  if (in[0].shape().back() == 0) return {in[0]};
   const Array x = astype(in[0], wide(in[0].dtype()));
   const Array d = x - last_max(x);
   const Array s = sum(exp(d), {-1}, true);
@@ -93,6 +100,48 @@ Arrays vjp_cross_entropy(const VjpCtx& c) {
   const Array g = expand_dims(c.cot[0], {-1});
   const Array p = softmax(astype(c.in[0], g.dtype()), -1) * g;
   out[0] = astype(scatter_add_axis(p, expand_dims(c.in[1], {-1}), negative(g), -1), c.in[0].dtype());
+  return out;
+}
+
+// Over all axes but the last.
+Array column_sum(const Array& g) {
+  Axes rows;
+  for (int d = 0; d + 1 < g.ndim(); ++d) rows.push_back(d);
+  return rows.empty() ? g : sum(g, rows);
+}
+Arrays vjp_rms_norm(const VjpCtx& c) {
+  const auto& a = c.as<NormAttrs>();
+  const Array x = astype(c.in[0], wide(c.in[0].dtype())), g = astype(c.cot[0], x.dtype());
+  const Array r = rsqrt(mean(x * x, {-1}, true) + a.eps), unit = x * r;
+  Arrays out(c.in.size());
+  if (c.needs[0]) {
+    const Array gw = a.has_weight ? g * astype(c.in[1], x.dtype()) : g;
+    out[0] = astype(r * (gw - unit * mean(gw * unit, {-1}, true)), c.in[0].dtype());
+  }
+  if (a.has_weight && c.needs[1]) out[1] = astype(column_sum(g * unit), c.in[1].dtype());
+  return out;
+}
+Arrays vjp_layer_norm(const VjpCtx& c) {
+  const auto& a = c.as<NormAttrs>();
+  const Array x = astype(c.in[0], wide(c.in[0].dtype())), g = astype(c.cot[0], x.dtype());
+  const Array d = x - mean(x, {-1}, true);
+  const Array r = rsqrt(mean(d * d, {-1}, true) + a.eps), unit = d * r;
+  Arrays out(c.in.size());
+  if (c.needs[0]) {
+    const Array gw = a.has_weight ? g * astype(c.in[1], x.dtype()) : g;
+    out[0] = astype(r * (gw - mean(gw, {-1}, true) - unit * mean(gw * unit, {-1}, true)), c.in[0].dtype());
+  }
+  const size_t bias = a.has_weight ? 2 : 1;
+  if (a.has_weight && c.needs[1]) out[1] = astype(column_sum(g * unit), c.in[1].dtype());
+  if (a.has_bias && c.needs[bias]) out[bias] = astype(column_sum(g), c.in[bias].dtype());
+  return out;
+}
+Arrays vjp_swiglu(const VjpCtx& c) {
+  const Array gate = astype(c.in[0], wide(c.in[0].dtype())), up = astype(c.in[1], gate.dtype()), g = astype(c.cot[0], gate.dtype());
+  const Array s = sigmoid(gate);
+  Arrays out(2);
+  if (c.needs[0]) out[0] = astype(g * up * s * (gate * (1 - s) + 1), c.in[0].dtype());
+  if (c.needs[1]) out[1] = astype(g * gate * s, c.in[1].dtype());
   return out;
 }
 
@@ -141,13 +190,13 @@ const OpDef kRows[] = {
      .decompose = softmax_parts, .samples = {.c = 8, .cases = softmax_cases}},
     {.op = Op::LogSoftmax, .doc = "log of softmax along the last axis", .infer = infer_last, .vjp = vjp_log_softmax, .vmap = vmap_rows,
      .decompose = log_softmax_parts, .samples = {.c = 8, .cases = log_softmax_cases}},
-    {.op = Op::RmsNorm, .doc = "x·rsqrt(mean(x²)+eps)·weight (Zhang and Sennrich 2019)", .infer = infer_norm, .vmap = vmap_norm, .decompose = rms_norm_parts,
+    {.op = Op::RmsNorm, .doc = "x·rsqrt(mean(x²)+eps)·weight (Zhang and Sennrich 2019)", .infer = infer_norm, .vjp = vjp_rms_norm, .vmap = vmap_norm, .decompose = rms_norm_parts,
      .samples = {.c = 8, .cases = rms_cases}},
-    {.op = Op::LayerNorm, .doc = "(x-mean)·rsqrt(var+eps)·weight+bias (Ba et al. 2016)", .infer = infer_norm, .vmap = vmap_norm, .decompose = layer_norm_parts,
+    {.op = Op::LayerNorm, .doc = "(x-mean)·rsqrt(var+eps)·weight+bias (Ba et al. 2016)", .infer = infer_norm, .vjp = vjp_layer_norm, .vmap = vmap_norm, .decompose = layer_norm_parts,
      .samples = {.c = 16, .cases = layer_norm_cases}},
     {.op = Op::CrossEntropy, .doc = "-log_softmax(logits)[label]; float32 for 16-bit logits", .infer = infer_cross_entropy, .vjp = vjp_cross_entropy, .vmap = vmap_rows,
      .decompose = cross_entropy_parts, .samples = {.c = 8, .cases = cross_entropy_cases}},
-    {.op = Op::Swiglu, .doc = "silu(gate)·up (Shazeer 2020)", .infer = infer_swiglu, .vmap = vmap_rows, .decompose = swiglu_parts,
+    {.op = Op::Swiglu, .doc = "silu(gate)·up (Shazeer 2020)", .infer = infer_swiglu, .vjp = vjp_swiglu, .vmap = vmap_rows, .decompose = swiglu_parts,
      .samples = {.c = 8, .cases = swiglu_cases}},
 };
 
