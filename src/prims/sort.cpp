@@ -38,10 +38,13 @@ using Cases = std::vector<SampleCase>;
 Cases sort_cases() { return {{{{3, 9}}, AxisAttrs{1}, "np.sort(in0, 1)"}, {{{5, 2}}, AxisAttrs{0}, "np.sort(in0, 0)"}}; }
 Cases argsort_cases() { return {{{{3, 9}}, AxisAttrs{1}, "np.argsort(in0, 1, kind='stable')"}, {{{5, 2}}, AxisAttrs{0}, "np.argsort(in0, 0, kind='stable')"}}; }
 
+// One element is sorted whatever is drawn.
+Cases search_cases() { return {{{{1}, {5}}, SearchAttrs{false}, "np.searchsorted(in0, in1)"}, {{{1}, {2, 3}}, SearchAttrs{true}, "np.searchsorted(in0, in1, 'right')"}}; }
+
 const OpDef kRows[] = {
     {.op = Op::Sort, .doc = "ascending along an axis, stable, NaN last", .infer = infer_sort, .vjp = vjp_sort, .vmap = vmap_sort, .hlo = "stablehlo.sort", .samples = {.dtypes = kDReal, .c = 0, .cases = sort_cases}},
     {.op = Op::ArgSort, .doc = "the indices that sort, int32", .traits = kNoGrad, .infer = infer_sort, .vmap = vmap_sort, .samples = {.dtypes = kDReal, .c = 0, .cases = argsort_cases, .smooth = false}},
-    {.op = Op::SearchSorted, .doc = "where values belong in a sorted array, int32", .traits = kNoGrad, .infer = infer_search, .vmap = vmap_search, .samples = {.dtypes = kDReal, .c = 0, .smooth = false}},
+    {.op = Op::SearchSorted, .doc = "where values belong in a sorted array, int32", .traits = kNoGrad, .infer = infer_search, .vmap = vmap_search, .samples = {.dtypes = kDReal, .c = 0, .cases = search_cases, .smooth = false}},
 };
 
 Array along(Op op, const Array& a, int axis) { return apply1(op, {&a, 1}, AxisAttrs{normalize_axis(axis, a.ndim(), op_name(op))}); }
