@@ -7,6 +7,10 @@
 #include "backends/numpy/gemm_impl.h"
 #include "backends/numpy/simd/convert.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace mc::numpy {
 namespace detail {
 
@@ -25,12 +29,17 @@ void* scratch(Use use, size_t bytes) {
   if (b.bytes < bytes) {
     std::free(b.data);
     b = {};
-    const size_t size = (bytes + 4095) / 4096 * 4096;
-    b.data = std::aligned_alloc(4096, size);
+    // Panels are read in long strides of pages: large ones in huge pages spare the address translation.
+    constexpr size_t kHuge = size_t{2} << 20;
+    const size_t unit = bytes >= kHuge / 2 ? kHuge : 4096, size = (bytes + unit - 1) / unit * unit;
+    b.data = std::aligned_alloc(unit, size);
     if (!b.data)
       throw Error(ErrorCode::OutOfMemory, cat("a matrix product needs ", size, " bytes of scratch"),
                   "matmul");
     b.bytes = size;
+#if defined(__linux__)
+    if (unit == kHuge) madvise(b.data, size, MADV_HUGEPAGE);  // advice only: refused is as good
+#endif
   }
   return b.data;
 }
@@ -50,14 +59,15 @@ namespace {
 template <class T>
 constexpr Dtype kDtypeOf = sizeof(T) == 4 ? Dtype::F32 : Dtype::F64;
 
-// One operand's panels [panel][kc][width] for lanes [0, lanes) of `m`, whose lanes run along lane_stride.
+// One operand's panels [panel][kc][width] of `used` <= width lanes each, for lanes [0, lanes) along
+// lane_stride.
 template <class T>
-void pack_panels(const simd::FloatKernels<T>& kernels, T* dst, int width, int64_t lanes, int64_t kc,
-                 const void* src, Dtype dtype, int64_t lane_stride, int64_t k_stride) {
-  const int64_t step = lane_stride * width * static_cast<int64_t>(itemsize(dtype));
-  for (int64_t i = 0; i < lanes; i += width, dst += kc * width)
-    kernels.pack(dst, width, static_cast<int>(std::min<int64_t>(width, lanes - i)), kc,
-                 static_cast<const std::byte*>(src) + i / width * step, dtype, lane_stride, k_stride);
+void pack_panels(const simd::FloatKernels<T>& kernels, T* dst, int width, int64_t used, int64_t lanes,
+                 int64_t kc, const void* src, Dtype dtype, int64_t lane_stride, int64_t k_stride) {
+  const int64_t size = static_cast<int64_t>(itemsize(dtype));
+  for (int64_t i = 0; i < lanes; i += used, dst += kc * width)
+    kernels.pack(dst, width, static_cast<int>(std::min(used, lanes - i)), kc,
+                 static_cast<const std::byte*>(src) + i * lane_stride * size, dtype, lane_stride, k_stride);
 }
 
 // Up to one tile of rows: B is read in place where its rows are contiguous, else a strip at a time goes
@@ -105,16 +115,18 @@ void gemm_thin(int64_t M, int64_t N, int64_t K, const MatIn& a, const MatIn& b, 
   });
 }
 
-// All tiles of packed rows [0, rows) with packed columns [0, cols). The panel of B, larger than the
-// first-level cache's share, is passed once over every panel of A in the second level.
+// All tiles of packed rows [0, rows) with packed columns [0, cols). A panel of B passes once over every panel
+// of A, which wait in the second-level cache.
 template <class T>
 void multiply(const simd::Ukernel<T>& tile, int64_t rows, int64_t cols, int64_t kc, const T* pa, const T* pb,
               T* c, int64_t ldc, bool add) {
-  for (int64_t j = 0; j < cols; j += tile.nr)
-    for (int64_t i = 0; i < rows; i += tile.mr)
-      tile.run(static_cast<int>(std::min<int64_t>(tile.mr, rows - i)),
-               static_cast<int>(std::min<int64_t>(tile.nr, cols - j)), kc, pa + i * kc, pb + j * kc,
-               c + i * ldc + j, ldc, add);
+  const int64_t height = even_height(rows, tile.mr);
+  for (int64_t j = 0; j < cols; j += tile.nr) {
+    const T* panel = pa;
+    for (int64_t i = 0; i < rows; i += height, panel += tile.mr * kc)
+      run_blocks(tile, std::min(height, rows - i), std::min<int64_t>(tile.nr, cols - j), kc, panel,
+                 pb + j * kc, c + i * ldc + j, ldc, add);
+  }
 }
 
 // Rows [r.begin, r.end) of A against packed columns, a block of rows at a time.
@@ -128,7 +140,8 @@ void multiply_rows(const simd::FloatKernels<T>& kernels, Range r, int64_t cols, 
   T* pa = scratch_of<T>(Use::PackA, block * kc + simd::kPackSlack);
   for (int64_t i = r.begin; i < r.end; i += block) {
     const int64_t take = std::min(block, r.end - i);
-    pack_panels(kernels, pa, mr, take, kc, at(a, i, k0), a.dtype, a.row_stride, a.col_stride);
+    pack_panels(kernels, pa, mr, even_height(take, mr), take, kc, at(a, i, k0), a.dtype, a.row_stride,
+                a.col_stride);
     multiply(kernels.tile, take, cols, kc, pa, pb, c + i * ldc, ldc, k0 > 0);
   }
 }
@@ -151,10 +164,10 @@ void gemm_blocked(int64_t M, int64_t N, int64_t K, const MatIn& a, const MatIn& 
       const Range mine = part(N, nr, t, count);
       for (int64_t j = mine.begin; j < mine.end; j += block_n) {
         const int64_t cols = std::min(block_n, mine.end - j);
-        T* pb = scratch_of<T>(Use::PackB, round_up(cols, nr) * std::min(K, kBlockK) + simd::kPackSlack);
-        for (int64_t k0 = 0; k0 < K; k0 += kBlockK) {
-          const int64_t kc = std::min(kBlockK, K - k0);
-          pack_panels(kernels, pb, nr, cols, kc, at(b, k0, j), b.dtype, b.col_stride, b.row_stride);
+        T* pb = scratch_of<T>(Use::PackB, round_up(cols, nr) * std::min(K, kPackK) + simd::kPackSlack);
+        for (int64_t k0 = 0; k0 < K; k0 += kPackK) {
+          const int64_t kc = std::min(kPackK, K - k0);
+          pack_panels(kernels, pb, nr, nr, cols, kc, at(b, k0, j), b.dtype, b.col_stride, b.row_stride);
           multiply_rows(kernels, {0, M}, cols, k0, kc, a, pb, c + j, ldc);
         }
       }
@@ -164,7 +177,7 @@ void gemm_blocked(int64_t M, int64_t N, int64_t K, const MatIn& a, const MatIn& 
 
   // The threads pack a block of B together into one of two buffers; meeting once per block is enough, because
   // a buffer is written again only after the next meeting.
-  const int64_t size = round_up(std::min(N, block_n), nr) * std::min(K, kBlockK) + simd::kPackSlack;
+  const int64_t size = round_up(std::min(N, block_n), nr) * std::min(K, kPackK) + simd::kPackSlack;
   T* buffers = scratch_of<T>(Use::PackB, 2 * size);
   SpinBarrier barrier(threads);
   std::atomic<bool> failed{false};
@@ -177,7 +190,7 @@ void gemm_blocked(int64_t M, int64_t N, int64_t K, const MatIn& a, const MatIn& 
     // A thread that fails must not leave the others waiting: all memory is taken before the first meeting.
     std::exception_ptr error;
     try {
-      scratch_of<T>(Use::PackA, kBlockM * kBlockK + simd::kPackSlack);
+      scratch_of<T>(Use::PackA, kBlockM * kPackK + simd::kPackSlack);
     } catch (...) {
       error = std::current_exception();
       failed = true;
@@ -189,11 +202,11 @@ void gemm_blocked(int64_t M, int64_t N, int64_t K, const MatIn& a, const MatIn& 
     for (int64_t j = 0; j < N; j += block_n) {
       const int64_t cols = std::min(block_n, N - j);
       const Range my_cols = part(cols, nr, t, count);
-      for (int64_t k0 = 0; k0 < K; k0 += kBlockK, turn ^= 1) {
-        const int64_t kc = std::min(kBlockK, K - k0);
+      for (int64_t k0 = 0; k0 < K; k0 += kPackK, turn ^= 1) {
+        const int64_t kc = std::min(kPackK, K - k0);
         T* pb = buffers + turn * size;
         if (my_cols.begin < my_cols.end)
-          pack_panels(kernels, pb + my_cols.begin * kc, nr, my_cols.end - my_cols.begin, kc,
+          pack_panels(kernels, pb + my_cols.begin * kc, nr, nr, my_cols.end - my_cols.begin, kc,
                       at(b, k0, j + my_cols.begin), b.dtype, b.col_stride, b.row_stride);
         if (together) barrier.wait();
         multiply_rows(kernels, mine, cols, k0, kc, a, pb, c + j, ldc);

@@ -13,9 +13,12 @@ namespace mc::numpy::detail {
 
 using simd::kBlockK;
 
-// Rows of A that are packed together: a multiple of every tile's rows (14, 6, 4). 168 x 256 floats are 172
-// KB, which a second-level cache of 512 KB holds beside the panels of B that pass through.
-inline constexpr int64_t kBlockM = 168;
+// Values of k that are packed together: several blocks of the contract, so that a tile of C, which is read
+// and written once a block, stays in the first-level cache meanwhile.
+inline constexpr int64_t kPackK = 4 * kBlockK;
+// Rows of A that are packed together: a multiple of every tile's rows (14, 6, 4). 84 x 1024 floats are 344
+// KB, which a second-level cache of 512 KB and more holds beside the panel of B in use (128 KB).
+inline constexpr int64_t kBlockM = 84;
 // Multiply-adds below which waking other threads costs more than it brings.
 inline constexpr int64_t kParallelWork = 1 << 20;
 
@@ -46,6 +49,10 @@ inline MatOut from(const MatOut& m, int64_t row, int64_t col) {
       m.dtype, m.row_stride};
 }
 
+// Rows of a tile when `rows` are shared out evenly: 16 rows are 8 + 8, not 14 + 2, since low tiles wait for
+// their chains.
+inline int64_t even_height(int64_t rows, int64_t mr) { return ceil_div(rows, ceil_div(rows, mr)); }
+
 // Writes n float32 values as C's dtype (F32, BF16 or F16).
 void store_row(const float* src, const MatOut& c, int64_t row, int64_t col, int64_t n);
 
@@ -58,6 +65,15 @@ void region(int64_t work, F&& fn) {
     fn(0, 1);
   else
     parallel_region(fn);
+}
+// C tile = or += the chains over kc values of k, a block of the contract at a time; panels are [kc][mr] and
+// [kc][nr].
+template <class T>
+inline void run_blocks(const simd::Ukernel<T>& tile, int64_t m, int64_t n, int64_t kc, const T* pa,
+                       const T* pb, T* c, int64_t ldc, bool add) {
+  for (int64_t k = 0; k < kc; k += kBlockK)
+    tile.run(static_cast<int>(m), static_cast<int>(n), std::min(kBlockK, kc - k), pa + k * tile.mr,
+             pb + k * tile.nr, c, ldc, add || k > 0);
 }
 // The part of [0, n) that thread t of `threads` takes, in whole units.
 struct Range {

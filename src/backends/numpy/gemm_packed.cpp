@@ -10,6 +10,10 @@ namespace {
 using namespace detail;
 using simd::FloatKernels;
 
+// Rows and values of k of A that are packed together, 344 KB: more rows than in the plain product, because
+// every weight that is fetched (and widened) then serves more of them, and less depth.
+constexpr int64_t kRows = 168, kDepth = 2 * kBlockK;
+
 void check_weight(Dtype dtype) {
   if (!narrow_float(dtype))
     throw Error(ErrorCode::DtypeMismatch, cat("weights of ", dtype_name(dtype), " can't be packed"), "pack_b",
@@ -38,22 +42,25 @@ const float* columns(const FloatKernels<float>& kernels, const PackedB& w, int64
 }
 
 // Few rows: weights stream past once. x is float32 with contiguous rows.
-void decode(const FloatKernels<float>& kernels, int m, const float* x, int64_t ldx, const PackedB& w,
+void decode(const FloatKernels<float>& kernels, int64_t M, const float* x, int64_t ldx, const PackedB& w,
             const MatOut& c) {
-  region(m * w.n * w.k, [&](int t, int threads) {
+  const bool straight = c.dtype == Dtype::F32;
+  // More rows than the kernel takes go by a group of panels at a time, which then come from a cache.
+  const int64_t chunk = straight && M <= simd::kGemvRows ? w.n : 4 * w.nr,
+                height = even_height(M, simd::kGemvRows);
+  region(M * w.n * w.k, [&](int t, int threads) {
     const Range r = part(w.n, w.nr, t, threads);
-    if (r.begin == r.end) return;
-    if (c.dtype == Dtype::F32) {
-      kernels.gemv_packed(m, r.end - r.begin, w.k, x, ldx, panel_at(w, r.begin / w.nr, 0), w.dtype,
-                          static_cast<float*>(c.data) + r.begin, c.row_stride);
-      return;
-    }
-    constexpr int64_t kChunk = 256;
-    alignas(64) float y[simd::kGemvRows * kChunk];
-    for (int64_t j = r.begin; j < r.end; j += kChunk) {
-      const int64_t n = std::min(kChunk, r.end - j);
-      kernels.gemv_packed(m, n, w.k, x, ldx, panel_at(w, j / w.nr, 0), w.dtype, y, kChunk);
-      for (int i = 0; i < m; ++i) store_row(y + i * kChunk, c, i, j, n);
+    alignas(64) float y[simd::kGemvRows * 4 * 64];
+    for (int64_t j = r.begin; j < r.end; j += chunk) {
+      const int64_t n = std::min(chunk, r.end - j);
+      for (int64_t i = 0; i < M; i += height) {
+        const int m = static_cast<int>(std::min(height, M - i));
+        float* out = straight ? static_cast<float*>(c.data) + i * c.row_stride + j : y;
+        kernels.gemv_packed(m, n, w.k, x + i * ldx, ldx, panel_at(w, j / w.nr, 0), w.dtype, out,
+                            straight ? c.row_stride : chunk);
+        if (!straight)
+          for (int64_t row = 0; row < m; ++row) store_row(y + row * chunk, c, i + row, j, n);
+      }
     }
   });
 }
@@ -64,25 +71,24 @@ void rectangle(const FloatKernels<float>& kernels, Range rows, Range cols, const
   const auto& tile = kernels.tile;
   if (rows.begin >= rows.end || cols.begin >= cols.end) return;
   const int64_t count = rows.end - rows.begin;
-  // Twice the block of the plain product: there is no packed B to share the cache with, and each weight that
-  // is fetched (and widened) then serves more rows.
-  const int64_t block = round_up(ceil_div(count, ceil_div(count, 2 * kBlockM)), tile.mr);
-  const int64_t kmax = std::min(w.k, kBlockK);
+  const int64_t block = round_up(ceil_div(count, ceil_div(count, kRows)), tile.mr);
+  const int64_t kmax = std::min(w.k, kDepth);
   float* pa = scratch_of<float>(Use::PackA, block * kmax + simd::kPackSlack);
   float* strip = scratch_of<float>(Use::Widen, kmax * tile.nr);
   for (int64_t i = rows.begin; i < rows.end; i += block) {
-    const int64_t m = std::min(block, rows.end - i);
-    for (int64_t k0 = 0; k0 < w.k; k0 += kBlockK) {
-      const int64_t kc = std::min(kBlockK, w.k - k0);
-      for (int64_t p = 0; p < m; p += tile.mr)
-        kernels.pack(pa + p * kc, tile.mr, static_cast<int>(std::min<int64_t>(tile.mr, m - p)), kc,
-                     at(a, i + p, k0), a.dtype, a.row_stride, a.col_stride);
+    const int64_t m = std::min(block, rows.end - i), height = even_height(m, tile.mr);
+    for (int64_t k0 = 0; k0 < w.k; k0 += kDepth) {
+      const int64_t kc = std::min(kDepth, w.k - k0);
+      float* panel = pa;
+      for (int64_t p = 0; p < m; p += height, panel += tile.mr * kc)
+        kernels.pack(panel, tile.mr, static_cast<int>(std::min(height, m - p)), kc, at(a, i + p, k0), a.dtype,
+                     a.row_stride, a.col_stride);
       for (int64_t j = cols.begin; j < cols.end; j += tile.nr) {
         const float* b = columns(kernels, w, j, k0, kc, strip);
-        const int n = static_cast<int>(std::min<int64_t>(tile.nr, cols.end - j));
-        for (int64_t p = 0; p < m; p += tile.mr)
-          tile.run(static_cast<int>(std::min<int64_t>(tile.mr, m - p)), n, kc, pa + p * kc, b,
-                   c + (i + p) * ldc + j, ldc, k0 > 0);
+        const int64_t n = std::min<int64_t>(tile.nr, cols.end - j);
+        panel = pa;
+        for (int64_t p = 0; p < m; p += height, panel += tile.mr * kc)
+          run_blocks(tile, std::min(height, m - p), n, kc, panel, b, c + (i + p) * ldc + j, ldc, k0 > 0);
       }
     }
   }
@@ -153,7 +159,7 @@ void gemm_packed(int64_t M, const MatIn& a, const PackedB& w, const MatOut& c) {
       for (int64_t j = 0; j < w.n; j += 64) store_row(zero, c, i, j, std::min<int64_t>(64, w.n - j));
     return;
   }
-  if (M <= simd::kGemvRows && w.nr == kernels.tile.nr) {
+  if (M <= 3 * simd::kGemvRows && w.nr == kernels.tile.nr) {
     const float* x = static_cast<const float*>(a.data);
     int64_t ldx = a.row_stride;
     if (a.dtype != Dtype::F32 || a.col_stride != 1) {
@@ -170,7 +176,7 @@ void gemm_packed(int64_t M, const MatIn& a, const PackedB& w, const MatOut& c) {
       x = rows;
       ldx = w.k;
     }
-    return decode(kernels, static_cast<int>(M), x, ldx, w, c);
+    return decode(kernels, M, x, ldx, w, c);
   }
   if (c.dtype == Dtype::F32) return many_rows(kernels, M, a, w, static_cast<float*>(c.data), c.row_stride);
   // 16-bit outputs: float32 sums of a slab of rows, then one rounding.

@@ -3,7 +3,7 @@
 // baseline machine.
 //
 // V: T, Reg, Mask, kLanes, kMr (tile rows), kDirectSmall/kDirectTwo (vectors a direct pass holds for 1 and
-// for 2..4 rows), zero, set1, load, store, mask, load_mask, store_mask, fma, add, transpose, prefetch and
+// for 2..4 rows), zero, set1, load, store, mask, load_mask, store_mask, fma, add, transpose and
 // load_as<Src>(const Src*), loads of kLanes elements widened to T.
 #pragma once
 
@@ -14,6 +14,11 @@
 
 namespace mc::simd {
 namespace {
+
+// Not the intrinsic: GCC takes a lambda of nothing but prefetches for one without effect, and drops the call.
+MC_INLINE void prefetch_line(const void* p) {
+  asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(p)));
+}
 
 template <int N, class F>
 MC_INLINE void unroll(F&& f) {
@@ -36,6 +41,13 @@ struct Kernels {
                       Mask last, bool add) {
     Reg acc[M][NV];
     unroll<M>([&](auto i) { unroll<NV>([&](auto v) { acc[i][v] = V::zero(); }); });
+    if constexpr (!InPlace) {
+      // C is not needed before the end of the chain, which is long enough to fetch it.
+      unroll<M>([&](auto i) {
+        prefetch_line(c + i * ldc);
+        prefetch_line(c + i * ldc + NV * L - 1);
+      });
+    }
     auto step = [&](const T* ak, const T* bk) __attribute__((always_inline)) {
       Reg bv[NV];
       unroll<NV>([&](auto v) {
@@ -55,13 +67,8 @@ struct Kernels {
         // Rows of B lie far apart, where the hardware does not look ahead.
         unroll<4>([&](auto u) {
           unroll<(NV * L * static_cast<int>(sizeof(T)) + 63) / 64>([&](auto line) {
-            V::prefetch(b + (8 + u) * b_step + line * (64 / static_cast<int>(sizeof(T))));
+            prefetch_line(b + (8 + u) * b_step + line * (64 / static_cast<int>(sizeof(T))));
           });
-        });
-      } else {
-        unroll<4>([&](auto u) {
-          V::prefetch(b + (V::kAhead + u) * b_step);
-          if constexpr (NV * L * sizeof(T) > 64) V::prefetch(b + (V::kAhead + u) * b_step + L);
         });
       }
       step(a, b);
@@ -259,7 +266,7 @@ struct Kernels {
         unroll<P>([&](auto p) {
           const Src* row = wk + p * panel + k * NR;
           unroll<kLines>(
-              [&](auto l) { V::prefetch(row + kAhead * NR + l * (64 / static_cast<int>(sizeof(Src)))); });
+              [&](auto l) { prefetch_line(row + kAhead * NR + l * (64 / static_cast<int>(sizeof(Src)))); });
           bv[2 * p] = V::template load_as<Src>(row);
           bv[2 * p + 1] = V::template load_as<Src>(row + L);
         });

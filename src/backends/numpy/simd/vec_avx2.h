@@ -12,7 +12,7 @@ struct F32x8 {
   using T = float;
   using Reg = __m256;
   using Mask = __m256i;
-  static constexpr int kLanes = 8, kMr = 6, kDirectSmall = 8, kDirectTwo = 2, kGemvPanels = 4, kAhead = 16;
+  static constexpr int kLanes = 8, kMr = 6, kDirectSmall = 8, kDirectTwo = 2, kGemvPanels = 4;
 
   MC_INLINE Reg zero() { return _mm256_setzero_ps(); }
   MC_INLINE Reg set1(const T* p) { return _mm256_broadcast_ss(p); }
@@ -25,7 +25,6 @@ struct F32x8 {
   MC_INLINE void store_mask(T* p, Mask m, Reg r) { _mm256_maskstore_ps(p, m, r); }
   MC_INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
   MC_INLINE Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
-  MC_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
   template <class Src>
   MC_INLINE Reg load_as(const Src* p) {
     if constexpr (sizeof(Src) == 4) {
@@ -61,7 +60,7 @@ struct F64x4 {
   using T = double;
   using Reg = __m256d;
   using Mask = __m256i;
-  static constexpr int kLanes = 4, kMr = 6, kDirectSmall = 8, kDirectTwo = 2, kGemvPanels = 4, kAhead = 16;
+  static constexpr int kLanes = 4, kMr = 6, kDirectSmall = 8, kDirectTwo = 2, kGemvPanels = 4;
 
   MC_INLINE Reg zero() { return _mm256_setzero_pd(); }
   MC_INLINE Reg set1(const T* p) { return _mm256_broadcast_sd(p); }
@@ -74,7 +73,6 @@ struct F64x4 {
   MC_INLINE void store_mask(T* p, Mask m, Reg r) { _mm256_maskstore_pd(p, m, r); }
   MC_INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_pd(a, b, c); }
   MC_INLINE Reg add(Reg a, Reg b) { return _mm256_add_pd(a, b); }
-  MC_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
   template <class Src>
   MC_INLINE Reg load_as(const Src* p) {
     return load(p);

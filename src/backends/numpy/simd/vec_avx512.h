@@ -12,7 +12,7 @@ struct F32x16 {
   using T = float;
   using Reg = __m512;
   using Mask = __mmask16;
-  static constexpr int kLanes = 16, kMr = 14, kDirectSmall = 8, kDirectTwo = 4, kGemvPanels = 2, kAhead = 16;
+  static constexpr int kLanes = 16, kMr = 14, kDirectSmall = 8, kDirectTwo = 4, kGemvPanels = 2;
 
   MC_INLINE Reg zero() { return _mm512_setzero_ps(); }
   MC_INLINE Reg set1(const T* p) { return _mm512_set1_ps(*p); }
@@ -23,7 +23,6 @@ struct F32x16 {
   MC_INLINE void store_mask(T* p, Mask m, Reg r) { _mm512_mask_storeu_ps(p, m, r); }
   MC_INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
   MC_INLINE Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
-  MC_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
   template <class Src>
   MC_INLINE Reg load_as(const Src* p) {
     if constexpr (sizeof(Src) == 4) {
@@ -71,7 +70,7 @@ struct F64x8 {
   using T = double;
   using Reg = __m512d;
   using Mask = __mmask8;
-  static constexpr int kLanes = 8, kMr = 14, kDirectSmall = 8, kDirectTwo = 4, kGemvPanels = 2, kAhead = 16;
+  static constexpr int kLanes = 8, kMr = 14, kDirectSmall = 8, kDirectTwo = 4, kGemvPanels = 2;
 
   MC_INLINE Reg zero() { return _mm512_setzero_pd(); }
   MC_INLINE Reg set1(const T* p) { return _mm512_set1_pd(*p); }
@@ -82,7 +81,6 @@ struct F64x8 {
   MC_INLINE void store_mask(T* p, Mask m, Reg r) { _mm512_mask_storeu_pd(p, m, r); }
   MC_INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_pd(a, b, c); }
   MC_INLINE Reg add(Reg a, Reg b) { return _mm512_add_pd(a, b); }
-  MC_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
   template <class Src>
   MC_INLINE Reg load_as(const Src* p) {
     return load(p);
