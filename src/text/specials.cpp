@@ -8,44 +8,24 @@ SpecialFinder::SpecialFinder(const Vocab& vocab, uint8_t with, uint8_t without) 
   for (int32_t id = 0; id < vocab.size(); ++id) {
     uint8_t f = vocab.flags(id);
     if (!(f & with) || (f & without) || vocab.text(id).empty()) continue;
-    sorted_.push_back({vocab.text(id), id, 0, f});
+    tokens_.push_back({vocab.text(id), id, f});
     if (f & (Vocab::kEatLeft | Vocab::kEatRight)) eats_ = true;
   }
-  std::vector<int32_t>& order = by_rank_;
-  std::sort(sorted_.begin(), sorted_.end(), [](const Entry& a, const Entry& b) { return a.text < b.text; });
-  order.resize(sorted_.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
-  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-    const Entry &x = sorted_[static_cast<size_t>(a)], &y = sorted_[static_cast<size_t>(b)];
-    return x.text.size() != y.text.size() ? x.text.size() > y.text.size() : x.id < y.id;
+  std::sort(tokens_.begin(), tokens_.end(), [&](const Token& a, const Token& b) {
+    return a.text.size() != b.text.size() ? a.text.size() > b.text.size() : a.id < b.id;
   });
-  for (size_t r = 0; r < order.size(); ++r)
-    sorted_[static_cast<size_t>(order[r])].rank = static_cast<int32_t>(r);
-  for (const Entry& e : sorted_) ++first_[static_cast<unsigned char>(e.text[0]) + 1];
-  for (size_t b = 0; b < 256; ++b) first_[b + 1] += first_[b];
+  std::vector<PrefixIndex::Entry> entries;
+  for (size_t r = 0; r < tokens_.size(); ++r) entries.push_back({tokens_[r].text, static_cast<int32_t>(r)});
+  index_ = PrefixIndex(std::move(entries));
 }
 
 // Ranks of all tokens that match at `pos`; returns where the longest one ends.
 size_t SpecialFinder::collect(std::string_view text, size_t pos, std::vector<int32_t>& ranks) const {
-  auto byte = static_cast<unsigned char>(text[pos]);
-  uint32_t low = first_[byte], high = first_[byte + 1];
   size_t longest = pos;
-  // Entries low..high share the first `depth` bytes with the text; the shortest comes first.
-  for (size_t depth = 1; low < high; ++depth) {
-    if (sorted_[low].text.size() == depth) {
-      ranks.push_back(sorted_[low].rank);
-      longest = pos + depth;
-      ++low;
-    }
-    if (pos + depth >= text.size()) break;
-    auto c = static_cast<unsigned char>(text[pos + depth]);
-    auto begin = sorted_.begin() + low, end = sorted_.begin() + high;
-    auto at = [&](const Entry& e) { return static_cast<unsigned char>(e.text[depth]); };
-    begin = std::partition_point(begin, end, [&](const Entry& e) { return at(e) < c; });
-    end = std::partition_point(begin, end, [&](const Entry& e) { return at(e) <= c; });
-    low = static_cast<uint32_t>(begin - sorted_.begin());
-    high = static_cast<uint32_t>(end - sorted_.begin());
-  }
+  index_.each(text, pos, [&](size_t length, int32_t rank) {
+    ranks.push_back(rank);
+    longest = pos + length;
+  });
   return longest;
 }
 
@@ -55,7 +35,7 @@ void SpecialFinder::cut(std::string_view text, size_t begin, size_t end, const s
   auto space = [&](size_t i) { return text[i] == ' ' || (text[i] >= 9 && text[i] <= 13); };
   std::vector<Fragment> now = {{begin, end, -1}}, next;
   for (int32_t rank : ranks) {
-    const Entry& e = sorted_[static_cast<size_t>(by_rank_[static_cast<size_t>(rank)])];
+    const Token& e = tokens_[static_cast<size_t>(rank)];
     next.clear();
     for (const Fragment& f : now) {
       if (f.id >= 0) {
@@ -86,7 +66,7 @@ void SpecialFinder::cut(std::string_view text, size_t begin, size_t end, const s
 std::vector<Fragment> SpecialFinder::split(std::string_view text) const {
   std::vector<Fragment> out;
   if (text.empty()) return out;
-  if (sorted_.empty()) return {{0, text.size(), -1}};
+  if (tokens_.empty()) return {{0, text.size(), -1}};
   std::vector<int32_t> ranks;
   auto unique = [&] {
     std::sort(ranks.begin(), ranks.end());
@@ -96,7 +76,7 @@ std::vector<Fragment> SpecialFinder::split(std::string_view text) const {
     // A token that swallows white space reaches beyond its own match, so the text is one piece.
     for (size_t i = 0; i < text.size(); ++i) {
       collect(text, i, ranks);
-      if (ranks.size() > 2 * sorted_.size() + 64) unique();
+      if (ranks.size() > 2 * tokens_.size() + 64) unique();
     }
     unique();
     cut(text, 0, text.size(), ranks, out);
@@ -115,7 +95,7 @@ std::vector<Fragment> SpecialFinder::split(std::string_view text) const {
     size_t begin = i;
     for (++i; i < end; ++i) {
       end = std::max(end, collect(text, i, ranks));
-      if (ranks.size() > 2 * sorted_.size() + 64) unique();
+      if (ranks.size() > 2 * tokens_.size() + 64) unique();
     }
     if (begin > done) out.push_back({done, begin, -1});
     unique();

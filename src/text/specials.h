@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "prefix_index.h"
 #include "vocab.h"
 
 namespace mc {
@@ -24,18 +25,17 @@ class SpecialFinder {
   std::vector<Fragment> split(std::string_view text) const;
 
  private:
-  struct Entry {
+  struct Token {
     std::string_view text;
-    int32_t id, rank;
+    int32_t id;
     uint8_t flags;
   };
   size_t collect(std::string_view text, size_t pos, std::vector<int32_t>& ranks) const;
   void cut(std::string_view text, size_t begin, size_t end, const std::vector<int32_t>& ranks,
            std::vector<Fragment>& out) const;
 
-  std::vector<Entry> sorted_;     // by text
-  std::vector<int32_t> by_rank_;  // index into sorted_
-  uint32_t first_[257] = {};      // sorted_ by the first byte
+  std::vector<Token> tokens_;  // longest first: the index is the token's rank
+  PrefixIndex index_;          // to ranks
   bool eats_ = false;
 };
 

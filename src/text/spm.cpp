@@ -10,7 +10,7 @@
 namespace mc {
 namespace {
 
-constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581 stands for a space
+constexpr std::string_view kSpace = kSpaceSign;
 
 class Spm : public TokenModel {
  public:
@@ -23,6 +23,10 @@ class Spm : public TokenModel {
       char c = static_cast<char>(b);
       if (id < 0) id = vocab.find({&c, 1});
       bytes_[b] = id >= 0 ? id : vocab.unk;
+    }
+    for (int i = 0; i < 128 * 128; ++i) {
+      const char pair[] = {static_cast<char>(i / 128), static_cast<char>(i % 128)};
+      ascii_pairs_.push_back(vocab.find({pair, 2}));
     }
     // Ranks instead of scores, so that a heap key is one integer: the higher the score, the lower the rank.
     const std::vector<float>& scores = vocab.scores();
@@ -82,31 +86,7 @@ class Spm : public TokenModel {
   }
 
   void append_text(int32_t id, std::string& out) const override {
-    std::string_view t = vocab_.text(id);
-    uint8_t flags = vocab_.flags(id);
-    if (flags & (Vocab::kControl | Vocab::kUnknown | Vocab::kUser)) {
-      out.append(t);
-      return;
-    }
-    if (flags & Vocab::kByte) {
-      auto hex = [](char c) {
-        return c >= '0' && c <= '9'   ? c - '0'
-               : c >= 'A' && c <= 'F' ? c - 'A' + 10
-               : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                      : -1;
-      };
-      if (t.size() == 6 && t.starts_with("<0x") && hex(t[3]) >= 0 && hex(t[4]) >= 0) {
-        out.push_back(static_cast<char>(hex(t[3]) * 16 + hex(t[4])));
-        return;
-      }
-    }
-    for (;;) {
-      size_t space = t.find(kSpace);
-      out.append(t.substr(0, space));
-      if (space == std::string_view::npos) return;
-      out.push_back(' ');
-      t.remove_prefix(space + kSpace.size());
-    }
+    append_sentencepiece_text(vocab_, id, out);
   }
 
  private:
@@ -162,8 +142,10 @@ class Spm : public TokenModel {
     auto at = [&](int32_t i) -> Symbol& { return symbols[static_cast<size_t>(i)]; };
     auto candidate = [&](int32_t i, int32_t j) {
       if (i < 0 || j < 0) return false;
-      uint32_t n = at(i).bytes + at(j).bytes;
-      int32_t id = vocab_.find(word.substr(at(i).begin, n));
+      uint32_t n = at(i).bytes + at(j).bytes, begin = at(i).begin;
+      auto a = static_cast<unsigned char>(word[begin]), b = static_cast<unsigned char>(word[begin + 1]);
+      int32_t id =
+          n == 2 && a < 128 && b < 128 ? ascii_pairs_[a * 128 + b] : vocab_.find(word.substr(begin, n));
       if (id < 0) return false;
       heap.push_back(
           {static_cast<uint64_t>(ranks_[static_cast<size_t>(id)]) << 32 | static_cast<uint32_t>(i), n, id});
@@ -207,11 +189,40 @@ class Spm : public TokenModel {
   const Vocab& vocab_;
   std::vector<uint32_t> ranks_;
   int32_t bytes_[256];
+  std::vector<int32_t> ascii_pairs_;  // the tokens of two ASCII characters, asked for most
   bool crosses_[256] = {};
   mutable Pool<Scratch> pool_;
 };
 
 }  // namespace
+
+void append_sentencepiece_text(const Vocab& vocab, int32_t id, std::string& out) {
+  std::string_view t = vocab.text(id);
+  uint8_t flags = vocab.flags(id);
+  if (flags & (Vocab::kControl | Vocab::kUnknown | Vocab::kUser)) {
+    out.append(t);
+    return;
+  }
+  if (flags & Vocab::kByte) {
+    auto hex = [](char c) {
+      return c >= '0' && c <= '9'   ? c - '0'
+             : c >= 'A' && c <= 'F' ? c - 'A' + 10
+             : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                    : -1;
+    };
+    if (t.size() == 6 && t.starts_with("<0x") && hex(t[3]) >= 0 && hex(t[4]) >= 0) {
+      out.push_back(static_cast<char>(hex(t[3]) * 16 + hex(t[4])));
+      return;
+    }
+  }
+  for (;;) {
+    size_t space = t.find(kSpace);
+    out.append(t.substr(0, space));
+    if (space == std::string_view::npos) return;
+    out.push_back(' ');
+    t.remove_prefix(space + kSpace.size());
+  }
+}
 
 std::unique_ptr<TokenModel> make_spm(const GgufFile& file, const Vocab& vocab) {
   return std::make_unique<Spm>(file, vocab);

@@ -29,6 +29,13 @@ class TokenModel {
 
 std::unique_ptr<TokenModel> make_bpe(const GgufFile& file, const Vocab& vocab);
 std::unique_ptr<TokenModel> make_spm(const GgufFile& file, const Vocab& vocab);
+std::unique_ptr<TokenModel> make_unigram(const GgufFile& file, const Vocab& vocab);
+std::unique_ptr<TokenModel> make_wordpiece(const GgufFile& file, const Vocab& vocab);
+
+// SentencePiece's sign for a space, U+2581, and the text of a token written with it (bytes tokens as their
+// byte).
+inline constexpr std::string_view kSpaceSign = "\xE2\x96\x81";
+void append_sentencepiece_text(const Vocab& vocab, int32_t id, std::string& out);
 
 // Working memory that concurrent calls do not share and later calls find again.
 template <class T>
@@ -73,10 +80,10 @@ class WordCache {
   WordCache() : entries_(kSize) {}
   struct Entry {
     uint8_t bytes = 0, count = 0;
-    char word[30];
-    int32_t ids[8];
+    char word[62];
+    int32_t ids[16];
   };
-  static_assert(sizeof(Entry) == 64);
+  static_assert(sizeof(Entry) == 128);
   // The place for the word, or null for one that is too long.
   Entry* place(std::string_view word) {
     if (word.size() > sizeof Entry::word || word.empty()) return nullptr;

@@ -53,10 +53,14 @@ std::shared_ptr<Tokenizer> Tokenizer::from_gguf(const GgufFile& file) {
     impl->model = make_bpe(file, v);
   } else if (v.kind() == "llama") {
     impl->model = make_spm(file, v);
+  } else if (v.kind() == "t5") {
+    impl->model = make_unigram(file, v);
+  } else if (v.kind() == "bert") {
+    impl->model = make_wordpiece(file, v);
   } else {
     throw Error(ErrorCode::BadTokenizer,
                 cat("the metadata key \"tokenizer.ggml.model\" is \"", v.kind().substr(0, 64),
-                    "\", which is not supported; supported are gpt2, llama"),
+                    "\", which is not supported; supported are gpt2, llama, t5, bert"),
                 file.path());
   }
   if (impl->model->adds_bos() && v.bos >= 0) v.add_bos = true;

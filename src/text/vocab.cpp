@@ -190,7 +190,7 @@ void Vocab::read_special_ids(const GgufFile& file) {
   // What SentencePiece and BERT use where the file says nothing.
   if (kind_ == "llama") bos = 1, eos = 2, unk = 0, add_bos = add_space_prefix = true;
   if (kind_ == "t5") eos = 1, unk = 2, pad = 0, add_eos = add_space_prefix = true;
-  if (kind_ == "bert") bos = 101, unk = 100, sep = 102, pad = 0, add_bos = true;
+  if (kind_ == "bert") bos = 101, unk = 100, sep = 102, pad = 0, add_bos = add_eos = true;
   for (int32_t* id : {&bos, &eos, &unk, &pad, &sep})
     if (*id >= size()) *id = -1;
   struct Key {
@@ -209,6 +209,7 @@ void Vocab::read_special_ids(const GgufFile& file) {
       throw Error(ErrorCode::BadTokenizer, cat(k.key, " is ", id, ", but there are only ", size(), " tokens"),
                   file.path());
   }
+  if (kind_ == "bert" && sep >= 0) eos = sep;  // BERT ends a text with its separator
 }
 
 bool Vocab::control(std::string_view name, int32_t& id) {
