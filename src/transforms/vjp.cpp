@@ -16,6 +16,21 @@ Array make_tracer(const Array& a) {
   return t;
 }
 
+// Tracers of the differentiations that this thread is in the middle of: an inner one that is over must leave them alone.
+thread_local std::vector<Node*> live_tracers;
+class LiveTracers {
+ public:
+  explicit LiveTracers(const Arrays& tracers) : before_(live_tracers.size()) {
+    for (const Array& t : tracers) live_tracers.push_back(t.node());
+  }
+  LiveTracers(const LiveTracers&) = delete;
+  LiveTracers& operator=(const LiveTracers&) = delete;
+  ~LiveTracers() { live_tracers.resize(before_); }
+
+ private:
+  size_t before_;
+};
+
 // Nodes behind `outputs` that depend on a tracer, in topological order.
 std::vector<Node*> dependents(const Arrays& outputs, const Arrays& tracers) {
   std::unordered_map<Node*, bool> depends;  // of finished nodes
@@ -53,6 +68,7 @@ std::vector<Node*> dependents(const Arrays& outputs, const Arrays& tracers) {
 // behind them (a training loop would else keep every step alive).
 void settle(const Arrays& roots, const Arrays& tracers, const Arrays& primals) {
   std::unordered_map<Node*, bool> done;
+  for (Node* t : live_tracers) done[t] = true;
   for (size_t i = 0; i < tracers.size(); ++i) {
     tracers[i].node()->tracer = primals[i].node()->tracer;
     done[tracers[i].node()] = true;
@@ -100,6 +116,7 @@ Arrays pull_back(const VjpCtx& c) {
 std::pair<Arrays, Arrays> vjp(const Function& f, const Arrays& primals, const Arrays& cotangents) {
   Arrays tracers;
   for (const Array& p : primals) tracers.push_back(make_tracer(p));
+  const LiveTracers live_here(tracers);
   Arrays outputs = f(tracers);
   if (cotangents.size() != outputs.size())
     throw Error(ErrorCode::InvalidArgument, cat("the function has ", outputs.size(), " outputs, got ", cotangents.size(), " cotangents"), "vjp");

@@ -145,6 +145,17 @@ TEST(PrimsRules, ComplexGradientsAreThoseOfTwoReals) {
     check_gradient([&, f = f](const Arrays& a) { return both(f(z(a[0], a[1]), z(a[2], a[3]))); }, {x, y, u, v}, name);
 }
 
+TEST(PrimsRules, AnInnerGradientLeavesTheOuterOneItsInputs) {
+  const Array x = full({}, 3.0, Dtype::F64), w = full({}, 5.0, Dtype::F64);
+  auto inner = [](const Arrays& a) { return grad([](const Arrays& b) { return Arrays{b[0] * b[0] * b[1]}; })(a); };
+  EXPECT_EQ(grad(inner, {0})({x, w})[0].item<double>(), 10);  // d²(x²w)/dx² = 2w
+  EXPECT_EQ(grad(inner, {1})({x, w})[0].item<double>(), 6);   // d²(x²w)/dxdw = 2x
+  // Three levels, the innermost in one variable: d³(x²w²)/dx dw² = 4x.
+  auto first = [](const Arrays& a) { return grad([](const Arrays& b) { return Arrays{b[0] * b[0] * b[1] * b[1]}; })(a); };
+  auto second = [&](const Arrays& a) { return grad(first, {1})(a); };
+  EXPECT_EQ(grad(second, {1})({x, w})[0].item<double>(), 12);
+}
+
 TEST(PrimsRules, NormsAndGates) {
   const Array x = draw({3, 5}, 1, -2, 2), w = draw({5}, 2), b = draw({5}, 3);
   check_gradients([](const Arrays& a) { return rms_norm(a[0], a[1], 1e-3); }, {x, w}, "rms_norm");

@@ -24,6 +24,7 @@ void infer_rope(InferCtx& c) {
   if (a.dims < 2 || a.dims % 2 || a.dims > x.back()) c.fail(ErrorCode::InvalidArgument, cat("dims must be even and from 2 to ", x.back(), ", got ", a.dims));
   const bool one = p == Shape{x.at(-2)}, rows = x.ndim() == 4 && p == Shape{x[0], x.at(-2)};
   if (!one && !rows) c.fail(ErrorCode::ShapeMismatch, cat("positions of shape ", p.str(), " do not fit x of shape ", x.str(), ": expected (T,), or (B, T) for a 4-d x"));
+  if (a.has_freqs) require_dtype(c, 2, c.dtype(0) == Dtype::F64 ? kDF32 | kDF64 : kDF32);
   if (a.has_freqs && !(c.shape(2) == Shape{a.dims / 2})) c.fail(ErrorCode::ShapeMismatch, cat("frequencies of shape ", c.shape(2).str(), ", expected (", a.dims / 2, ",)"));
   c.push(x, c.dtype(0));
 }
@@ -232,7 +233,7 @@ Array run_rope(const Array& x, const Array& positions, const Array& freqs, const
     throw Error(ErrorCode::InvalidArgument, cat("base must be above 0 and scale finite, got ", o.base, " and ", o.scale), "rope");
   const RopeAttrs a{dims, o.traditional, o.base, o.scale, freqs.defined()};
   const Array p = astype(positions, Dtype::I32);
-  if (freqs.defined()) return apply1(Op::Rope, {x, p, astype(freqs, Dtype::F32)}, a);
+  if (freqs.defined()) return apply1(Op::Rope, {x, p, astype(freqs, x.dtype() == Dtype::F64 ? Dtype::F64 : Dtype::F32)}, a);
   return apply1(Op::Rope, {x, p}, a);
 }
 
