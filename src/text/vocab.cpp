@@ -189,7 +189,7 @@ int32_t Vocab::find_byte(unsigned char byte) const {
 void Vocab::read_special_ids(const GgufFile& file) {
   // What SentencePiece and BERT use where the file says nothing.
   if (kind_ == "llama") bos = 1, eos = 2, unk = 0, add_bos = add_space_prefix = true;
-  if (kind_ == "t5") eos = 1, unk = 2, pad = 0, add_eos = add_space_prefix = true;
+  if (kind_ == "t5") eos = 1, unk = 2, pad = 0, add_eos = true;
   if (kind_ == "bert") bos = 101, unk = 100, sep = 102, pad = 0, add_bos = add_eos = true;
   for (int32_t* id : {&bos, &eos, &unk, &pad, &sep})
     if (*id >= size()) *id = -1;
