@@ -4,19 +4,26 @@ set -euo pipefail
 mc="$1"
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 model="$MC_MODELS/smollm2.gguf"
-out="$(mktemp -d)"
-trap 'rm -rf "$out"' EXIT
+out="$root/build/demo"
+rm -rf "$out"
+mkdir -p "$out"
 
 # Shows a command as one would type it, then runs it.
 run() {
+  local word
   printf '\n$ mc'
-  printf ' %q' "$@"
+  for word in "$@"; do
+    case "$word" in
+      *[!A-Za-z0-9_./,:=-]*) printf ' "%s"' "$word" ;;
+      *) printf ' %s' "$word" ;;
+    esac
+  done
   printf '\n'
   "$mc" "$@"
 }
 
 run model info "$model"
-run infer --model "$model" --prompt "The capital of France is Paris. The capital of Italy is" --max-tokens 40
+run infer --model "$model" --prompt "Photosynthesis is the process by which" --max-tokens 48
 run probe capture --model "$model" --data "$root/examples/prompts.jsonl" --layers 0,6,12,18,24 --batch-size 4 --pool last --out "$out/states"
-printf '\nThe first lines of its manifest:\n'
-head -n 14 "$out/states/manifest.json"
+printf '\nWhat was written to %s:\n' "$out/states"
+ls -l "$out/states"
