@@ -39,6 +39,11 @@ class Result:
         return json.loads(self.out, parse_float=str)
 
 
+def listen_to_ctrl_c():
+    """A background job starts with Ctrl-C ignored, and hands that on; a user at a terminal does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Program:
     def __init__(self, path):
         self.path = path
@@ -49,8 +54,9 @@ class Program:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             start = time.monotonic()
             process = subprocess.Popen(
-                [str(self.path), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment
-            )
+                [str(self.path), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment,
+                preexec_fn=listen_to_ctrl_c,
+            )  # fmt: skip
             while True:
                 pid, status, usage = os.wait4(process.pid, os.WNOHANG)
                 if pid:
