@@ -42,6 +42,21 @@ def run_json(command, stdin=None, env=None):
     return json.loads(done.stdout.strip().splitlines()[-1] if "\n{" in done.stdout.strip() else done.stdout)
 
 
+def offers_fast(mc, path):
+    """Whether this build has `--precision fast`; a build without it says so and is measured without."""
+    done = subprocess.run(
+        [str(mc), "score", "--model", str(path), "--text", "Hello there", "--precision", "fast", "--output", "json"],
+        capture_output=True, text=True, env=environment(),
+    )  # fmt: skip
+    if done.returncode == 0:
+        return True
+    error = json.loads(done.stdout)["error"]
+    if error["code"] != "MC-E0106":
+        raise SystemExit(f"peers: mc score failed: {error}")
+    say(f"peers: no fast precision here: {error['message']}")
+    return False
+
+
 def has_peer(python):
     return subprocess.run([str(python), "-c", "import llama_cpp"], capture_output=True).returncode == 0
 
@@ -91,6 +106,8 @@ def measure_model(mc, python, path, threads, options):
         "mc fast": [*ours, "--precision", "fast"],
         "llama.cpp": [python, HERE / "peer_llama_cpp.py", "speed", path, threads, options.prompt_tokens, options.gen_tokens],
     }
+    if not offers_fast(mc, path):
+        del contenders["mc fast"]
     measures = ("prefill", "decode", "first_prefill_s", "load_ms", "peak_rss_bytes")
     figures = {name: {measure: [] for measure in measures} for name in contenders}
     for turn in range(options.runs):
@@ -126,7 +143,8 @@ def measure_error(mc, python, path):
     cases = [case for case in golden["scored"] if case["name"] in ERROR_TEXTS]
     truth = [p for case in cases for p in case["logprobs"][1:]]
     answers = {"llama.cpp": sum(run_json([python, HERE / "peer_llama_cpp.py", "logprobs", path], json.dumps([c["ids"] for c in cases])), [])}
-    for name, precision in (("mc", "highest"), ("mc fast", "fast")):
+    precisions = {"mc": "highest"} | ({"mc fast": "fast"} if offers_fast(mc, path) else {})
+    for name, precision in precisions.items():
         answers[name] = []
         for case in cases:
             result = run_json([mc, "score", "--model", path, "--text", case["text"], "--precision", precision, "--output", "json"])
