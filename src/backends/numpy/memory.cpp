@@ -95,7 +95,7 @@ class Pool {
   }
 
  private:
-  static constexpr size_t kKeep = 256u << 20;
+  static constexpr size_t kKeep = size_t{1} << 30;
   void use(size_t size) {
     stats_.active += size;
     stats_.peak = std::max(stats_.peak, stats_.active);
