@@ -126,7 +126,7 @@ Arrays vmap_gather(const VmapCtx& c) {
     return {apply1(Op::Gather, {c.in[0]}, GatherAttrs{{}, sizes})};
   }
   if (!c.batched[0]) return {gather(c.in[0], idx, a.axes, a.sizes)};
-  Arrays all{astype(example_index(idx[0].shape()), idx[0].dtype())};
+  Arrays all{example_index(idx[0].shape())};  // int32 beside any other integers
   all.insert(all.end(), idx.begin(), idx.end());
   Shape sizes = a.sizes;
   sizes.insert(0, 1);
@@ -139,7 +139,7 @@ Arrays vmap_scatter(const VmapCtx& c) {
   Arrays idx;
   for (size_t i = 1; i < last; ++i) idx.push_back(c.batch(i));
   if (idx.empty()) return {scatter(c.batch(0), {}, c.batch(last), {}, static_cast<ScatterMode>(a.mode))};
-  Arrays all{astype(example_index(idx[0].shape()), idx[0].dtype())};
+  Arrays all{example_index(idx[0].shape())};  // int32 beside any other integers
   all.insert(all.end(), idx.begin(), idx.end());
   return {scatter(c.batch(0), all, expand_dims(c.batch(last), {idx[0].ndim()}), with_batch(a.axes), static_cast<ScatterMode>(a.mode))};
 }
@@ -206,7 +206,23 @@ Array take(const Array& a, const Array& indices, std::optional<int> axis) {
   for (int d = indices.ndim() + ax; d < y.ndim(); ++d) order.push_back(d);
   return transpose(y, order);
 }
-Array take_along_axis(const Array& a, const Array& indices, int axis) { return apply1(Op::TakeAlongAxis, {a, indices}, AxisAttrs{normalize_axis(axis, a.ndim(), "take_along_axis")}); }
+// The dimensions beside the axis broadcast, as in NumPy.
+Array take_along_axis(const Array& a, const Array& indices, int axis) {
+  const int ax = normalize_axis(axis, a.ndim(), "take_along_axis");
+  Array x = a, at = indices;
+  if (a.ndim() == indices.ndim()) {
+    Shape sa = a.shape(), si = indices.shape();
+    sa[ax] = si[ax] = 1;
+    if (!(sa == si)) {
+      Shape wide = broadcast_shapes(sa, si, "take_along_axis"), to = wide;
+      wide[ax] = a.shape(ax);
+      to[ax] = indices.shape(ax);
+      x = broadcast_to(a, wide);
+      at = broadcast_to(indices, to);
+    }
+  }
+  return apply1(Op::TakeAlongAxis, {x, at}, AxisAttrs{ax});
+}
 Array scatter_add_axis(const Array& a, const Array& indices, const Array& updates, int axis) {
   return apply1(Op::ScatterAddAxis, {a, indices, astype(updates, a.dtype())}, AxisAttrs{normalize_axis(axis, a.ndim(), "scatter_add_axis")});
 }

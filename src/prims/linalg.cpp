@@ -116,7 +116,8 @@ Arrays vjp_cholesky(const VjpCtx& c) {
   // L^-T · phi · L^-1
   const Array left = solve_triangular(T(l), phi, true);
   const Array s = T(solve_triangular(T(l), T(left), true));
-  return {(s + T(s)) * 0.5};
+  const Array g = (s + T(s)) * 0.5;
+  return {tril(g, -1) * 2 + g * matrix_eye(g)};  // only the lower triangle is read, standing for both
 }
 Arrays vjp_solve(const VjpCtx& c) {
   Arrays out(2);

@@ -162,7 +162,11 @@ Array matmul(const Array& a, const Array& b) {
   if (a.ndim() == 1) return squeeze(r, {-2});
   return b.ndim() == 1 ? squeeze(r, {-1}) : r;
 }
-Array dot(const Array& a, const Array& b) { return a.ndim() == 0 || b.ndim() == 0 ? a * b : matmul(a, b); }
+// Unlike matmul, pairs every row of `a` with every column of `b`.
+Array dot(const Array& a, const Array& b) {
+  if (a.ndim() == 0 || b.ndim() == 0) return a * b;
+  return b.ndim() > 2 ? tensordot(a, b, {-1}, {-2}) : matmul(a, b);
+}
 Array inner(const Array& a, const Array& b) {
   if (a.ndim() == 0 || b.ndim() == 0) return a * b;
   return tensordot(a, b, {-1}, {-1});

@@ -29,10 +29,9 @@ MC_HD inline Philox4 philox4x32(Philox4 counter, uint32_t key0, uint32_t key1) {
   return counter;
 }
 
-// Word i of the stream of a key: word i mod 4 of the block whose 128-bit counter is (i / 4, 0). `domain` keeps streams for
-// different purposes apart: 0 draws, 1 keys made by split.
-MC_HD inline Philox4 philox_block(uint64_t block, uint32_t domain, uint32_t key0, uint32_t key1) {
-  return philox4x32({{static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), domain, 0}}, key0, key1);
+// The stream of a key: word i is word i mod 4 of block i / 4, whose counter is (low word of the block's number, high word, 0, 0).
+MC_HD inline Philox4 philox_block(uint64_t block, uint32_t key0, uint32_t key1) {
+  return philox4x32({{static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), 0, 0}}, key0, key1);
 }
 
 }  // namespace mc

@@ -218,13 +218,14 @@ Array std(const Array& a, const Axes& axes, bool keepdims, int ddof) { return sq
 Array std(const Array& a, int ddof) { return sqrt(var(a, ddof)); }
 
 Array logsumexp(const Array& a, const Axes& axes, bool keepdims) {
-  const Array x = for_mean(a);
   const Axes n = normalize_axes(axes, a.ndim(), "logsumexp");
-  if (n.empty()) return x;
+  const Dtype d = is_inexact(a.dtype()) ? a.dtype() : Dtype::F32;
+  if (n.empty()) return astype(a, d);
+  const Array x = astype(a, d == Dtype::F16 || d == Dtype::BF16 ? Dtype::F32 : d);
   const Array m = max(x, n, true);
   const Array safe = stop_gradient(where(isfinite(m), m, zeros_like(m)));
   const Array r = log(sum(exp(x - safe), n, true)) + safe;
-  return keepdims ? r : squeeze(r, n);
+  return astype(keepdims ? r : squeeze(r, n), d);
 }
 Array logsumexp(const Array& a) { return logsumexp(a, all_axes(a)); }
 

@@ -4,6 +4,7 @@
 #include "mc/detail/str.h"
 #include "mc/transforms.h"
 #include "prims/op_def.h"
+#include "prims/random_state.h"
 #include "runtime/exec_cache.h"
 #include "runtime/profile.h"
 #include "runtime/run.h"
@@ -17,7 +18,8 @@ struct Program {
   std::vector<Aval> args;
   Device device;
   Graph graph;
-  Arrays captured;  // inputs after the arguments
+  Arrays captured;        // inputs after the arguments and the random state
+  int64_t keys = 0;       // drawn from the random state at each call; if any, it is the input after the arguments
   std::shared_ptr<Executable> exe;
 };
 
@@ -28,6 +30,7 @@ class Compiled {
   Arrays call(const Arrays& args) {
     for (const Array& a : args)
       if (a.node()->tracer) return f_(args);  // inside another transform: part of its graph
+    if (RandomTrace::active()) return f_(args);  // or of another compiled function, whose calls each draw anew
     for (int d : donate_)
       if (d < 0 || d >= static_cast<int>(args.size()))
         throw Error(ErrorCode::IndexOutOfRange, cat("donate names argument ", d, " of ", args.size()), "compile");
@@ -35,8 +38,9 @@ class Compiled {
     eval(args);
     Program& p = program_of(args);
     std::vector<Value> in, out(p.graph.outputs.size());
-    in.reserve(args.size() + p.captured.size());
+    in.reserve(args.size() + p.captured.size() + 1);
     for (const Array& a : args) in.push_back(place(a, p.device));
+    if (p.keys) in.push_back(place(advance_random_state(p.keys), p.device));
     for (const Array& a : p.captured) in.push_back(place(a, p.device));
     for (int d : donate_) give_away(args[static_cast<size_t>(d)], in[static_cast<size_t>(d)], p.device);
     {
@@ -68,16 +72,21 @@ class Compiled {
     }
     Arrays outputs;
     if (shapeless_ && !programs_.empty()) {
+      p->keys = programs_[0]->keys;
+      if (p->keys) placeholders.push_back(make_placeholder({{2}, Dtype::U32}));
       Arrays in = placeholders;
       in.insert(in.end(), programs_[0]->captured.begin(), programs_[0]->captured.end());
       outputs = replay(programs_[0]->graph, in);
     } else {
+      RandomTrace random;
       outputs = f_(placeholders);
+      p->keys = random.count();
+      if (p->keys) placeholders.push_back(random.input());
     }
     hoist(outputs);
     Capture c = capture(outputs, placeholders, false);
     p->graph = simplify(c.graph);
-    p->captured.assign(c.inputs.begin() + static_cast<std::ptrdiff_t>(args.size()), c.inputs.end());
+    p->captured.assign(c.inputs.begin() + static_cast<std::ptrdiff_t>(placeholders.size()), c.inputs.end());
     CompileOptions options;
     options.device = device;
     if (!donate_.empty()) options.donated.resize(c.inputs.size());

@@ -1,4 +1,5 @@
 // Gather, scatter and take along an axis. An index out of range reads the fill value and writes nothing.
+#include <algorithm>
 #include <complex>
 #include <cstring>
 #include <limits>
@@ -17,7 +18,7 @@ int64_t index_at(const Tensor& t, int64_t i) {
     case Dtype::U8: return t.as<uint8_t>()[i];
     case Dtype::U16: return t.as<uint16_t>()[i];
     case Dtype::U32: return t.as<uint32_t>()[i];
-    case Dtype::U64: return static_cast<int64_t>(t.as<uint64_t>()[i]);
+    case Dtype::U64: return static_cast<int64_t>(std::min<uint64_t>(t.as<uint64_t>()[i], INT64_MAX));
     case Dtype::I8: return t.as<int8_t>()[i];
     case Dtype::I16: return t.as<int16_t>()[i];
     case Dtype::I32: return t.as<int32_t>()[i];
@@ -28,7 +29,7 @@ int64_t index_at(const Tensor& t, int64_t i) {
 // Counted from 0; false if out of range for windows of `size` in a dimension of `dim`.
 bool resolve(int64_t& i, int64_t dim, int64_t size) {
   if (i < 0) i += dim;
-  return i >= 0 && i + size <= dim;
+  return i >= 0 && size <= dim && i <= dim - size;  // i + size may overflow
 }
 
 // NaN, the lowest integer, or false.

@@ -14,7 +14,7 @@ void random_bits(const Call& c) {
     uint32_t* out = c.out[0].as<uint32_t>() + k * n;
     parallel_for((n + 3) / 4, 4096, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
-        const Philox4 block = philox_block(static_cast<uint64_t>(b), 0, key0, key1);
+        const Philox4 block = philox_block(static_cast<uint64_t>(b), key0, key1);
         for (int64_t i = 4 * b; i < std::min(n, 4 * b + 4); ++i) out[i] = block.v[i & 3];
       }
     });
