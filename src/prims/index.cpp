@@ -79,7 +79,11 @@ Arrays vjp_scatter(const VjpCtx& c) {
   const auto mode = static_cast<ScatterMode>(a.mode);
   if (mode == ScatterMode::Add) {
     out[0] = g;
-    if (c.needs[last]) out[last] = gather(g, idx, a.axes, sizes);
+    // An update that was dropped has no influence: where nothing is read a bool is false.
+    if (c.needs[last]) {
+      const Array kept = gather(ones(g.shape(), Dtype::Bool), idx, a.axes, sizes);
+      out[last] = where(kept, gather(g, idx, a.axes, sizes), zeros_like(c.in[last]));
+    }
   } else if (mode == ScatterMode::Set) {
     if (c.needs[0]) out[0] = scatter(g, idx, zeros_like(c.in[last]), a.axes);
     if (c.needs[last]) {
@@ -101,7 +105,11 @@ Arrays vjp_take_along(const VjpCtx& c) {
 Arrays vjp_scatter_add(const VjpCtx& c) {
   Arrays out(3);
   out[0] = c.cot[0];
-  if (c.needs[2]) out[2] = take_along_axis(c.cot[0], c.in[1], c.as<AxisAttrs>().axis);
+  if (c.needs[2]) {
+    const int axis = c.as<AxisAttrs>().axis;
+    const Array kept = take_along_axis(ones(c.cot[0].shape(), Dtype::Bool), c.in[1], axis);  // false where the update was dropped
+    out[2] = where(kept, take_along_axis(c.cot[0], c.in[1], axis), zeros_like(c.in[2]));
+  }
   return out;
 }
 

@@ -163,7 +163,11 @@ const OpDef kRows[] = {
     {.op = Op::Det, .doc = "determinant", .infer = infer_det, .vjp = vjp_det, .vmap = vmap_lead, .samples = {.dtypes = kReal, .c = 32, .cases = det_cases}},
 };
 
-Array inexact(const Array& a) { return is_floating(a.dtype()) ? (itemsize(a.dtype()) == 2 ? astype(a, Dtype::F32) : a) : astype(a, Dtype::F32); }
+// float32 or float64; complex numbers stay, for infer to refuse.
+Array inexact(const Array& a) {
+  const Dtype d = a.dtype();
+  return is_complex(d) || d == Dtype::F64 ? a : astype(a, Dtype::F32);
+}
 
 // Batch dimensions broadcast, and a vector on the right gains a dimension.
 template <class F>

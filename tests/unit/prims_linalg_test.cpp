@@ -1,5 +1,6 @@
 // Decompositions by their residuals, what they refuse, derivatives and batching. Residuals are bounded by c·n·eps·norm with
 // c = 16: the backward errors of Householder and pivoted elimination (Higham 2002) have constants of a few units.
+#include "mc/detail/str.h"
 #include "prims_util.h"
 
 namespace mc {
@@ -58,12 +59,16 @@ TEST(PrimsLinalg, Residuals) {
       expect_product(matmul(r.u * expand_dims(r.s, {-2}), r.vt), a);
       expect_product(matmul(T(r.u), r.u), unit_like(a, k));
       expect_product(matmul(r.vt, T(r.vt)), unit_like(a, k));
-      if (k > 1 && a.size()) EXPECT_TRUE(list(all(slice_axis(r.s, -1, 0, k - 1) >= slice_axis(r.s, -1, 1, k)))[0]);
+      if (k > 1 && a.size()) {
+        EXPECT_TRUE(list(all(slice_axis(r.s, -1, 0, k - 1) >= slice_axis(r.s, -1, 1, k)))[0]);
+      }
       const auto [q, up] = qr(a);
       expect_product(matmul(q, up), a);
       expect_product(matmul(T(q), q), unit_like(a, k));
       EXPECT_EQ(largest(tril(up, -1)), 0);
-      if (a.size()) EXPECT_GE(min(where(eye(k, s.at(-1), 0, Dtype::Bool), up, ones_like(up))).item<double>(), 0);
+      if (a.size()) {
+        EXPECT_GE(min(where(eye(k, s.at(-1), 0, Dtype::Bool), up, ones_like(up))).item<double>(), 0);
+      }
       // Moore and Penrose: a⁺ is the one matrix with these.
       const Array p = pinv(a);
       if (a.size()) expect_product(matmul(matmul(a, p), a), a, 1 / list(min(r.s))[0]);

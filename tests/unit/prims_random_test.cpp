@@ -12,6 +12,8 @@ namespace mc {
 namespace {
 using namespace test;
 
+__extension__ typedef unsigned __int128 Wide;
+
 const Array kKey = random::key(42);
 std::vector<uint32_t> stream(int64_t n) { return random::bits({n}, kKey).to_vector<uint32_t>(); }
 
@@ -38,7 +40,7 @@ TEST(PrimsRandom, ValuesAreIntegersOfTheStream) {
   for (size_t i = 0; i < 4; ++i) {
     const uint64_t d = uint64_t{w[2 * i]} << 32 | w[2 * i + 1];
     u64[i] = static_cast<double>(d >> 11) * 0x1p-53;
-    large[i] = static_cast<double>(static_cast<int64_t>((static_cast<unsigned __int128>(d) * (uint64_t{1} << 62 | 12345)) >> 64));
+    large[i] = static_cast<double>(static_cast<int64_t>((static_cast<Wide>(d) * (uint64_t{1} << 62 | 12345)) >> 64));
   }
   expect_list(random::uniform(0, 1, {8}, Dtype::F32, kKey), u32);
   expect_list(random::uniform(0, 1, {2, 2}, Dtype::F64, kKey), u64);
@@ -47,7 +49,7 @@ TEST(PrimsRandom, ValuesAreIntegersOfTheStream) {
   const auto wide = random::randint(INT64_MIN, INT64_MAX, {4}, Dtype::I64, kKey).to_vector<int64_t>();
   for (size_t i = 0; i < 4; ++i) {
     const uint64_t d = uint64_t{w[2 * i]} << 32 | w[2 * i + 1];
-    EXPECT_EQ(static_cast<uint64_t>(wide[i]), static_cast<uint64_t>((static_cast<unsigned __int128>(d) * UINT64_MAX) >> 64) + (uint64_t{1} << 63));
+    EXPECT_EQ(static_cast<uint64_t>(wide[i]), static_cast<uint64_t>((static_cast<Wide>(d) * UINT64_MAX) >> 64) + (uint64_t{1} << 63));
   }
 }
 
