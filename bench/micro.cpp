@@ -1,4 +1,5 @@
-// Small benchmarks of the host engine through the public API, beside the machine's ceilings: one line of JSON.
+// Small benchmarks of the host engine through the public API, beside the machine's ceilings: one line of
+// JSON.
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -21,7 +22,8 @@ double matmul_gflops() {
   return 2.0 * static_cast<double>(n * n * n) / seconds / 1e9;
 }
 
-// Bytes read and written a second by an elementwise function of 64 Mi floats; the outputs reuse memory that is warm.
+// Bytes read and written a second by an elementwise function of 64 Mi floats; the outputs reuse memory that
+// is warm.
 double elementwise_gb_s(const mc::Function& f) {
   const Array x = mc::random::normal({int64_t{64} << 20}).eval();
   const mc::Function fused = mc::compile(f);
@@ -40,9 +42,12 @@ OpTimes chain_us(F&& step) {
   OpTimes best{1e300, 1e300};
   for (int run = 0; run < 50; ++run) {
     Array z = x;
-    best.build_us = std::min(best.build_us, bench::shortest(1, [&] {
-                                              for (int i = 0; i < kChain; ++i) z = step(z, y, i);
-                                            }) * 1e6 / kChain);
+    best.build_us = std::min(best.build_us, bench::shortest(1,
+                                                            [&] {
+                                                              for (int i = 0; i < kChain; ++i)
+                                                                z = step(z, y, i);
+                                                            }) *
+                                                1e6 / kChain);
     best.run_us = std::min(best.run_us, bench::shortest(1, [&] { z.eval(); }) * 1e6 / kChain);
   }
   return best;
@@ -50,9 +55,11 @@ OpTimes chain_us(F&& step) {
 
 double lone_eval_us() {
   const Array x = mc::ones({8}).eval(), y = mc::ones({8}).eval();
-  return bench::shortest(20, [&] {
-           for (int i = 0; i < 100; ++i) (x + y).eval();
-         }) * 1e6 / 100;
+  return bench::shortest(20,
+                         [&] {
+                           for (int i = 0; i < 100; ++i) (x + y).eval();
+                         }) *
+         1e6 / 100;
 }
 
 }  // namespace
@@ -61,15 +68,19 @@ int main(int argc, char** argv) try {
   if (argc == 3 && std::string_view(argv[1]) == "--threads") mc::set_num_threads(std::atoi(argv[2]));
   const int threads = mc::num_threads();
   const OpTimes adds = chain_us([](const Array& z, const Array& y, int) { return z + y; });
-  const OpTimes mixed = chain_us([](const Array& z, const Array& y, int i) { return i % 2 ? mc::cumsum(z, 0) : z - y; });
-  std::printf("{\"build_op_us\": %.4f, \"run_fused_op_us\": %.4f, \"run_op_us\": %.4f, \"lone_eval_us\": %.4f, ", adds.build_us, adds.run_us,
-              mixed.run_us, lone_eval_us());
+  const OpTimes mixed =
+      chain_us([](const Array& z, const Array& y, int i) { return i % 2 ? mc::cumsum(z, 0) : z - y; });
+  std::printf(
+      "{\"build_op_us\": %.4f, \"run_fused_op_us\": %.4f, \"run_op_us\": %.4f, \"lone_eval_us\": %.4f, ",
+      adds.build_us, adds.run_us, mixed.run_us, lone_eval_us());
   std::printf("\"matmul_gflops\": %.2f, ", matmul_gflops());
-  std::printf("\"chain_gb_s\": %.2f, ",
-              elementwise_gb_s([](const Arrays& a) { return Arrays{mc::maximum((2 * a[0] + 1) * a[0] - 0.5, 0)}; }));
-  std::printf("\"tanh_exp_gb_s\": %.2f, ", elementwise_gb_s([](const Arrays& a) { return Arrays{mc::tanh(mc::exp(-a[0] * a[0]))}; }));
-  std::printf("\"fma_gflops\": %.1f, \"read_gb_s\": %.2f, \"copy_gb_s\": %.2f}\n", bench::fma_gflops(threads), bench::read_gb_s(threads),
-              bench::copy_gb_s(threads));
+  std::printf("\"chain_gb_s\": %.2f, ", elementwise_gb_s([](const Arrays& a) {
+                return Arrays{mc::maximum((2 * a[0] + 1) * a[0] - 0.5, 0)};
+              }));
+  std::printf("\"tanh_exp_gb_s\": %.2f, ",
+              elementwise_gb_s([](const Arrays& a) { return Arrays{mc::tanh(mc::exp(-a[0] * a[0]))}; }));
+  std::printf("\"fma_gflops\": %.1f, \"read_gb_s\": %.2f, \"copy_gb_s\": %.2f}\n", bench::fma_gflops(threads),
+              bench::read_gb_s(threads), bench::copy_gb_s(threads));
   return 0;
 } catch (const std::exception& e) {
   std::fprintf(stderr, "mc_micro: %s\n", e.what());

@@ -1,5 +1,5 @@
-// Host kernels beside the machine's ceilings of the same run: elementwise chains against memcpy, attention against FMA.
-// Usage: vmath_bench [quick]
+// Host kernels beside the machine's ceilings of the same run: elementwise chains against memcpy, attention
+// against FMA. Usage: vmath_bench [quick]
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -45,7 +45,8 @@ void pointwise(size_t n) {
   {
     const float c[] = {2, 1, 0.5f, 0};
     const int v = chain.input(Dtype::F32);
-    int t = chain.op(PwOp::Add, chain.op(PwOp::Multiply, v, chain.constant(Dtype::F32, &c[0])), chain.constant(Dtype::F32, &c[1]));
+    int t = chain.op(PwOp::Add, chain.op(PwOp::Multiply, v, chain.constant(Dtype::F32, &c[0])),
+                     chain.constant(Dtype::F32, &c[1]));
     t = chain.op(PwOp::Subtract, chain.op(PwOp::Multiply, t, v), chain.constant(Dtype::F32, &c[2]));
     chain.output(chain.op(PwOp::Maximum, t, chain.constant(Dtype::F32, &c[3])));
   }
@@ -58,8 +59,8 @@ void pointwise(size_t n) {
   std::printf("%zu Mi floats, %d threads: memcpy %.1f GB/s", n >> 20, num_threads(), gb / copy);
   const double t1 = best_seconds(7, [&] { chain.run(in, out, shape); });
   const double t2 = best_seconds(3, [&] { tanh_exp.run(in, out, shape); });
-  std::printf(", max(((2x+1)x-0.5),0) %.1f GB/s = %.2f of it, exp(tanh x) %.1f GB/s = %.2f of it\n", gb / t1, copy / t1, gb / t2,
-              copy / t2);
+  std::printf(", max(((2x+1)x-0.5),0) %.1f GB/s = %.2f of it, exp(tanh x) %.1f GB/s = %.2f of it\n", gb / t1,
+              copy / t1, gb / t2, copy / t2);
 }
 
 void math() {
@@ -68,11 +69,13 @@ void math() {
   for (size_t i = 0; i < x.size(); ++i) y[i] = std::abs(x[i]) + 0.1f;
   std::printf("ns per float32 element (%s):", simd::isa_name(simd::active_isa()));
   std::vector<float> out(4096);
-  for (PwOp op : {PwOp::Add, PwOp::Exp, PwOp::Log, PwOp::Tanh, PwOp::Sigmoid, PwOp::Silu, PwOp::Gelu, PwOp::GeluTanh, PwOp::Erf, PwOp::Sin,
-                  PwOp::Expm1, PwOp::Log1p, PwOp::Power, PwOp::Arctan2}) {
+  for (PwOp op :
+       {PwOp::Add, PwOp::Exp, PwOp::Log, PwOp::Tanh, PwOp::Sigmoid, PwOp::Silu, PwOp::Gelu, PwOp::GeluTanh,
+        PwOp::Erf, PwOp::Sin, PwOp::Expm1, PwOp::Log1p, PwOp::Power, PwOp::Arctan2}) {
     const TileFn f = tile_fn(op, Dtype::F32);
     const double t = best_seconds(20, [&] {
-      for (int k = 0; k < 10; ++k) f(y.data(), pw_inputs(op) > 1 ? x.data() : nullptr, nullptr, out.data(), 4096);
+      for (int k = 0; k < 10; ++k)
+        f(y.data(), pw_inputs(op) > 1 ? x.data() : nullptr, nullptr, out.data(), 4096);
     });
     std::printf(" %s %.3f", pw_name(op), t / 40960 * 1e9);
   }
@@ -97,9 +100,10 @@ void attend(int64_t H, int64_t Hkv, int64_t T, int64_t S, int64_t D, Dtype kv) {
   const double t = best_seconds(5, [&] { attention(a); });
   double pairs = 0;
   for (int64_t i = 0; i < T; ++i) pairs += static_cast<double>(S - T + i + 1);
-  std::printf("attention H=%ld/%ld T=%ld S=%ld D=%ld %s, %d threads: %.3f ms, %.1f GFLOP/s, KV %.1f GB/s\n", static_cast<long>(H),
-              static_cast<long>(Hkv), static_cast<long>(T), static_cast<long>(S), static_cast<long>(D), std::string(dtype_name(kv)).c_str(),
-              num_threads(), t * 1e3, 4 * pairs * static_cast<double>(H * D) / t * 1e-9,
+  std::printf("attention H=%ld/%ld T=%ld S=%ld D=%ld %s, %d threads: %.3f ms, %.1f GFLOP/s, KV %.1f GB/s\n",
+              static_cast<long>(H), static_cast<long>(Hkv), static_cast<long>(T), static_cast<long>(S),
+              static_cast<long>(D), std::string(dtype_name(kv)).c_str(), num_threads(), t * 1e3,
+              4 * pairs * static_cast<double>(H * D) / t * 1e-9,
               2.0 * static_cast<double>(Hkv * S * D) * static_cast<double>(item) / t * 1e-9);
 }
 

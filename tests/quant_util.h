@@ -28,7 +28,8 @@ struct Sample {
 
 inline std::string name(const Format& f) {
   if (f.kind == QTensor::Kind::Block) return std::string(block_format_name(f.block));
-  return "affine " + std::to_string(f.bits) + " group " + std::to_string(f.group) + " " + std::string(dtype_name(f.scale_dtype));
+  return "affine " + std::to_string(f.bits) + " group " + std::to_string(f.group) + " " +
+         std::string(dtype_name(f.scale_dtype));
 }
 
 inline std::vector<Format> all_formats() {
@@ -148,7 +149,9 @@ inline DecodedRow decode_row(const Sample& s, int64_t row) {
     };
     for (int64_t b = 0; b < s.k / 32; ++b) {
       uint8_t codes[32];
-      blocks::affine_codes(s.format.bits, &s.codes[static_cast<size_t>(row * blocks::affine_row_bytes(s.format.bits, s.k))], b, codes);
+      blocks::affine_codes(s.format.bits,
+                           &s.codes[static_cast<size_t>(row * blocks::affine_row_bytes(s.format.bits, s.k))],
+                           b, codes);
       out.q.insert(out.q.end(), codes, codes + 32);
       const int64_t g = row * (s.k / s.format.group) + 32 * b / s.format.group;
       out.d.push_back(scale(s.scales, g));
@@ -204,9 +207,11 @@ inline DecodedRow decode_row(const Sample& s, int64_t row) {
         out.halves = 2;
         for (int j = 0; j < 256; ++j) {
           const int part = j / 128, r = j % 128;
-          const int low = b[64 * part + r % 64] >> (r < 64 ? 0 : 4) & 15, high = b[128 + 32 * part + r % 32] >> 2 * (r / 32) & 3;
+          const int low = b[64 * part + r % 64] >> (r < 64 ? 0 : 4) & 15,
+                    high = b[128 + 32 * part + r % 32] >> 2 * (r / 32) & 3;
           out.q.push_back((low | high << 4) - 32);
-          if (j % 16 == 0) out.d.push_back(half(b + 208) * static_cast<float>(static_cast<int8_t>(b[192 + j / 16])));
+          if (j % 16 == 0)
+            out.d.push_back(half(b + 208) * static_cast<float>(static_cast<int8_t>(b[192 + j / 16])));
         }
         break;
       default: break;
@@ -249,9 +254,10 @@ inline std::vector<simd::Isa> sets() {
   return out;
 }
 
-// Runs m rows of x against a packed sample with a gap after each row of y and guards around it. Empty when every bit is as
-// wanted (NaNs count as equal) and nothing else was written; else says where not.
-inline std::string run(const Sample& s, const Packed& packed, const std::vector<float>& x, int64_t m, Precision precision, const std::vector<float>& want) {
+// Runs m rows of x against a packed sample with a gap after each row of y and guards around it. Empty when
+// every bit is as wanted (NaNs count as equal) and nothing else was written; else says where not.
+inline std::string run(const Sample& s, const Packed& packed, const std::vector<float>& x, int64_t m,
+                       Precision precision, const std::vector<float>& want) {
   constexpr int64_t kGuard = 24, kGap = 5;
   const int64_t stride = s.n + kGap;
   const float sentinel = -123.25f;
@@ -267,7 +273,8 @@ inline std::string run(const Sample& s, const Packed& packed, const std::vector<
     }
     const float expect = want[static_cast<size_t>(row * s.n + column)];
     if (std::memcmp(&got, &expect, 4) != 0 && !(std::isnan(got) && std::isnan(expect)))
-      return "row " + std::to_string(row) + " column " + std::to_string(column) + ": " + std::to_string(got) + " instead of " + std::to_string(expect);
+      return "row " + std::to_string(row) + " column " + std::to_string(column) + ": " + std::to_string(got) +
+             " instead of " + std::to_string(expect);
   }
   return "";
 }

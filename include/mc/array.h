@@ -19,13 +19,12 @@ namespace mc {
 
 struct Node;
 
-// A number without a dtype of its own: it takes that of the array it meets (a float beside an integer array makes
-// float32, an integer beside a bool array int32).
+// A number without a dtype of its own: it takes that of the array it meets (a float beside an integer array
+// makes float32, an integer beside a bool array int32).
 class Scalar {
  public:
   template <class T>
-    requires(std::is_arithmetic_v<T>)
-  Scalar(T v) {  // NOLINT: implicit by design
+  requires(std::is_arithmetic_v<T>) Scalar(T v) {  // NOLINT: implicit by design
     if constexpr (std::is_same_v<T, bool>) {
       kind_ = Kind::Bool;
       i_ = v;
@@ -52,28 +51,42 @@ class Scalar {
 // The Dtype of a C++ element type.
 template <class T>
 constexpr Dtype dtype_of() {
-  if constexpr (std::is_same_v<T, bool>) return Dtype::Bool;
-  else if constexpr (std::is_same_v<T, uint8_t>) return Dtype::U8;
-  else if constexpr (std::is_same_v<T, uint16_t>) return Dtype::U16;
-  else if constexpr (std::is_same_v<T, uint32_t>) return Dtype::U32;
-  else if constexpr (std::is_same_v<T, uint64_t>) return Dtype::U64;
-  else if constexpr (std::is_same_v<T, int8_t>) return Dtype::I8;
-  else if constexpr (std::is_same_v<T, int16_t>) return Dtype::I16;
-  else if constexpr (std::is_same_v<T, int32_t>) return Dtype::I32;
-  else if constexpr (std::is_same_v<T, int64_t>) return Dtype::I64;
-  else if constexpr (std::is_same_v<T, float16>) return Dtype::F16;
-  else if constexpr (std::is_same_v<T, bfloat16>) return Dtype::BF16;
-  else if constexpr (std::is_same_v<T, float>) return Dtype::F32;
-  else if constexpr (std::is_same_v<T, double>) return Dtype::F64;
-  else if constexpr (std::is_same_v<T, std::complex<float>>) return Dtype::C64;
+  if constexpr (std::is_same_v<T, bool>)
+    return Dtype::Bool;
+  else if constexpr (std::is_same_v<T, uint8_t>)
+    return Dtype::U8;
+  else if constexpr (std::is_same_v<T, uint16_t>)
+    return Dtype::U16;
+  else if constexpr (std::is_same_v<T, uint32_t>)
+    return Dtype::U32;
+  else if constexpr (std::is_same_v<T, uint64_t>)
+    return Dtype::U64;
+  else if constexpr (std::is_same_v<T, int8_t>)
+    return Dtype::I8;
+  else if constexpr (std::is_same_v<T, int16_t>)
+    return Dtype::I16;
+  else if constexpr (std::is_same_v<T, int32_t>)
+    return Dtype::I32;
+  else if constexpr (std::is_same_v<T, int64_t>)
+    return Dtype::I64;
+  else if constexpr (std::is_same_v<T, float16>)
+    return Dtype::F16;
+  else if constexpr (std::is_same_v<T, bfloat16>)
+    return Dtype::BF16;
+  else if constexpr (std::is_same_v<T, float>)
+    return Dtype::F32;
+  else if constexpr (std::is_same_v<T, double>)
+    return Dtype::F64;
+  else if constexpr (std::is_same_v<T, std::complex<float>>)
+    return Dtype::C64;
   else {
     static_assert(std::is_same_v<T, std::complex<double>>, "no dtype for this type");
     return Dtype::C128;
   }
 }
 
-// What wrapped memory is. Constant: a model's weight, of which engines may keep a packed form. MappedFile: the same in a
-// private mapping of a file, whose pages engines may drop once they have packed it.
+// What wrapped memory is. Constant: a model's weight, of which engines may keep a packed form. MappedFile:
+// the same in a private mapping of a file, whose pages engines may drop once they have packed it.
 enum class Memory : uint8_t { Plain, Constant, MappedFile };
 
 class MC_API Array {
@@ -96,14 +109,16 @@ class MC_API Array {
   explicit Array(float v);
   // Copies row-major host data; data.size() must equal shape.numel().
   template <class T>
-  Array(std::span<const T> data, const Shape& shape) : Array(copy_of(data.data(), data.size(), dtype_of<T>(), shape)) {}
+  Array(std::span<const T> data, const Shape& shape)
+      : Array(copy_of(data.data(), data.size(), dtype_of<T>(), shape)) {}
   template <class T>
-    requires(!std::is_same_v<T, bool>)
-  Array(const std::vector<T>& data, const Shape& shape) : Array(std::span<const T>(data), shape) {}
+  requires(!std::is_same_v<T, bool>) Array(const std::vector<T>& data, const Shape& shape)
+      : Array(std::span<const T>(data), shape) {}
   // Copies shape.numel() elements of `dtype` from host memory.
   static Array from_bytes(const void* data, const Shape& shape, Dtype dtype);
   // Uses host memory without a copy while `keep` lives. The memory must not change.
-  static Array wrap(const void* data, const Shape& shape, Dtype dtype, std::shared_ptr<const void> keep, Memory memory = Memory::Plain);
+  static Array wrap(const void* data, const Shape& shape, Dtype dtype, std::shared_ptr<const void> keep,
+                    Memory memory = Memory::Plain);
 
   bool defined() const { return node_ != nullptr; }
   const Shape& shape() const;
@@ -133,8 +148,8 @@ class MC_API Array {
   }
   // Evaluates and copies nbytes() of row-major data to `dst`.
   void to_bytes(void* dst) const;
-  // Evaluates; a pointer to row-major data for arrays on the host engine, valid while this array lives. Throws
-  // DeviceUnavailable elsewhere.
+  // Evaluates; a pointer to row-major data for arrays on the host engine, valid while this array lives.
+  // Throws DeviceUnavailable elsewhere.
   const void* host_data() const;
   template <class T>
   const T* data() const {

@@ -23,11 +23,13 @@ struct Device {
 
 // "numpy:0" as engine:index.
 MC_API std::string device_name(const Device& device);
-// Parses "cuda", "cuda:1", "jax:tpu", "mlx:cpu" and loads the engine. Throws UnknownBackend or BackendMissing.
+// Parses "cuda", "cuda:1", "jax:tpu", "mlx:cpu" and loads the engine. Throws UnknownBackend or
+// BackendMissing.
 MC_API Device parse_device(std::string_view spec);
 
-// The device that computes when no input says otherwise: the innermost DeviceScope, else set_default_device, else
-// MODELCYPHER_BACKEND (alias MC_BACKEND), else the automatic choice, which prints one line on stderr saying why.
+// The device that computes when no input says otherwise: the innermost DeviceScope, else set_default_device,
+// else MODELCYPHER_BACKEND (alias MC_BACKEND), else the automatic choice, which prints one line on stderr
+// saying why.
 MC_API Device default_device();
 MC_API void set_default_device(const Device& device);
 

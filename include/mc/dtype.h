@@ -16,7 +16,8 @@ inline constexpr int kDtypeCount = 15;
 MC_API size_t itemsize(Dtype dtype);
 // NumPy's name: "float32", "bfloat16", "complex64", "bool" …
 MC_API std::string_view dtype_name(Dtype dtype);
-// Parses a name of dtype_name or a short one (f32, bf16, i64, u8 …). Throws DtypeMismatch listing the valid ones.
+// Parses a name of dtype_name or a short one (f32, bf16, i64, u8 …). Throws DtypeMismatch listing the valid
+// ones.
 MC_API Dtype parse_dtype(std::string_view name);
 
 inline bool is_bool(Dtype d) { return d == Dtype::Bool; }
@@ -27,8 +28,9 @@ inline bool is_floating(Dtype d) { return d >= Dtype::F16 && d <= Dtype::F64; }
 inline bool is_complex(Dtype d) { return d == Dtype::C64 || d == Dtype::C128; }
 inline bool is_inexact(Dtype d) { return d >= Dtype::F16; }
 
-// The dtype of an operation on `a` and `b`: the array API standard where it speaks; an integer with a float gives the
-// float; uint64 with a signed integer gives float64; float16 with bfloat16 gives float32. One table for all engines.
+// The dtype of an operation on `a` and `b`: the array API standard where it speaks; an integer with a float
+// gives the float; uint64 with a signed integer gives float64; float16 with bfloat16 gives float32. One table
+// for all engines.
 MC_API Dtype promote(Dtype a, Dtype b);
 // The real dtype of a complex one (complex64 -> float32); others are returned as they are.
 MC_API Dtype real_dtype(Dtype dtype);

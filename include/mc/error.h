@@ -1,4 +1,5 @@
-// Errors of the library. Every failure that a caller can see is an mc::Error; nothing else is thrown across the API.
+// Errors of the library. Every failure that a caller can see is an mc::Error; nothing else is thrown across
+// the API.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ enum class ErrorCode : uint16_t {
 #undef MC_ERROR
 };
 
-// What went wrong (`message`), where (`where`: a file, an option, an op; may be empty) and what to do (`next`).
+// What went wrong (`message`), where (`where`: a file, an option, an op; may be empty) and what to do
+// (`next`).
 class MC_API Error : public std::exception {
  public:
   Error(ErrorCode code, std::string message, std::string where = {}, std::string next = {});

@@ -14,27 +14,27 @@ namespace mc {
 
 // Applied in this order: penalty, temperature, top-k, top-p, min-p.
 struct Sampling {
-  double temperature = 0;          // 0: the most probable token (the lowest id among equals)
-  int64_t top_k = 0;               // 0: off
-  double top_p = 1;                // keeps the most probable tokens up to this mass
-  double min_p = 0;                // drops tokens less probable than this share of the best
-  double repetition_penalty = 1;   // divides positive and multiplies negative logits of tokens seen before
-  uint64_t seed = 0;               // Philox; the same seed and logits give the same tokens
+  double temperature = 0;         // 0: the most probable token (the lowest id among equals)
+  int64_t top_k = 0;              // 0: off
+  double top_p = 1;               // keeps the most probable tokens up to this mass
+  double min_p = 0;               // drops tokens less probable than this share of the best
+  double repetition_penalty = 1;  // divides positive and multiplies negative logits of tokens seen before
+  uint64_t seed = 0;              // Philox; the same seed and logits give the same tokens
 };
 
 struct GenerateOptions {
   int64_t max_tokens = 128;
   Sampling sampling;
-  std::vector<std::string> stop;   // generation ends before the first of these strings
+  std::vector<std::string> stop;  // generation ends before the first of these strings
   bool logprobs = false;
-  bool ignore_eos = false;         // for benchmarks
-  int64_t chunk = 512;             // prompt tokens a pass
+  bool ignore_eos = false;  // for benchmarks
+  int64_t chunk = 512;      // prompt tokens a pass
 };
 
 struct GeneratedToken {
   int32_t id = 0;
-  std::string text;                // what can be shown now; never part of a character, nothing of a possible stop string
-  std::optional<double> logprob;   // natural, of the model's distribution before sampling
+  std::string text;  // what can be shown now; never part of a character, nothing of a possible stop string
+  std::optional<double> logprob;  // natural, of the model's distribution before sampling
 };
 
 enum class StopReason : uint8_t { EndOfText, MaxTokens, StopString, Cancelled, ContextFull };
@@ -46,7 +46,7 @@ struct GenerateResult {
   std::string text;
   StopReason stop_reason = StopReason::MaxTokens;
   double time_to_first_token_s = 0, prefill_s = 0, decode_s = 0;
-  int64_t decoded = 0;                   // steps counted in decode_s
+  int64_t decoded = 0;  // steps counted in decode_s
 };
 
 // A conversation with a model: its cache and position. One thread at a time.
@@ -56,10 +56,12 @@ class MC_API Session {
   explicit Session(std::shared_ptr<const Model> model, int64_t rows = 1);
   ~Session();
   Session(Session&&) noexcept;
-  // Runs the ids (rows × n, row by row) through the model behind what is in the cache, `chunk` at a time. Shorter rows
-  // are padded on the right, which changes nothing in what stands before. Returns (rows, n, d) hidden states after the
-  // final norm: of the last chunk only unless `all` is set. `tapped` gets the residual stream after each layer of `taps`.
-  Array run(const std::vector<int32_t>& ids, int64_t chunk, bool all, const std::vector<int>& taps = {}, Arrays* tapped = nullptr);
+  // Runs the ids (rows × n, row by row) through the model behind what is in the cache, `chunk` at a time.
+  // Shorter rows are padded on the right, which changes nothing in what stands before. Returns (rows, n, d)
+  // hidden states after the final norm: of the last chunk only unless `all` is set. `tapped` gets the
+  // residual stream after each layer of `taps`.
+  Array run(const std::vector<int32_t>& ids, int64_t chunk, bool all, const std::vector<int>& taps = {},
+            Arrays* tapped = nullptr);
   // Forgets all tokens; memory and compiled programs are kept.
   void reset();
   // One greedy step: feeds `id` (rows == 1) and returns the next token.
@@ -77,14 +79,15 @@ class MC_API Session {
 // Called with each token; return false to cancel.
 using TokenCallback = std::function<bool(const GeneratedToken&)>;
 // Throws ContextTooLong if the prompt does not fit the model's context, InvalidArgument for an empty prompt.
-MC_API GenerateResult generate(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& prompt, const GenerateOptions& options,
-                               const TokenCallback& on_token = {});
+MC_API GenerateResult generate(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& prompt,
+                               const GenerateOptions& options, const TokenCallback& on_token = {});
 
 struct ScoreOptions {
   int64_t chunk = 512;  // tokens a pass; never changes a bit of the result
 };
 // Natural logprob of each token given those before it; the first has none.
-MC_API std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model, const std::vector<std::vector<int32_t>>& rows,
+MC_API std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model,
+                                              const std::vector<std::vector<int32_t>>& rows,
                                               const ScoreOptions& options = {});
 
 }  // namespace mc

@@ -1,10 +1,11 @@
 // GGUF model files (versions 2 and 3, little-endian), mapped into memory, and a small writer of them.
 //
-// A file is taken for hostile: every count, length, type, offset and name is checked against the file's size before it is
-// used, and what is wrong is told as an mc::Error (BadFormat, Truncated) with the file and the place. Opening copies no
-// string and no tensor; all views point into the mapping and live as long as the GgufFile.
-// The file must not be shortened by another process while it is mapped: reading a page that no longer exists kills the
-// process (SIGBUS), as with every mapped file. Replace model files by rename, as GgufWriter does.
+// A file is taken for hostile: every count, length, type, offset and name is checked against the file's size
+// before it is used, and what is wrong is told as an mc::Error (BadFormat, Truncated) with the file and the
+// place. Opening copies no string and no tensor; all views point into the mapping and live as long as the
+// GgufFile. The file must not be shortened by another process while it is mapped: reading a page that no
+// longer exists kills the process (SIGBUS), as with every mapped file. Replace model files by rename, as
+// GgufWriter does.
 #pragma once
 
 #include <cstddef>
@@ -24,10 +25,40 @@ namespace mc {
 
 // A tensor's storage type; the numbers are the file's. A file may hold numbers that are not listed here.
 enum class GgmlType : uint32_t {
-  F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8, Q8_1 = 9, Q2_K = 10, Q3_K = 11, Q4_K = 12,
-  Q5_K = 13, Q6_K = 14, Q8_K = 15, IQ2_XXS = 16, IQ2_XS = 17, IQ3_XXS = 18, IQ1_S = 19, IQ4_NL = 20, IQ3_S = 21,
-  IQ2_S = 22, IQ4_XS = 23, I8 = 24, I16 = 25, I32 = 26, I64 = 27, F64 = 28, IQ1_M = 29, BF16 = 30, TQ1_0 = 34,
-  TQ2_0 = 35, MXFP4 = 39, NVFP4 = 40, Q1_0 = 41
+  F32 = 0,
+  F16 = 1,
+  Q4_0 = 2,
+  Q4_1 = 3,
+  Q5_0 = 6,
+  Q5_1 = 7,
+  Q8_0 = 8,
+  Q8_1 = 9,
+  Q2_K = 10,
+  Q3_K = 11,
+  Q4_K = 12,
+  Q5_K = 13,
+  Q6_K = 14,
+  Q8_K = 15,
+  IQ2_XXS = 16,
+  IQ2_XS = 17,
+  IQ3_XXS = 18,
+  IQ1_S = 19,
+  IQ4_NL = 20,
+  IQ3_S = 21,
+  IQ2_S = 22,
+  IQ4_XS = 23,
+  I8 = 24,
+  I16 = 25,
+  I32 = 26,
+  I64 = 27,
+  F64 = 28,
+  IQ1_M = 29,
+  BF16 = 30,
+  TQ1_0 = 34,
+  TQ2_0 = 35,
+  MXFP4 = 39,
+  NVFP4 = 40,
+  Q1_0 = 41
 };
 struct GgmlTypeInfo {
   std::string_view name;
@@ -61,8 +92,8 @@ class MC_API GgufValue {
   uint64_t size() const { return size_; }
   // Raw little-endian elements of an array of numbers or bools, or of a scalar: not aligned in memory.
   std::span<const std::byte> bytes() const { return bytes_; }
-  // Elements of an array (one pass over it; empty vectors for arrays of another type): integers of any type that fit
-  // int64, floats of either type, strings as views into the file, inner arrays.
+  // Elements of an array (one pass over it; empty vectors for arrays of another type): integers of any type
+  // that fit int64, floats of either type, strings as views into the file, inner arrays.
   std::vector<int64_t> integers() const;
   std::vector<float> floats() const;
   std::vector<std::string_view> strings() const;
@@ -81,8 +112,8 @@ class MC_API GgufValue {
 struct GgufTensor {
   std::string_view name;
   GgmlType type = GgmlType::F32;
-  Shape ggml_dims;  // the file's order: the contiguous dimension first; at most 4
-  Shape shape;      // row-major: the contiguous dimension last
+  Shape ggml_dims;      // the file's order: the contiguous dimension first; at most 4
+  Shape shape;          // row-major: the contiguous dimension last
   uint64_t offset = 0;  // from the start of the data section, a multiple of the file's alignment (at least 8)
   // The stored bytes. Empty where the type's size is not known.
   std::span<const std::byte> data;
@@ -92,8 +123,8 @@ class MC_API GgufFile : public std::enable_shared_from_this<GgufFile> {
  public:
   // Throws FileNotFound, FileRead, BadFormat or Truncated.
   static std::shared_ptr<GgufFile> open(const std::string& path);
-  // The same over bytes that the caller keeps alive; `name` stands for the path in messages. Tensor data is aligned only
-  // as far as `bytes` is.
+  // The same over bytes that the caller keeps alive; `name` stands for the path in messages. Tensor data is
+  // aligned only as far as `bytes` is.
   static std::shared_ptr<GgufFile> from_memory(std::span<const std::byte> bytes, std::string name = "memory");
   ~GgufFile();
   GgufFile(const GgufFile&) = delete;
@@ -150,7 +181,8 @@ class MC_API GgufFile : public std::enable_shared_from_this<GgufFile> {
   std::vector<uint32_t> keys_sorted_, names_sorted_;
 };
 
-// Collects metadata and tensors and writes a version 3 file. Setting a key or adding a name twice throws InvalidArgument.
+// Collects metadata and tensors and writes a version 3 file. Setting a key or adding a name twice throws
+// InvalidArgument.
 class MC_API GgufWriter {
  public:
   explicit GgufWriter(uint32_t alignment = 32);  // a power of two, at least 8
@@ -179,11 +211,13 @@ class MC_API GgufWriter {
   // Any value as it was read from another file.
   void set(std::string_view key, const GgufValue& value);
 
-  // `dims` in the file's order (contiguous first), at most 4. `data` must have exactly the type's bytes for them and must
-  // stay alive until the file is written; it is not copied.
-  void add_tensor(std::string_view name, GgmlType type, std::span<const int64_t> dims, std::span<const std::byte> data);
+  // `dims` in the file's order (contiguous first), at most 4. `data` must have exactly the type's bytes for
+  // them and must stay alive until the file is written; it is not copied.
+  void add_tensor(std::string_view name, GgmlType type, std::span<const int64_t> dims,
+                  std::span<const std::byte> data);
 
-  // Writes to a temporary file beside `path` and renames it, so that `path` is whole or untouched. Throws FileWrite.
+  // Writes to a temporary file beside `path` and renames it, so that `path` is whole or untouched. Throws
+  // FileWrite.
   void write(const std::string& path) const;
   // The same bytes in memory.
   std::vector<std::byte> to_bytes() const;

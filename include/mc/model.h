@@ -16,10 +16,10 @@ struct ModelConfig {
   std::string architecture;  // "llama", "gemma3"
   std::string name;
   int64_t layers = 0, hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0, vocab = 0;
-  int64_t context = 0;       // tokens that the model was made for
+  int64_t context = 0;  // tokens that the model was made for
   double norm_eps = 1e-5;
   double rope_base = 10000, rope_local_base = 0;  // local: of sliding-window layers; 0 if there are none
-  int64_t window = 0;        // of sliding-window layers; 0 if there are none
+  int64_t window = 0;                             // of sliding-window layers; 0 if there are none
 };
 
 struct LoadOptions {
@@ -33,9 +33,9 @@ struct ForwardInput {
   std::vector<int> taps;           // layers whose residual stream is wanted, in this order
 };
 struct ForwardOutput {
-  Array hidden;                    // (B, T, d) after the final norm
+  Array hidden;  // (B, T, d) after the final norm
   std::vector<nn::KvCache> cache;
-  Arrays taps;                     // (B, T, d) after the block of each wanted layer, before any final norm
+  Arrays taps;  // (B, T, d) after the block of each wanted layer, before any final norm
 };
 
 class MC_API Model {
@@ -61,8 +61,8 @@ class MC_API Model {
   friend MC_API std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options);
 };
 
-// Opens a GGUF file. Weights stay mapped; engines pack them at first use. Throws FileNotFound, BadFormat, Truncated,
-// UnknownArchitecture, BadModel, BadTokenizer.
+// Opens a GGUF file. Weights stay mapped; engines pack them at first use. Throws FileNotFound, BadFormat,
+// Truncated, UnknownArchitecture, BadModel, BadTokenizer.
 MC_API std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options = {});
 // Names of the architectures that load_model knows.
 MC_API std::vector<std::string> supported_architectures();

@@ -52,7 +52,7 @@ struct Attention {
   double scale = 0;    // 0: 1/sqrt(head_dim)
   int64_t window = 0;  // 0: all earlier keys
   RopeOptions rope;
-  Array inv_freq;      // (dims/2,) or undefined
+  Array inv_freq;  // (dims/2,) or undefined
   // Appends the new keys and values to `cache` (replaced by its successor) and attends to all of it.
   MC_API Array operator()(const Array& x, const Positions& at, KvCache& cache) const;
 };

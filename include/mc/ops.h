@@ -1,7 +1,8 @@
-// The operations on arrays. Names and meanings are NumPy's and the array API standard's; where those two differ the
-// standard wins (docs/contract.md lists the cases). All are lazy, none changes its inputs, all accept negative axes.
-// Binary operations broadcast and promote (dtype.h); a Scalar takes the dtype of the array beside it. Errors are
-// mc::Error: ShapeMismatch, DtypeMismatch, InvalidArgument, IndexOutOfRange, thrown when the operation is built.
+// The operations on arrays. Names and meanings are NumPy's and the array API standard's; where those two
+// differ the standard wins (docs/contract.md lists the cases). All are lazy, none changes its inputs, all
+// accept negative axes. Binary operations broadcast and promote (dtype.h); a Scalar takes the dtype of the
+// array beside it. Errors are mc::Error: ShapeMismatch, DtypeMismatch, InvalidArgument, IndexOutOfRange,
+// thrown when the operation is built.
 #pragma once
 
 #include <optional>
@@ -13,8 +14,9 @@
 
 namespace mc {
 
-// ---- creation -------------------------------------------------------------------------------------------------------
-// A 0-d array; dtype as given, else bool, int32 or float32.
+// ---- creation
+// ------------------------------------------------------------------------------------------------------- A
+// 0-d array; dtype as given, else bool, int32 or float32.
 MC_API Array scalar(Scalar v, std::optional<Dtype> dtype = {});
 MC_API Array full(const Shape& shape, Scalar v, Dtype dtype = Dtype::F32);
 MC_API Array full(const Shape& shape, const Array& v);
@@ -25,7 +27,8 @@ MC_API Array zeros_like(const Array& a, std::optional<Dtype> dtype = {});
 MC_API Array ones_like(const Array& a, std::optional<Dtype> dtype = {});
 // n×m with ones on the k-th diagonal; m < 0 means n.
 MC_API Array eye(int64_t n, int64_t m = -1, int k = 0, Dtype dtype = Dtype::F32);
-// start, start+step, … below stop (ceil((stop-start)/step) elements); int32 if all are integers, else float32.
+// start, start+step, … below stop (ceil((stop-start)/step) elements); int32 if all are integers, else
+// float32.
 MC_API Array arange(Scalar start, Scalar stop, Scalar step = 1, std::optional<Dtype> dtype = {});
 MC_API Array arange(Scalar stop);
 // num points from start to stop inclusive.
@@ -38,13 +41,16 @@ MC_API Array triu(const Array& a, int k = 0);
 // (n, n): 0 on and below the diagonal, -inf above.
 MC_API Array create_causal_mask(int64_t n, Dtype dtype = Dtype::F32);
 
-// ---- dtype ----------------------------------------------------------------------------------------------------------
-// float -> integer truncates and saturates, NaN gives 0; integer -> integer wraps; anything -> bool is x != 0.
+// ---- dtype
+// ----------------------------------------------------------------------------------------------------------
+// float -> integer truncates and saturates, NaN gives 0; integer -> integer wraps; anything -> bool is x !=
+// 0.
 MC_API Array astype(const Array& a, Dtype dtype);
 // The same bytes as another dtype of the same item size.
 MC_API Array bitcast(const Array& a, Dtype dtype);
 
-// ---- shape ----------------------------------------------------------------------------------------------------------
+// ---- shape
+// ----------------------------------------------------------------------------------------------------------
 // One dimension may be -1.
 MC_API Array reshape(const Array& a, const Shape& shape);
 MC_API Array flatten(const Array& a, int start_axis = 0, int end_axis = -1);
@@ -72,26 +78,30 @@ MC_API Array flip(const Array& a, const Axes& axes);
 MC_API Array roll(const Array& a, int64_t shift, int axis);
 MC_API Array repeat(const Array& a, int64_t repeats, int axis);
 MC_API Array tile(const Array& a, const Shape& reps);
-// NumPy's a[start:stop:step] on every axis; negative start and stop count from the end, steps may be negative.
-// kEnd stands for a missing stop.
+// NumPy's a[start:stop:step] on every axis; negative start and stop count from the end, steps may be
+// negative. kEnd stands for a missing stop.
 inline constexpr int64_t kEnd = INT64_MIN;
 MC_API Array slice(const Array& a, const Shape& start, const Shape& stop, const Shape& step = {});
 // The same on one axis.
 MC_API Array slice_axis(const Array& a, int axis, int64_t start, int64_t stop, int64_t step = 1);
 // A copy of `a` with a[start:stop:step] = update (broadcast); positive steps.
-MC_API Array slice_update(const Array& a, const Array& update, const Shape& start, const Shape& stop, const Shape& step = {});
+MC_API Array slice_update(const Array& a, const Array& update, const Shape& start, const Shape& stop,
+                          const Shape& step = {});
 // Starts are an integer array of shape (ndim,), known only when it runs; clamped so that the window fits.
 MC_API Array dynamic_slice(const Array& a, const Array& starts, const Shape& sizes);
 MC_API Array dynamic_update(const Array& a, const Array& update, const Array& starts);
-// dynamic_update along `axis` with one start per row of axis 0: starts int32 (a.shape(0),). Rows whose window does not
-// fit are dropped, never clamped: a cache is not overwritten by mistake.
+// dynamic_update along `axis` with one start per row of axis 0: starts int32 (a.shape(0),). Rows whose window
+// does not fit are dropped, never clamped: a cache is not overwritten by mistake.
 MC_API Array dynamic_update_rows(const Array& a, const Array& update, const Array& starts, int axis);
 
-// ---- elementwise ----------------------------------------------------------------------------------------------------
-#define MC_UNARY_LIST(X)                                                                                              \
-  X(abs) X(negative) X(sign) X(sqrt) X(rsqrt) X(square) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) \
-  X(cos) X(tan) X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) X(tanh) X(erf) X(erfinv) X(sigmoid) X(silu) X(relu)      \
-  X(floor) X(ceil) X(isnan) X(isinf) X(isfinite) X(logical_not) X(bitwise_not) X(conj) X(real) X(imag) X(stop_gradient)
+// ---- elementwise
+// ----------------------------------------------------------------------------------------------------
+#define MC_UNARY_LIST(X)                                                                                     \
+  X(abs)                                                                                                     \
+  X(negative) X(sign) X(sqrt) X(rsqrt) X(square) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2)       \
+      X(sin) X(cos) X(tan) X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) X(tanh) X(erf) X(erfinv) X(sigmoid) \
+          X(silu) X(relu) X(floor) X(ceil) X(isnan) X(isinf) X(isfinite) X(logical_not) X(bitwise_not)       \
+              X(conj) X(real) X(imag) X(stop_gradient)
 #define MC_DECLARE(name) MC_API Array name(const Array& a);
 MC_UNARY_LIST(MC_DECLARE)
 #undef MC_DECLARE
@@ -100,13 +110,15 @@ MC_API Array gelu(const Array& a, bool exact = true);
 // Half to even; decimals as NumPy.
 MC_API Array round(const Array& a, int decimals = 0);
 
-#define MC_BINARY_LIST(X)                                                                                             \
-  X(add) X(subtract) X(multiply) X(divide) X(power) X(floor_divide) X(remainder) X(maximum) X(minimum) X(arctan2)    \
-  X(equal) X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal) X(logical_and) X(logical_or)               \
-  X(logical_xor) X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(left_shift) X(right_shift) X(logaddexp)
-#define MC_DECLARE(name)                                \
-  MC_API Array name(const Array& a, const Array& b);    \
-  MC_API Array name(const Array& a, Scalar b);          \
+#define MC_BINARY_LIST(X)                                                                                  \
+  X(add)                                                                                                   \
+  X(subtract) X(multiply) X(divide) X(power) X(floor_divide) X(remainder) X(maximum) X(minimum) X(arctan2) \
+      X(equal) X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal) X(logical_and) X(logical_or) \
+          X(logical_xor) X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(left_shift) X(right_shift)          \
+              X(logaddexp)
+#define MC_DECLARE(name)                             \
+  MC_API Array name(const Array& a, const Array& b); \
+  MC_API Array name(const Array& a, Scalar b);       \
   MC_API Array name(Scalar a, const Array& b);
 MC_BINARY_LIST(MC_DECLARE)
 #undef MC_DECLARE
@@ -117,7 +129,7 @@ MC_API Array where(const Array& condition, const Array& x, Scalar y);
 MC_API Array where(const Array& condition, Scalar x, const Array& y);
 MC_API Array nan_to_num(const Array& a, double nan = 0);
 
-#define MC_OPERATOR(sym, name)                                                   \
+#define MC_OPERATOR(sym, name)                                                     \
   inline Array operator sym(const Array& a, const Array& b) { return name(a, b); } \
   inline Array operator sym(const Array& a, Scalar b) { return name(a, b); }       \
   inline Array operator sym(Scalar a, const Array& b) { return name(a, b); }
@@ -134,11 +146,13 @@ MC_OPERATOR(>=, greater_equal)
 #undef MC_OPERATOR
 inline Array operator-(const Array& a) { return negative(a); }
 
-// ---- reductions -----------------------------------------------------------------------------------------------------
-// Without axes: over all. Empty axes list: over none. sum and prod of bool and small integers give int32 (int64 and
-// unsigned 64-bit stay); mean, var, std of integers give float32. NaN propagates. ddof is 0 unless given.
-#define MC_DECLARE(name)                                                          \
-  MC_API Array name(const Array& a);                                              \
+// ---- reductions
+// -----------------------------------------------------------------------------------------------------
+// Without axes: over all. Empty axes list: over none. sum and prod of bool and small integers give int32
+// (int64 and unsigned 64-bit stay); mean, var, std of integers give float32. NaN propagates. ddof is 0 unless
+// given.
+#define MC_DECLARE(name)             \
+  MC_API Array name(const Array& a); \
   MC_API Array name(const Array& a, const Axes& axes, bool keepdims = false);
 MC_DECLARE(sum)
 MC_DECLARE(prod)
@@ -160,9 +174,10 @@ MC_API Array argmin(const Array& a, std::optional<int> axis = {}, bool keepdims 
 MC_API Array cumsum(const Array& a, std::optional<int> axis = {}, bool reverse = false);
 MC_API Array cumprod(const Array& a, std::optional<int> axis = {}, bool reverse = false);
 
-// ---- products -------------------------------------------------------------------------------------------------------
-// NumPy's matmul: batch dimensions broadcast, 1-d operands gain and lose a dimension. float16 and bfloat16 accumulate
-// in float32.
+// ---- products
+// -------------------------------------------------------------------------------------------------------
+// NumPy's matmul: batch dimensions broadcast, 1-d operands gain and lose a dimension. float16 and bfloat16
+// accumulate in float32.
 MC_API Array matmul(const Array& a, const Array& b);
 MC_API Array dot(const Array& a, const Array& b);
 MC_API Array inner(const Array& a, const Array& b);
@@ -171,10 +186,11 @@ MC_API Array tensordot(const Array& a, const Array& b, const Axes& axes_a, const
 // NumPy's einsum, ellipsis included; contracted pair by pair from the left.
 MC_API Array einsum(std::string_view subscripts, const Arrays& operands);
 
-// ---- indexing -------------------------------------------------------------------------------------------------------
-// Integer indices; negative ones count from the end. One out of range reads NaN (the lowest value for integers, false
-// for bool); a write there is dropped.
-// a[indices] along `axis`; without axis from the flattened array.
+// ---- indexing
+// -------------------------------------------------------------------------------------------------------
+// Integer indices; negative ones count from the end. One out of range reads NaN (the lowest value for
+// integers, false for bool); a write there is dropped. a[indices] along `axis`; without axis from the
+// flattened array.
 MC_API Array take(const Array& a, const Array& indices, std::optional<int> axis = {});
 MC_API Array take_along_axis(const Array& a, const Array& indices, int axis);
 // out = a with out[..., indices[...], ...] += updates along axis (shapes of indices and updates are equal).
@@ -183,12 +199,13 @@ MC_API Array scatter_add_axis(const Array& a, const Array& indices, const Array&
 // shape = indices.shape + sizes.
 MC_API Array gather(const Array& a, const Arrays& indices, const Axes& axes, const Shape& sizes);
 enum class ScatterMode : uint8_t { Set, Add, Multiply, Max, Min };
-// The inverse of gather: combines updates (indices.shape + sizes) into a copy of `a`, in ascending order of the
-// updates, so that duplicate indices have one result.
+// The inverse of gather: combines updates (indices.shape + sizes) into a copy of `a`, in ascending order of
+// the updates, so that duplicate indices have one result.
 MC_API Array scatter(const Array& a, const Arrays& indices, const Array& updates, const Axes& axes,
                      ScatterMode mode = ScatterMode::Set);
 
-// ---- sorting --------------------------------------------------------------------------------------------------------
+// ---- sorting
+// --------------------------------------------------------------------------------------------------------
 // Ascending and stable, NaN last.
 MC_API Array sort(const Array& a, int axis = -1);
 // int32 indices.
@@ -202,7 +219,8 @@ MC_API std::pair<Array, Array> topk(const Array& a, int64_t k, int axis = -1);
 // Where to insert `v` into the ascending 1-d array `sorted` to keep it sorted, int32.
 MC_API Array searchsorted(const Array& sorted, const Array& v, bool right = false);
 
-// ---- linear algebra (on the last two dimensions, batched; float32 and float64) -----------------------------------------
+// ---- linear algebra (on the last two dimensions, batched; float32 and float64)
+// -----------------------------------------
 struct SvdResult {
   Array u, s, vt;
 };

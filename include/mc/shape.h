@@ -22,7 +22,8 @@ class MC_API Shape {
     resize_checked(dims.size());
     for (size_t i = 0; i < dims.size(); ++i) d_[i] = dims[i];
   }
-  Shape(const std::vector<int64_t>& dims) : Shape(std::span<const int64_t>(dims)) {}  // NOLINT: a list is a shape
+  Shape(const std::vector<int64_t>& dims)
+      : Shape(std::span<const int64_t>(dims)) {}  // NOLINT: a list is a shape
   static Shape filled(int n, int64_t value) {
     Shape s;
     s.resize_checked(static_cast<size_t>(n));

@@ -15,21 +15,23 @@
 namespace mc {
 
 struct EncodeOptions {
-  // Put the beginning-of-sequence token first: as the model's metadata asks for it when not set. True needs a model that
-  // has one, else BadTokenizer is thrown.
+  // Put the beginning-of-sequence token first: as the model's metadata asks for it when not set. True needs a
+  // model that has one, else BadTokenizer is thrown.
   std::optional<bool> add_bos = std::nullopt;
   // The same for the end-of-sequence token; not set, it is added only where the metadata asks for it.
   std::optional<bool> add_eos = false;
-  // Read the text of control tokens ("<|im_end|>") as those tokens. Otherwise it is text like any other, so that a user's
-  // words can't end a turn. Tokens that the model defines for plain text (runs of spaces, HTML tags) are found either way.
+  // Read the text of control tokens ("<|im_end|>") as those tokens. Otherwise it is text like any other, so
+  // that a user's words can't end a turn. Tokens that the model defines for plain text (runs of spaces, HTML
+  // tags) are found either way.
   bool parse_special = false;
 };
 
 // Immutable and safe to use from several threads at once.
-// Kinds (tokenizer.ggml.model): "gpt2" (byte-level BPE, split as tokenizer.ggml.pre says), "llama" (SentencePiece BPE with
-// scores and bytes for what is unknown), "t5" (unigram), "bert" (WordPiece). Any bytes can be encoded: byte-level BPE and
-// vocabularies with byte tokens keep invalid UTF-8 as it is. A byte for which a byte-level vocabulary has no token at all
-// (SmolLM2 lacks 13 control characters and the bytes that no UTF-8 has) is left out.
+// Kinds (tokenizer.ggml.model): "gpt2" (byte-level BPE, split as tokenizer.ggml.pre says), "llama"
+// (SentencePiece BPE with scores and bytes for what is unknown), "t5" (unigram), "bert" (WordPiece). Any
+// bytes can be encoded: byte-level BPE and vocabularies with byte tokens keep invalid UTF-8 as it is. A byte
+// for which a byte-level vocabulary has no token at all (SmolLM2 lacks 13 control characters and the bytes
+// that no UTF-8 has) is left out.
 class MC_API Tokenizer {
  public:
   // Keeps the file mapped as long as the tokenizer lives. Throws BadTokenizer, BadModel.
@@ -39,9 +41,9 @@ class MC_API Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
 
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
-  // The bytes of the tokens, one after another; control tokens only with skip_special = false. The space that the model
-  // puts before the first word is left out again. The result may end within a UTF-8 character: see StreamDecoder. An id
-  // that does not exist throws IndexOutOfRange.
+  // The bytes of the tokens, one after another; control tokens only with skip_special = false. The space that
+  // the model puts before the first word is left out again. The result may end within a UTF-8 character: see
+  // StreamDecoder. An id that does not exist throws IndexOutOfRange.
   std::string decode(std::span<const int32_t> ids, bool skip_special = true) const;
 
   // The bytes that a token stands for (" the", "\xE2"), or a special token's name ("<|im_end|>").
@@ -75,9 +77,9 @@ class MC_API Tokenizer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Turns ids into text as they come, never splitting a UTF-8 character: bytes that may still become one are held back.
-// Bytes that can become none come out as U+FFFD, one for each maximal ill-formed part, so that the output is always valid
-// UTF-8.
+// Turns ids into text as they come, never splitting a UTF-8 character: bytes that may still become one are
+// held back. Bytes that can become none come out as U+FFFD, one for each maximal ill-formed part, so that the
+// output is always valid UTF-8.
 class MC_API StreamDecoder {
  public:
   // Must not outlive the tokenizer.

@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <cstring>
 
-
 namespace mc {
 namespace {
 
@@ -33,7 +32,8 @@ size_t read_number(const char* path) { return read_field(path, "", 1); }
 
 size_t available_memory() {
   size_t best = read_field("/proc/meminfo", "MemAvailable:", 1024);
-  const size_t limit = read_number("/sys/fs/cgroup/memory.max"), used = read_number("/sys/fs/cgroup/memory.current");
+  const size_t limit = read_number("/sys/fs/cgroup/memory.max"),
+               used = read_number("/sys/fs/cgroup/memory.current");
   if (limit) {
     // File pages in the cgroup's use can be dropped.
     const size_t file = read_field("/sys/fs/cgroup/memory.stat", "file ", 1);

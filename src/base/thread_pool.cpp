@@ -47,7 +47,8 @@ int cgroup_cpus() {
     long long quota = 0, period = 0;
     const int got = std::fscanf(f, "%lld %lld", &quota, &period);
     std::fclose(f);
-    if (got == 2 && quota > 0 && period > 0) return std::max(1, static_cast<int>((quota + period - 1) / period));
+    if (got == 2 && quota > 0 && period > 0)
+      return std::max(1, static_cast<int>((quota + period - 1) / period));
   }
   return 1 << 20;
 }
@@ -57,12 +58,13 @@ int default_threads() {
     char* end = nullptr;
     const long n = std::strtol(env, &end, 10);
     if (*end || n < 1 || n > 1024)
-      throw Error(ErrorCode::InvalidArgument, cat("MC_NUM_THREADS must be a number from 1 to 1024, got '", env, "'"),
-                  "MC_NUM_THREADS");
+      throw Error(ErrorCode::InvalidArgument,
+                  cat("MC_NUM_THREADS must be a number from 1 to 1024, got '", env, "'"), "MC_NUM_THREADS");
     return static_cast<int>(n);
   }
   cpu_set_t set;
-  int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<int>(std::thread::hardware_concurrency());
+  int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                      : static_cast<int>(std::thread::hardware_concurrency());
   return std::clamp(std::min(n, cgroup_cpus()), 1, 1024);
 }
 
@@ -145,9 +147,9 @@ class Pool {
   std::vector<std::thread> workers_;
 };
 
-std::mutex pool_mutex;        // one region at a time
-std::atomic<int> wanted{0};   // 0: the default
-Pool* pool = nullptr;         // rebuilt when the size changes; abandoned, not joined, after fork
+std::mutex pool_mutex;       // one region at a time
+std::atomic<int> wanted{0};  // 0: the default
+Pool* pool = nullptr;        // rebuilt when the size changes; abandoned, not joined, after fork
 
 void after_fork_in_child() {
   pool = nullptr;  // its threads do not exist here
@@ -181,7 +183,8 @@ int num_threads() {
 
 void set_num_threads(int n) {
   if (n < 0 || n > 1024)
-    throw Error(ErrorCode::InvalidArgument, cat("the number of threads must be from 1 to 1024, got ", n), "threads");
+    throw Error(ErrorCode::InvalidArgument, cat("the number of threads must be from 1 to 1024, got ", n),
+                "threads");
   wanted = n;
 }
 
@@ -194,7 +197,8 @@ void parallel_region(FunctionRef<void(int, int)> fn) {
 
 void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> fn) {
   if (n <= 0) return;
-  const int64_t parts = std::min<int64_t>(num_threads(), std::max<int64_t>(1, n / std::max<int64_t>(1, grain)));
+  const int64_t parts =
+      std::min<int64_t>(num_threads(), std::max<int64_t>(1, n / std::max<int64_t>(1, grain)));
   if (parts <= 1 || in_region) return fn(0, n);
   parallel_region([&](int t, int threads) {
     const int64_t use = std::min<int64_t>(parts, threads);

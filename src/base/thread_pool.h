@@ -1,4 +1,5 @@
-// The one thread pool of the process. Workers spin briefly after a job and then sleep; the caller is worker 0.
+// The one thread pool of the process. Workers spin briefly after a job and then sleep; the caller is worker
+// 0.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +17,11 @@ template <class R, class... A>
 class FunctionRef<R(A...)> {
  public:
   template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
-  FunctionRef(F&& f)  // NOLINT: implicit by design
-      : obj_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
-        call_([](void* o, A... a) -> R { return (*static_cast<std::remove_reference_t<F>*>(o))(static_cast<A&&>(a)...); }) {}
+  requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
+      FunctionRef(F&& f)  // NOLINT: implicit by design
+      : obj_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))), call_([](void* o, A... a) -> R {
+          return (*static_cast<std::remove_reference_t<F>*>(o))(static_cast<A&&>(a)...);
+        }) {}
   R operator()(A... a) const { return call_(obj_, static_cast<A&&>(a)...); }
 
  private:
@@ -27,13 +29,13 @@ class FunctionRef<R(A...)> {
   R (*call_)(void*, A...);
 };
 
-
-// Runs fn(thread, threads) once on each of num_threads() threads and waits. Nested calls run alone on the calling thread
-// as fn(0, 1). The first exception is rethrown. Called from several user threads at once, regions run one after another.
+// Runs fn(thread, threads) once on each of num_threads() threads and waits. Nested calls run alone on the
+// calling thread as fn(0, 1). The first exception is rethrown. Called from several user threads at once,
+// regions run one after another.
 void parallel_region(FunctionRef<void(int thread, int threads)> fn);
 
-// Runs fn(begin, end) over a static split of [0, n) in ranges of at least `grain`; small n runs on the caller.
-// Which thread runs which range must not change results.
+// Runs fn(begin, end) over a static split of [0, n) in ranges of at least `grain`; small n runs on the
+// caller. Which thread runs which range must not change results.
 void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> fn);
 
 // A barrier for use inside one parallel_region; all its threads must call wait().

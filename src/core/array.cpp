@@ -12,7 +12,8 @@ namespace mc {
 
 void release_node(Node* node) noexcept {
   if (node->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  // A node's destructor would free its inputs recursively: a chain of a million nodes would overflow the stack.
+  // A node's destructor would free its inputs recursively: a chain of a million nodes would overflow the
+  // stack.
   thread_local std::vector<Node*> dying;
   thread_local bool draining = false;
   dying.push_back(node);
@@ -52,9 +53,12 @@ namespace {
 void check_numel(const Shape& shape) {
   int64_t n = 1;
   for (int64_t d : shape) {
-    if (d < 0) throw Error(ErrorCode::ShapeMismatch, cat("a shape has no negative dimensions, got ", shape.str()), "array");
+    if (d < 0)
+      throw Error(ErrorCode::ShapeMismatch, cat("a shape has no negative dimensions, got ", shape.str()),
+                  "array");
     if (__builtin_mul_overflow(n, d, &n) || n > (int64_t{1} << 58))
-      throw Error(ErrorCode::ShapeMismatch, cat("a shape of ", shape.str(), " has too many elements"), "array");
+      throw Error(ErrorCode::ShapeMismatch, cat("a shape of ", shape.str(), " has too many elements"),
+                  "array");
   }
 }
 
@@ -73,7 +77,8 @@ Array Array::from_bytes(const void* data, const Shape& shape, Dtype dtype) {
   return make_leaf(aval, {std::move(buffer), 0});
 }
 
-Array Array::wrap(const void* data, const Shape& shape, Dtype dtype, std::shared_ptr<const void> keep, Memory memory) {
+Array Array::wrap(const void* data, const Shape& shape, Dtype dtype, std::shared_ptr<const void> keep,
+                  Memory memory) {
   check_numel(shape);
   const Aval aval{shape, dtype};
   BufferPtr buffer(new Buffer);
@@ -88,7 +93,8 @@ Array Array::wrap(const void* data, const Shape& shape, Dtype dtype, std::shared
 Array Array::copy_of(const void* data, size_t count, Dtype dtype, const Shape& shape) {
   check_numel(shape);
   if (static_cast<int64_t>(count) != shape.numel())
-    throw Error(ErrorCode::ShapeMismatch, cat("shape ", shape.str(), " needs ", shape.numel(), " elements, got ", count), "array");
+    throw Error(ErrorCode::ShapeMismatch,
+                cat("shape ", shape.str(), " needs ", shape.numel(), " elements, got ", count), "array");
   return from_bytes(data, shape, dtype);
 }
 
@@ -97,7 +103,8 @@ Array::Array(int v) : Array(from_bytes(&v, {}, Dtype::I32)) {}
 Array::Array(float v) : Array(from_bytes(&v, {}, Dtype::F32)) {}
 
 const Shape& Array::shape() const {
-  if (!node_) throw Error(ErrorCode::InvalidArgument, "an empty Array was used", "array", "assign it a value first");
+  if (!node_)
+    throw Error(ErrorCode::InvalidArgument, "an empty Array was used", "array", "assign it a value first");
   return node_->outs[index_].shape;
 }
 
@@ -105,7 +112,8 @@ int64_t Array::shape(int axis) const {
   const Shape& s = shape();
   const int a = axis < 0 ? axis + s.ndim() : axis;
   if (a < 0 || a >= s.ndim())
-    throw Error(ErrorCode::IndexOutOfRange, cat("axis ", axis, " of an array of ", s.ndim(), " dimensions"), "shape");
+    throw Error(ErrorCode::IndexOutOfRange, cat("axis ", axis, " of an array of ", s.ndim(), " dimensions"),
+                "shape");
   return s[a];
 }
 
@@ -118,7 +126,8 @@ bool Array::is_evaluated() const { return node_ && node_->evaluated.load(std::me
 
 void Array::check_dtype(Dtype expected) const {
   if (dtype() != expected)
-    throw Error(ErrorCode::DtypeMismatch, cat("the array holds ", dtype_name(dtype()), ", not ", dtype_name(expected)), "array");
+    throw Error(ErrorCode::DtypeMismatch,
+                cat("the array holds ", dtype_name(dtype()), ", not ", dtype_name(expected)), "array");
 }
 
 }  // namespace mc

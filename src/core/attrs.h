@@ -31,10 +31,7 @@ inline uint64_t hash(double v) {
   return u * 0x9ddfea08eb382d69ull + 7;
 }
 template <class E>
-  requires(std::is_enum_v<E>)
-uint64_t hash(E v) {
-  return static_cast<uint64_t>(v) + 11;
-}
+requires(std::is_enum_v<E>) uint64_t hash(E v) { return static_cast<uint64_t>(v) + 11; }
 inline uint64_t hash(const std::string& s) { return std::hash<std::string>{}(s); }
 inline uint64_t hash(const Shape& s) {
   uint64_t h = static_cast<uint64_t>(s.size()) + 13;
@@ -54,10 +51,7 @@ inline std::string text(int64_t v) { return cat(v); }
 inline std::string text(double v) { return cat(v); }
 inline std::string text(Dtype v) { return std::string(dtype_name(v)); }
 template <class E>
-  requires(std::is_enum_v<E>)
-std::string text(E v) {
-  return cat(static_cast<int>(v));
-}
+requires(std::is_enum_v<E>) std::string text(E v) { return cat(static_cast<int>(v)); }
 inline std::string text(const std::string& s) { return "'" + s + "'"; }
 inline std::string text(const Shape& s) { return s.str(); }
 template <class T>
@@ -115,7 +109,7 @@ class Attrs {
  public:
   Attrs() = default;
   template <class T>
-    requires requires(const T& t) { t.fields(); }
+  requires requires(const T& t) { t.fields(); }
   Attrs(T value) : p_(new AttrsOf<T>(std::move(value))) {  // NOLINT: any attribute struct is an Attrs
     p_->refs_.store(1, std::memory_order_relaxed);
   }
@@ -148,7 +142,7 @@ class Attrs {
 };
 
 // Declares the field list inside an attribute struct: MC_FIELDS(axes, keepdims).
-#define MC_FIELDS(...)                                \
+#define MC_FIELDS(...)                                  \
   auto fields() const { return std::tie(__VA_ARGS__); } \
   static constexpr std::string_view kNames = #__VA_ARGS__
 

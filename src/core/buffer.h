@@ -13,11 +13,11 @@ namespace mc {
 
 struct Buffer {
   std::atomic<int> refs{0};
-  Device device;            // backend == nullptr: host memory that belongs to no engine yet
-  void* data = nullptr;     // device address, or an engine's own handle
+  Device device;         // backend == nullptr: host memory that belongs to no engine yet
+  void* data = nullptr;  // device address, or an engine's own handle
   size_t bytes = 0;
-  bool constant = false;    // a model weight: never written
-  bool mapped = false;      // pages of a file: an engine that has `packed` may drop them
+  bool constant = false;                 // a model weight: never written
+  bool mapped = false;                   // pages of a file: an engine that has `packed` may drop them
   std::function<void(Buffer&)> release;  // frees `data`; null for memory that someone else keeps
   std::shared_ptr<const void> keep;      // owner of wrapped memory
   std::shared_ptr<void> packed;          // an engine's private form of the whole buffer, made at first use

@@ -14,9 +14,9 @@ struct Row {
   size_t size;
 };
 constexpr Row kRows[kDtypeCount] = {
-    {"bool", "bool", 1},   {"uint8", "u8", 1},     {"uint16", "u16", 2},     {"uint32", "u32", 4},
-    {"uint64", "u64", 8},  {"int8", "i8", 1},      {"int16", "i16", 2},      {"int32", "i32", 4},
-    {"int64", "i64", 8},   {"float16", "f16", 2},  {"bfloat16", "bf16", 2},  {"float32", "f32", 4},
+    {"bool", "bool", 1},   {"uint8", "u8", 1},      {"uint16", "u16", 2},      {"uint32", "u32", 4},
+    {"uint64", "u64", 8},  {"int8", "i8", 1},       {"int16", "i16", 2},       {"int32", "i32", 4},
+    {"int64", "i64", 8},   {"float16", "f16", 2},   {"bfloat16", "bf16", 2},   {"float32", "f32", 4},
     {"float64", "f64", 8}, {"complex64", "c64", 8}, {"complex128", "c128", 16}};
 
 Dtype promote_ints(Dtype a, Dtype b) {
@@ -80,13 +80,15 @@ FloatInfo finfo(Dtype dtype) {
       return {L::epsilon(), L::min(), L::max(), L::lowest(), 64};
     }
     default:
-      throw Error(ErrorCode::DtypeMismatch, cat("finfo needs a floating dtype, got ", dtype_name(dtype)), "finfo");
+      throw Error(ErrorCode::DtypeMismatch, cat("finfo needs a floating dtype, got ", dtype_name(dtype)),
+                  "finfo");
   }
 }
 
 IntInfo iinfo(Dtype dtype) {
   if (!is_integer(dtype))
-    throw Error(ErrorCode::DtypeMismatch, cat("iinfo needs an integer dtype, got ", dtype_name(dtype)), "iinfo");
+    throw Error(ErrorCode::DtypeMismatch, cat("iinfo needs an integer dtype, got ", dtype_name(dtype)),
+                "iinfo");
   const int bits = static_cast<int>(itemsize(dtype)) * 8;
   if (is_unsigned(dtype)) return {0, bits == 64 ? ~0ull : (1ull << bits) - 1, bits};
   const uint64_t max = (1ull << (bits - 1)) - 1;

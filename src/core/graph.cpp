@@ -58,11 +58,13 @@ bool Graph::same_as(const Graph& o) const {
 
 std::string Graph::text() const {
   auto name = [&](ValueId v) {
-    return cat("%", v, ":", dtype_name(values[static_cast<size_t>(v)].dtype), values[static_cast<size_t>(v)].shape.str());
+    return cat("%", v, ":", dtype_name(values[static_cast<size_t>(v)].dtype),
+               values[static_cast<size_t>(v)].shape.str());
   };
   std::string out;
   for (size_t i = 0; i < inputs.size(); ++i)
-    out += cat(name(static_cast<ValueId>(i)), inputs[i] == InputKind::Constant ? " = constant\n" : " = input\n");
+    out +=
+        cat(name(static_cast<ValueId>(i)), inputs[i] == InputKind::Constant ? " = constant\n" : " = input\n");
   for (const GraphNode& n : nodes) {
     for (int i = 0; i < n.n_out; ++i) out += (i ? ", " : "") + name(n.first_out + i);
     out += cat(" = ", op_name(n.op), "(");

@@ -15,14 +15,15 @@ using ValueId = int32_t;
 struct GraphNode {
   Op op;
   uint16_t n_in = 0, n_out = 0;
-  int32_t first_in = 0;    // into Graph::operands
-  ValueId first_out = 0;   // outputs are consecutive values
+  int32_t first_in = 0;   // into Graph::operands
+  ValueId first_out = 0;  // outputs are consecutive values
   Attrs attrs;
 };
 
 enum class InputKind : uint8_t { Value, Constant, State };
 
-// Values 0 … inputs.size()-1 are the inputs; then come the nodes' outputs in order. Nodes are in topological order.
+// Values 0 … inputs.size()-1 are the inputs; then come the nodes' outputs in order. Nodes are in topological
+// order.
 struct Graph {
   std::vector<Aval> values;
   std::vector<InputKind> inputs;
@@ -31,7 +32,9 @@ struct Graph {
   std::vector<ValueId> outputs;
   uint64_t hash = 0;
 
-  std::span<const ValueId> operands_of(const GraphNode& n) const { return {operands.data() + n.first_in, n.n_in}; }
+  std::span<const ValueId> operands_of(const GraphNode& n) const {
+    return {operands.data() + n.first_in, n.n_in};
+  }
   ValueId add_input(Aval aval, InputKind kind);
   // Appends a node whose outputs have the given avals; returns its first output.
   ValueId add_node(Op op, Attrs attrs, std::span<const ValueId> in, std::span<const Aval> out);

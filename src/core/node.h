@@ -1,4 +1,5 @@
-// A node of the lazy graph: an operation, its inputs and, once evaluated, its values. Nodes know nothing of engines.
+// A node of the lazy graph: an operation, its inputs and, once evaluated, its values. Nodes know nothing of
+// engines.
 #pragma once
 
 #include <atomic>
@@ -63,7 +64,8 @@ class FixedList {
 };
 
 struct Node {
-  Node(Op o, Attrs a, size_t n_in, size_t n_out) : op(o), attrs(std::move(a)), inputs(n_in), outs(n_out), values(n_out) {}
+  Node(Op o, Attrs a, size_t n_in, size_t n_out)
+      : op(o), attrs(std::move(a)), inputs(n_in), outs(n_out), values(n_out) {}
 
   void set_outputs(std::span<const Aval> avals) {
     outs.reset(avals.size());
@@ -73,7 +75,7 @@ struct Node {
 
   std::atomic<uint32_t> refs{1};
   Op op;
-  bool tracer = false;   // depends on an argument of a transform: its inputs are kept after evaluation
+  bool tracer = false;  // depends on an argument of a transform: its inputs are kept after evaluation
   std::atomic<bool> evaluated{false};
   // Scratch of whoever holds the graph lock (see runtime/eval.cpp): valid when mark is its epoch.
   uint64_t mark = 0;

@@ -6,8 +6,8 @@
 namespace mc {
 
 void Shape::too_long(size_t n) {
-  throw Error(ErrorCode::ShapeMismatch, cat("an array can have at most ", kMaxRank, " dimensions, got ", n), {},
-              "merge dimensions with reshape");
+  throw Error(ErrorCode::ShapeMismatch, cat("an array can have at most ", kMaxRank, " dimensions, got ", n),
+              {}, "merge dimensions with reshape");
 }
 
 void Shape::insert(int at, int64_t v) {

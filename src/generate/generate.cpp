@@ -71,14 +71,18 @@ const char* stop_reason_name(StopReason r) {
   return "";
 }
 
-GenerateResult generate(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& prompt, const GenerateOptions& options,
-                        const TokenCallback& on_token) {
+GenerateResult generate(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& prompt,
+                        const GenerateOptions& options, const TokenCallback& on_token) {
   if (prompt.empty())
-    throw Error(ErrorCode::InvalidArgument, "the prompt has no tokens", "prompt", "give at least one character");
-  if (options.max_tokens < 0) throw Error(ErrorCode::InvalidArgument, cat("max-tokens must be 0 or more, got ", options.max_tokens), "max-tokens");
+    throw Error(ErrorCode::InvalidArgument, "the prompt has no tokens", "prompt",
+                "give at least one character");
+  if (options.max_tokens < 0)
+    throw Error(ErrorCode::InvalidArgument, cat("max-tokens must be 0 or more, got ", options.max_tokens),
+                "max-tokens");
   const int64_t context = model->config().context;
   if (static_cast<int64_t>(prompt.size()) > context)
-    throw Error(ErrorCode::ContextTooLong, cat("the prompt has ", prompt.size(), " tokens, the model's context ", context), "prompt");
+    throw Error(ErrorCode::ContextTooLong,
+                cat("the prompt has ", prompt.size(), " tokens, the model's context ", context), "prompt");
   Sampler sampler(options.sampling);
   for (int32_t id : prompt) sampler.see(id);
   const Tokenizer& tokenizer = model->tokenizer();
@@ -146,31 +150,38 @@ GenerateResult generate(const std::shared_ptr<const Model>& model, const std::ve
   return r;
 }
 
-std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model, const std::vector<std::vector<int32_t>>& rows,
+std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model,
+                                       const std::vector<std::vector<int32_t>>& rows,
                                        const ScoreOptions& options) {
   std::vector<std::vector<double>> out(rows.size());
   if (rows.empty()) return out;
   size_t longest = 0;
   for (const auto& r : rows) {
-    if (r.empty()) throw Error(ErrorCode::InvalidArgument, "a text has no tokens", "score", "give at least one character");
+    if (r.empty())
+      throw Error(ErrorCode::InvalidArgument, "a text has no tokens", "score", "give at least one character");
     longest = std::max(longest, r.size());
   }
   const int64_t b = static_cast<int64_t>(rows.size()), n = static_cast<int64_t>(longest);
   if (n > model->config().context)
-    throw Error(ErrorCode::ContextTooLong, cat("a text has ", n, " tokens, the model's context ", model->config().context), "score");
+    throw Error(ErrorCode::ContextTooLong,
+                cat("a text has ", n, " tokens, the model's context ", model->config().context), "score");
   std::vector<int32_t> ids(static_cast<size_t>(b * n), 0);
-  for (size_t r = 0; r < rows.size(); ++r) std::copy(rows[r].begin(), rows[r].end(), ids.begin() + static_cast<std::ptrdiff_t>(r * longest));
+  for (size_t r = 0; r < rows.size(); ++r)
+    std::copy(rows[r].begin(), rows[r].end(), ids.begin() + static_cast<std::ptrdiff_t>(r * longest));
 
   // The head's logits are the largest array of all: few rows at a time.
   const int64_t d = model->config().hidden;
   const int64_t rows_at_once = std::clamp<int64_t>((int64_t{64} << 20) / (model->config().vocab * 4), 1, 64);
-  const Function nll = compile([&](const Arrays& a) { return Arrays{cross_entropy(model->logits(a[0]), a[1])}; });
+  const Function nll =
+      compile([&](const Arrays& a) { return Arrays{cross_entropy(model->logits(a[0]), a[1])}; });
   Session session(model, b);
   for (int64_t at = 0; at < n; at += options.chunk) {
     check_interrupt();
     const int64_t t = std::min(options.chunk, n - at);
     std::vector<int32_t> part;
-    for (int64_t r = 0; r < b; ++r) part.insert(part.end(), ids.begin() + static_cast<std::ptrdiff_t>(r * n + at), ids.begin() + static_cast<std::ptrdiff_t>(r * n + at + t));
+    for (int64_t r = 0; r < b; ++r)
+      part.insert(part.end(), ids.begin() + static_cast<std::ptrdiff_t>(r * n + at),
+                  ids.begin() + static_cast<std::ptrdiff_t>(r * n + at + t));
     const Array hidden = reshape(session.run(part, t, true), {b * t, d}).eval();
     // Position at+i of row r predicts token at+i+1.
     std::vector<int32_t> from, label;

@@ -13,7 +13,9 @@ namespace mc {
 namespace {
 
 void require(bool ok, std::string_view option, std::string_view range, double got) {
-  if (!ok) throw Error(ErrorCode::InvalidArgument, cat(option, " must be ", range, ", got ", got), std::string(option));
+  if (!ok)
+    throw Error(ErrorCode::InvalidArgument, cat(option, " must be ", range, ", got ", got),
+                std::string(option));
 }
 
 struct Candidate {
@@ -21,7 +23,9 @@ struct Candidate {
   int32_t id;
 };
 // More probable first, the lower id among equals.
-bool before(const Candidate& a, const Candidate& b) { return a.probability != b.probability ? a.probability > b.probability : a.id < b.id; }
+bool before(const Candidate& a, const Candidate& b) {
+  return a.probability != b.probability ? a.probability > b.probability : a.id < b.id;
+}
 
 }  // namespace
 
@@ -30,7 +34,8 @@ Sampler::Sampler(const Sampling& o) : options_(o) {
   require(o.top_k >= 0, "top-k", "0 or more", static_cast<double>(o.top_k));
   require(o.top_p > 0 && o.top_p <= 1, "top-p", "above 0 and at most 1", o.top_p);
   require(o.min_p >= 0 && o.min_p <= 1, "min-p", "from 0 to 1", o.min_p);
-  require(o.repetition_penalty > 0 && std::isfinite(o.repetition_penalty), "repetition-penalty", "above 0", o.repetition_penalty);
+  require(o.repetition_penalty > 0 && std::isfinite(o.repetition_penalty), "repetition-penalty", "above 0",
+          o.repetition_penalty);
 }
 
 int32_t Sampler::choose(const Array& logits) {
@@ -55,7 +60,8 @@ int32_t Sampler::choose(const Array& logits) {
     if (p[i] > 0 && p[i] >= floor) c.push_back({p[i], static_cast<int32_t>(i)});
   size_t keep = c.size();
   if (options_.top_k > 0) keep = std::min(keep, static_cast<size_t>(options_.top_k));
-  if (keep < c.size()) std::nth_element(c.begin(), c.begin() + static_cast<std::ptrdiff_t>(keep), c.end(), before);
+  if (keep < c.size())
+    std::nth_element(c.begin(), c.begin() + static_cast<std::ptrdiff_t>(keep), c.end(), before);
   c.resize(keep);
   double total = 0;
   if (options_.top_p < 1) {
@@ -70,9 +76,11 @@ int32_t Sampler::choose(const Array& logits) {
   total = 0;
   for (const Candidate& x : c) total += x.probability;
   // One draw a token from the stream of the seed.
-  const Array key = Array(std::vector<uint32_t>{static_cast<uint32_t>(options_.seed) ^ static_cast<uint32_t>(draws_),
-                                                static_cast<uint32_t>(options_.seed >> 32) ^ static_cast<uint32_t>(draws_ >> 32) ^ 0x5bd1e995u},
-                          {2});
+  const Array key =
+      Array(std::vector<uint32_t>{static_cast<uint32_t>(options_.seed) ^ static_cast<uint32_t>(draws_),
+                                  static_cast<uint32_t>(options_.seed >> 32) ^
+                                      static_cast<uint32_t>(draws_ >> 32) ^ 0x5bd1e995u},
+            {2});
   ++draws_;
   const double u = random::uniform(0, 1, {}, Dtype::F64, key).item<double>() * total;
   double sum = 0;

@@ -19,7 +19,9 @@ struct Session::Impl {
 
   // Arguments of every program: ids, start, then keys and values of each layer (donated).
   Arrays arguments(const std::vector<int32_t>& ids, int64_t tokens) {
-    Arrays args{Array(ids, {rows, tokens}), Array(std::vector<int32_t>(static_cast<size_t>(rows), static_cast<int32_t>(position)), {rows})};
+    Arrays args{
+        Array(ids, {rows, tokens}),
+        Array(std::vector<int32_t>(static_cast<size_t>(rows), static_cast<int32_t>(position)), {rows})};
     for (nn::KvCache& c : cache) {
       args.push_back(std::move(c.k));
       args.push_back(std::move(c.v));
@@ -57,7 +59,8 @@ struct Session::Impl {
     reserve(position + tokens);
     Arrays out = f(arguments(ids, tokens));
     const size_t heads = out.size() - cache.size() * 2;
-    for (size_t i = 0; i < cache.size(); ++i) cache[i] = {std::move(out[heads + 2 * i]), std::move(out[heads + 2 * i + 1])};
+    for (size_t i = 0; i < cache.size(); ++i)
+      cache[i] = {std::move(out[heads + 2 * i]), std::move(out[heads + 2 * i + 1])};
     out.resize(heads);
     position += tokens;
     return out;
@@ -88,18 +91,23 @@ void Session::reset() { impl_->position = 0; }
 int64_t Session::position() const { return impl_->position; }
 const Model& Session::model() const { return *impl_->model; }
 
-Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, const std::vector<int>& taps, Arrays* tapped) {
+Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, const std::vector<int>& taps,
+                   Arrays* tapped) {
   Impl& s = *impl_;
-  if (chunk < 1) throw Error(ErrorCode::InvalidArgument, cat("a chunk has at least one token, got ", chunk), "chunk");
+  if (chunk < 1)
+    throw Error(ErrorCode::InvalidArgument, cat("a chunk has at least one token, got ", chunk), "chunk");
   const int64_t n = static_cast<int64_t>(ids.size()) / s.rows;
   if (n * s.rows != static_cast<int64_t>(ids.size()) || n == 0)
-    throw Error(ErrorCode::InvalidArgument, cat(ids.size(), " ids are not ", s.rows, " rows of at least one token"), "run");
+    throw Error(ErrorCode::InvalidArgument,
+                cat(ids.size(), " ids are not ", s.rows, " rows of at least one token"), "run");
   const int64_t context = s.model->config().context;
   if (s.position + n > context)
-    throw Error(ErrorCode::ContextTooLong, cat("the input needs ", s.position + n, " tokens, the model's context has ", context), "run");
+    throw Error(ErrorCode::ContextTooLong,
+                cat("the input needs ", s.position + n, " tokens, the model's context has ", context), "run");
   for (int32_t id : ids)
     if (id < 0 || id >= s.model->config().vocab)
-      throw Error(ErrorCode::IndexOutOfRange, cat("token id ", id, " is not in the vocabulary of ", s.model->config().vocab), "run");
+      throw Error(ErrorCode::IndexOutOfRange,
+                  cat("token id ", id, " is not in the vocabulary of ", s.model->config().vocab), "run");
   Function& f = s.forward[taps];
   if (!f)
     f = s.make(
@@ -118,7 +126,8 @@ Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, con
     std::vector<int32_t> part;
     part.reserve(static_cast<size_t>(s.rows * t));
     for (int64_t r = 0; r < s.rows; ++r)
-      part.insert(part.end(), ids.begin() + static_cast<std::ptrdiff_t>(r * n + at), ids.begin() + static_cast<std::ptrdiff_t>(r * n + at + t));
+      part.insert(part.end(), ids.begin() + static_cast<std::ptrdiff_t>(r * n + at),
+                  ids.begin() + static_cast<std::ptrdiff_t>(r * n + at + t));
     Arrays out = s.run(f, part, t);
     if (!all) hidden.clear();
     hidden.push_back(std::move(out[0]));
@@ -134,14 +143,16 @@ Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, con
 int32_t Session::greedy_step(int32_t id) {
   Impl& s = *impl_;
   if (!s.greedy)
-    s.greedy = s.make([m = s.model](const ForwardOutput& o) { return Arrays{argmax(m->logits(o.hidden), -1)}; }, {});
+    s.greedy =
+        s.make([m = s.model](const ForwardOutput& o) { return Arrays{argmax(m->logits(o.hidden), -1)}; }, {});
   return s.run(s.greedy, {id}, 1)[0].data<int32_t>()[0];
 }
 
 Array Session::step_logits(int32_t id) {
   Impl& s = *impl_;
   if (!s.logits)
-    s.logits = s.make([m = s.model](const ForwardOutput& o) { return Arrays{reshape(m->logits(o.hidden), {-1})}; }, {});
+    s.logits = s.make(
+        [m = s.model](const ForwardOutput& o) { return Arrays{reshape(m->logits(o.hidden), {-1})}; }, {});
   return s.run(s.logits, {id}, 1)[0];
 }
 

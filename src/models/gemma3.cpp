@@ -1,5 +1,6 @@
-// Gemma 3, text only (Gemma Team 2025): norms before and after each part, norms of queries and keys, five sliding-window
-// layers to each global one, and two rotary bases. GGUF stores norm weights with the 1 already added.
+// Gemma 3, text only (Gemma Team 2025): norms before and after each part, norms of queries and keys, five
+// sliding-window layers to each global one, and two rotary bases. GGUF stores norm weights with the 1 already
+// added.
 #include <cmath>
 
 #include "loader.h"
@@ -81,6 +82,7 @@ class Gemma3 final : public Model {
 
 }  // namespace
 
-const ModelDef kGemma3 = {"gemma3", [](const Loader& l) -> std::shared_ptr<Model> { return std::make_shared<Gemma3>(l); }};
+const ModelDef kGemma3 = {
+    "gemma3", [](const Loader& l) -> std::shared_ptr<Model> { return std::make_shared<Gemma3>(l); }};
 
 }  // namespace mc::models

@@ -1,5 +1,5 @@
-// Llama 2 and 3 (Touvron et al. 2023, Dubey et al. 2024) as GGUF stores them: query and key rows are permuted so that
-// rotary pairs are neighbours.
+// Llama 2 and 3 (Touvron et al. 2023, Dubey et al. 2024) as GGUF stores them: query and key rows are permuted
+// so that rotary pairs are neighbours.
 #include <cmath>
 
 #include "loader.h"
@@ -78,6 +78,7 @@ class Llama final : public Model {
 
 }  // namespace
 
-const ModelDef kLlama = {"llama", [](const Loader& l) -> std::shared_ptr<Model> { return std::make_shared<Llama>(l); }};
+const ModelDef kLlama = {
+    "llama", [](const Loader& l) -> std::shared_ptr<Model> { return std::make_shared<Llama>(l); }};
 
 }  // namespace mc::models

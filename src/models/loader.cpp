@@ -25,7 +25,9 @@ BlockFormat format_of(GgmlType type) {
     case GgmlType::Q4_K: return BlockFormat::Q4_K;
     case GgmlType::Q5_K: return BlockFormat::Q5_K;
     case GgmlType::Q6_K: return BlockFormat::Q6_K;
-    default: throw Error(ErrorCode::BadModel, cat("tensors of type ", ggml_type_name(type), " can't be computed on"));
+    default:
+      throw Error(ErrorCode::BadModel,
+                  cat("tensors of type ", ggml_type_name(type), " can't be computed on"));
   }
 }
 
@@ -33,7 +35,9 @@ BlockFormat format_of(GgmlType type) {
 
 std::string block(int64_t layer, std::string_view rest) { return cat("blk.", layer, ".", rest); }
 
-int64_t Loader::u(std::string_view key) const { return static_cast<int64_t>(file_->require_u64(cat(prefix_, ".", key))); }
+int64_t Loader::u(std::string_view key) const {
+  return static_cast<int64_t>(file_->require_u64(cat(prefix_, ".", key)));
+}
 int64_t Loader::u(std::string_view key, int64_t fallback) const {
   return static_cast<int64_t>(file_->u64(cat(prefix_, ".", key), static_cast<uint64_t>(fallback)));
 }
@@ -46,11 +50,14 @@ nn::Linear Loader::linear(const std::string& tensor, int64_t out, int64_t in) co
   const GgufTensor& t = file_->require_tensor(tensor);
   const Shape want{out, in};
   if (!(t.shape == want))
-    throw Error(ErrorCode::BadModel, cat("tensor ", tensor, " has shape ", t.shape.str(), ", the metadata ask for ", want.str()), file_->path());
+    throw Error(ErrorCode::BadModel,
+                cat("tensor ", tensor, " has shape ", t.shape.str(), ", the metadata ask for ", want.str()),
+                file_->path());
   const BlockFormat format = format_of(t.type);
   const int64_t row = in / block_elements(format) * block_bytes(format);
   nn::Linear l;
-  l.packed = block_tensor(Array::wrap(t.data.data(), {out, row}, Dtype::U8, file_, Memory::MappedFile), format, want);
+  l.packed = block_tensor(Array::wrap(t.data.data(), {out, row}, Dtype::U8, file_, Memory::MappedFile),
+                          format, want);
   l.fast = options_.fast;
   return l;
 }
@@ -58,10 +65,17 @@ nn::Linear Loader::linear(const std::string& tensor, int64_t out, int64_t in) co
 Array Loader::vector(const std::string& tensor, int64_t n) const {
   const GgufTensor& t = file_->require_tensor(tensor);
   if (t.shape.ndim() != 1 || t.shape[0] != n)
-    throw Error(ErrorCode::BadModel, cat("tensor ", tensor, " has shape ", t.shape.str(), ", the metadata ask for (", n, ",)"), file_->path());
-  const Dtype dtype = t.type == GgmlType::F32 ? Dtype::F32 : t.type == GgmlType::F16 ? Dtype::F16 : Dtype::BF16;
+    throw Error(ErrorCode::BadModel,
+                cat("tensor ", tensor, " has shape ", t.shape.str(), ", the metadata ask for (", n, ",)"),
+                file_->path());
+  const Dtype dtype = t.type == GgmlType::F32   ? Dtype::F32
+                      : t.type == GgmlType::F16 ? Dtype::F16
+                                                : Dtype::BF16;
   if (t.type != GgmlType::F32 && t.type != GgmlType::F16 && t.type != GgmlType::BF16)
-    throw Error(ErrorCode::BadModel, cat("tensor ", tensor, " has type ", ggml_type_name(t.type), "; a vector is F32, F16 or BF16"), file_->path());
+    throw Error(
+        ErrorCode::BadModel,
+        cat("tensor ", tensor, " has type ", ggml_type_name(t.type), "; a vector is F32, F16 or BF16"),
+        file_->path());
   Array a = astype(Array::wrap(t.data.data(), {n}, dtype, file_, Memory::MappedFile), Dtype::F32);
   return a.eval();
 }
@@ -79,7 +93,9 @@ ModelConfig Loader::config() const {
   c.norm_eps = f("attention.layer_norm_rms_epsilon");
   c.rope_base = f("rope.freq_base", 10000.0);
   auto positive = [&](std::string_view key, int64_t v, int64_t max) {
-    if (v < 1 || v > max) throw Error(ErrorCode::BadModel, cat(prefix_, ".", key, " is ", v, "; expected 1 to ", max), file_->path());
+    if (v < 1 || v > max)
+      throw Error(ErrorCode::BadModel, cat(prefix_, ".", key, " is ", v, "; expected 1 to ", max),
+                  file_->path());
   };
   positive("block_count", c.layers, 4096);
   positive("embedding_length", c.hidden, 1 << 20);
@@ -90,10 +106,16 @@ ModelConfig Loader::config() const {
   c.head_dim = u("attention.key_length", c.hidden / c.heads);
   positive("attention.key_length", c.head_dim, 1 << 16);
   if (c.heads % c.kv_heads != 0 || c.head_dim % 2 != 0)
-    throw Error(ErrorCode::BadModel, cat(c.heads, " heads, ", c.kv_heads, " key-value heads and a head dimension of ", c.head_dim, " do not fit together"), file_->path());
+    throw Error(ErrorCode::BadModel,
+                cat(c.heads, " heads, ", c.kv_heads, " key-value heads and a head dimension of ", c.head_dim,
+                    " do not fit together"),
+                file_->path());
   const GgufTensor& embed = file_->require_tensor("token_embd.weight");
   if (embed.shape.ndim() != 2 || embed.shape[1] != c.hidden)
-    throw Error(ErrorCode::BadModel, cat("tensor token_embd.weight has shape ", embed.shape.str(), ", the metadata ask for (vocabulary, ", c.hidden, ")"), file_->path());
+    throw Error(ErrorCode::BadModel,
+                cat("tensor token_embd.weight has shape ", embed.shape.str(),
+                    ", the metadata ask for (vocabulary, ", c.hidden, ")"),
+                file_->path());
   c.vocab = embed.shape[0];
   return c;
 }
@@ -116,10 +138,14 @@ std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& op
     model->file_ = file;
     model->tokenizer_ = Tokenizer::from_gguf(*file);
     if (model->tokenizer_->vocab_size() > model->config_.vocab)
-      throw Error(ErrorCode::BadModel, cat("the tokenizer has ", model->tokenizer_->vocab_size(), " tokens, the embedding only ", model->config_.vocab), path);
+      throw Error(ErrorCode::BadModel,
+                  cat("the tokenizer has ", model->tokenizer_->vocab_size(), " tokens, the embedding only ",
+                      model->config_.vocab),
+                  path);
     return model;
   }
-  throw Error(ErrorCode::UnknownArchitecture, cat("the metadata key general.architecture is '", architecture, "'"), path,
+  throw Error(ErrorCode::UnknownArchitecture,
+              cat("the metadata key general.architecture is '", architecture, "'"), path,
               cat("supported are ", join(supported_architectures())));
 }
 
@@ -146,7 +172,8 @@ int Model::layer_index(int64_t layer) const {
   const int64_t l = layer < 0 ? layer + config_.layers : layer;
   if (l < 0 || l >= config_.layers)
     throw Error(ErrorCode::UnknownLayer, cat("layer ", layer, " is not in the model"), "layers",
-                cat("it has ", config_.layers, " layers: use 0 to ", config_.layers - 1, ", or -", config_.layers, " to -1"));
+                cat("it has ", config_.layers, " layers: use 0 to ", config_.layers - 1, ", or -",
+                    config_.layers, " to -1"));
   return static_cast<int>(l);
 }
 

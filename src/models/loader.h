@@ -25,7 +25,9 @@ class Loader {
   nn::Linear linear(const std::string& tensor, int64_t out, int64_t in) const;
   // (n,) float32.
   Array vector(const std::string& tensor, int64_t n) const;
-  nn::RmsNorm norm(const std::string& tensor, int64_t n, double eps) const { return {vector(tensor, n), eps}; }
+  nn::RmsNorm norm(const std::string& tensor, int64_t n, double eps) const {
+    return {vector(tensor, n), eps};
+  }
   // The fields that all architectures share.
   ModelConfig config() const;
 

@@ -24,7 +24,8 @@ Array split_heads(const Array& x, int64_t heads, int64_t dim) {
 }  // namespace
 
 Array Attention::operator()(const Array& x, const Positions& at, KvCache& cache) const {
-  Array qh = split_heads(q(x), heads, head_dim), kh = split_heads(k(x), kv_heads, head_dim), vh = split_heads(v(x), kv_heads, head_dim);
+  Array qh = split_heads(q(x), heads, head_dim), kh = split_heads(k(x), kv_heads, head_dim),
+        vh = split_heads(v(x), kv_heads, head_dim);
   if (q_norm) qh = (*q_norm)(qh);
   if (k_norm) kh = (*k_norm)(kh);
   auto turn = [&](const Array& a) {

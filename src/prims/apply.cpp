@@ -63,7 +63,8 @@ Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view where) {
   for (int i = 1; i <= n; ++i) {
     const int64_t x = i <= a.ndim() ? a[a.ndim() - i] : 1, y = i <= b.ndim() ? b[b.ndim() - i] : 1;
     if (x != y && x != 1 && y != 1)
-      throw Error(ErrorCode::ShapeMismatch, cat("shapes ", a.str(), " and ", b.str(), " can't be broadcast together"),
+      throw Error(ErrorCode::ShapeMismatch,
+                  cat("shapes ", a.str(), " and ", b.str(), " can't be broadcast together"),
                   std::string(where));
     out[n - i] = x == 1 ? y : x;
   }
@@ -73,7 +74,8 @@ Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view where) {
 int normalize_axis(int64_t axis, int ndim, std::string_view where) {
   const int64_t a = axis < 0 ? axis + ndim : axis;
   if (a < 0 || a >= ndim)
-    throw Error(ErrorCode::IndexOutOfRange, cat("axis ", axis, " is out of range for an array of ", ndim, " dimensions"),
+    throw Error(ErrorCode::IndexOutOfRange,
+                cat("axis ", axis, " is out of range for an array of ", ndim, " dimensions"),
                 std::string(where));
   return static_cast<int>(a);
 }
@@ -82,7 +84,8 @@ Axes normalize_axes(const Axes& axes, int ndim, std::string_view where) {
   bool seen[kMaxRank] = {};
   for (int64_t a : axes) {
     const int x = normalize_axis(a, ndim, where);
-    if (seen[x]) throw Error(ErrorCode::InvalidArgument, cat("axis ", a, " is given twice"), std::string(where));
+    if (seen[x])
+      throw Error(ErrorCode::InvalidArgument, cat("axis ", a, " is given twice"), std::string(where));
     seen[x] = true;
   }
   Axes out;
@@ -104,8 +107,10 @@ void require_dtype(const InferCtx& ctx, size_t input, uint32_t set) {
   if (in_set(ctx.dtype(input), set)) return;
   std::string names;
   for (int i = 0; i < kDtypeCount; ++i)
-    if (in_set(static_cast<Dtype>(i), set)) names += cat(names.empty() ? "" : ", ", dtype_name(static_cast<Dtype>(i)));
-  ctx.fail(ErrorCode::DtypeMismatch, cat("input ", input, " has dtype ", dtype_name(ctx.dtype(input)), "; accepted: ", names));
+    if (in_set(static_cast<Dtype>(i), set))
+      names += cat(names.empty() ? "" : ", ", dtype_name(static_cast<Dtype>(i)));
+  ctx.fail(ErrorCode::DtypeMismatch,
+           cat("input ", input, " has dtype ", dtype_name(ctx.dtype(input)), "; accepted: ", names));
 }
 
 void infer_elementwise(InferCtx& ctx) {
@@ -114,7 +119,8 @@ void infer_elementwise(InferCtx& ctx) {
   require_dtype(ctx, 0, def.samples.dtypes);
   for (size_t i = 1; i < ctx.in.size(); ++i) {
     if (ctx.dtype(i) != ctx.dtype(0))
-      ctx.fail(ErrorCode::DtypeMismatch, cat("dtypes ", dtype_name(ctx.dtype(0)), " and ", dtype_name(ctx.dtype(i)), " differ"));
+      ctx.fail(ErrorCode::DtypeMismatch,
+               cat("dtypes ", dtype_name(ctx.dtype(0)), " and ", dtype_name(ctx.dtype(i)), " differ"));
     if (!(ctx.shape(i) == shape)) shape = broadcast_shapes(shape, ctx.shape(i), op_name(ctx.op));
   }
   ctx.push(shape, def.has(kPredicate) ? Dtype::Bool : ctx.dtype(0));

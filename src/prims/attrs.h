@@ -13,7 +13,8 @@ struct AstypeAttrs {  // Astype, Bitcast
   Dtype dtype;
   MC_FIELDS(dtype);
 };
-// Full: one value for all elements. The bits of the value as the dtype's widest form: i for integers and bool, re/im else.
+// Full: one value for all elements. The bits of the value as the dtype's widest form: i for integers and
+// bool, re/im else.
 struct FullAttrs {
   Shape shape;
   Dtype dtype;
@@ -48,7 +49,8 @@ struct DynamicSliceAttrs {
   Shape sizes;
   MC_FIELDS(sizes);
 };
-struct DynamicUpdateAttrs {  // axis < 0: starts (ndim,), clamped; else starts (shape[0],) along axis, dropped if it does not fit
+struct DynamicUpdateAttrs {  // axis < 0: starts (ndim,), clamped; else starts (shape[0],) along axis, dropped
+                             // if it does not fit
   int axis;
   MC_FIELDS(axis);
 };
@@ -93,7 +95,8 @@ struct SearchAttrs {
   bool right;
   MC_FIELDS(right);
 };
-struct AffineAttrs {  // AffineQuantize (w) -> packed, scales, biases; AffineDequantize (packed, scales, biases) -> w
+struct AffineAttrs {  // AffineQuantize (w) -> packed, scales, biases; AffineDequantize (packed, scales,
+                      // biases) -> w
   int bits, group;
   MC_FIELDS(bits, group);
 };

@@ -27,7 +27,8 @@ Arrays both(const VjpCtx& c, const Array& ga, const Array& gb) {
 Arrays vjp_add(const VjpCtx& c) { return both(c, c.cot[0], c.cot[0]); }
 Arrays vjp_subtract(const VjpCtx& c) { return both(c, c.cot[0], c.needs[1] ? negative(c.cot[0]) : c.cot[0]); }
 Arrays vjp_multiply(const VjpCtx& c) {
-  return both(c, c.needs[0] ? c.cot[0] * conj(c.in[1]) : c.cot[0], c.needs[1] ? c.cot[0] * conj(c.in[0]) : c.cot[0]);
+  return both(c, c.needs[0] ? c.cot[0] * conj(c.in[1]) : c.cot[0],
+              c.needs[1] ? c.cot[0] * conj(c.in[0]) : c.cot[0]);
 }
 Arrays vjp_divide(const VjpCtx& c) {
   const Array ga = c.cot[0] / conj(c.in[1]);
@@ -36,7 +37,9 @@ Arrays vjp_divide(const VjpCtx& c) {
 Arrays vjp_power(const VjpCtx& c) {
   const Array &x = c.in[0], &y = c.in[1], &g = c.cot[0];
   // At y = 0 the derivative is 0 whatever x; at x = 0 the logarithm is not taken.
-  const Array gx = c.needs[0] ? g * where(equal(y, 0), zeros_like(y), y * power(x, where(equal(y, 0), ones_like(y), y - 1))) : g;
+  const Array gx = c.needs[0] ? g * where(equal(y, 0), zeros_like(y),
+                                          y * power(x, where(equal(y, 0), ones_like(y), y - 1)))
+                              : g;
   const Array gy = c.needs[1] ? g * c.out[0] * log(where(greater(x, 0), x, ones_like(x))) : g;
   return both(c, gx, gy);
 }
@@ -52,7 +55,9 @@ Arrays vjp_arctan2(const VjpCtx& c) {
   return both(c, s * x, negative(s * y));
 }
 // x - floor(x/y)·y
-Arrays vjp_remainder(const VjpCtx& c) { return both(c, c.cot[0], c.needs[1] ? negative(c.cot[0] * floor_divide(c.in[0], c.in[1])) : c.cot[0]); }
+Arrays vjp_remainder(const VjpCtx& c) {
+  return both(c, c.cot[0], c.needs[1] ? negative(c.cot[0] * floor_divide(c.in[0], c.in[1])) : c.cot[0]);
+}
 Arrays vjp_where(const VjpCtx& c) {
   Arrays out(3);
   if (c.needs[1]) out[1] = unbroadcast(where(c.in[0], c.cot[0], 0), c.in[1].shape());
@@ -63,8 +68,10 @@ Arrays vjp_where(const VjpCtx& c) {
 void infer_where(InferCtx& c) {
   require_dtype(c, 0, kDBool);
   if (c.dtype(1) != c.dtype(2))
-    c.fail(ErrorCode::DtypeMismatch, cat("dtypes ", dtype_name(c.dtype(1)), " and ", dtype_name(c.dtype(2)), " differ"));
-  c.push(broadcast_shapes(broadcast_shapes(c.shape(0), c.shape(1), "where"), c.shape(2), "where"), c.dtype(1));
+    c.fail(ErrorCode::DtypeMismatch,
+           cat("dtypes ", dtype_name(c.dtype(1)), " and ", dtype_name(c.dtype(2)), " differ"));
+  c.push(broadcast_shapes(broadcast_shapes(c.shape(0), c.shape(1), "where"), c.shape(2), "where"),
+         c.dtype(1));
 }
 
 struct Spec {
@@ -79,24 +86,38 @@ constexpr Spec kSpecs[] = {
     {Op::Subtract, "x - y", "stablehlo.subtract", "in0 - in1", vjp_subtract, kDNumber, 0, -3, 3, 1},
     {Op::Multiply, "x·y", "stablehlo.multiply", "in0 * in1", vjp_multiply, kDNumber, kCommutative, -3, 3, 2},
     {Op::Divide, "x/y of floats", "stablehlo.divide", "in0 / in1", vjp_divide, kInexact, 0, 0.5, 3, 2},
-    {Op::Power, "x to the y; of integers: 0 for negative y unless x is 1 or -1", "stablehlo.power", "in0 ** in1", vjp_power, kDReal, 0, 0.5, 3, 8},
-    {Op::FloorDivide, "floor(x/y); integer division by 0 gives 0", nullptr, "np.floor_divide(in0, in1)", nullptr, kDReal, kNoGrad, 0.5, 3, 1},
-    {Op::Remainder, "x - floor(x/y)·y, the sign of y; integers: 0 for y = 0", nullptr, "np.remainder(in0, in1)", vjp_remainder, kDReal, 0, 0.5, 3, 4},
-    {Op::Maximum, "the larger; NaN if either is", "stablehlo.maximum", "np.maximum(in0, in1)", vjp_extreme<greater_equal>, kDReal | kDBool, kCommutative, -3, 3, 0},
-    {Op::Minimum, "the smaller; NaN if either is", "stablehlo.minimum", "np.minimum(in0, in1)", vjp_extreme<less_equal>, kDReal | kDBool, kCommutative, -3, 3, 0},
-    {Op::Arctan2, "angle of (y, x)", "stablehlo.atan2", "np.arctan2(in0, in1)", vjp_arctan2, kDFloats, 0, 0.2, 3, 4},
+    {Op::Power, "x to the y; of integers: 0 for negative y unless x is 1 or -1", "stablehlo.power",
+     "in0 ** in1", vjp_power, kDReal, 0, 0.5, 3, 8},
+    {Op::FloorDivide, "floor(x/y); integer division by 0 gives 0", nullptr, "np.floor_divide(in0, in1)",
+     nullptr, kDReal, kNoGrad, 0.5, 3, 1},
+    {Op::Remainder, "x - floor(x/y)·y, the sign of y; integers: 0 for y = 0", nullptr,
+     "np.remainder(in0, in1)", vjp_remainder, kDReal, 0, 0.5, 3, 4},
+    {Op::Maximum, "the larger; NaN if either is", "stablehlo.maximum", "np.maximum(in0, in1)",
+     vjp_extreme<greater_equal>, kDReal | kDBool, kCommutative, -3, 3, 0},
+    {Op::Minimum, "the smaller; NaN if either is", "stablehlo.minimum", "np.minimum(in0, in1)",
+     vjp_extreme<less_equal>, kDReal | kDBool, kCommutative, -3, 3, 0},
+    {Op::Arctan2, "angle of (y, x)", "stablehlo.atan2", "np.arctan2(in0, in1)", vjp_arctan2, kDFloats, 0, 0.2,
+     3, 4},
     {Op::Equal, "x == y", "EQ", "in0 == in1", nullptr, kDAll, kNoGrad | kPredicate | kCommutative, -3, 3, 0},
-    {Op::NotEqual, "x != y", "NE", "in0 != in1", nullptr, kDAll, kNoGrad | kPredicate | kCommutative, -3, 3, 0},
+    {Op::NotEqual, "x != y", "NE", "in0 != in1", nullptr, kDAll, kNoGrad | kPredicate | kCommutative, -3, 3,
+     0},
     {Op::Less, "x < y", "LT", "in0 < in1", nullptr, kDReal | kDBool, kNoGrad | kPredicate, -3, 3, 0},
     {Op::LessEqual, "x <= y", "LE", "in0 <= in1", nullptr, kDReal | kDBool, kNoGrad | kPredicate, -3, 3, 0},
     {Op::Greater, "x > y", "GT", "in0 > in1", nullptr, kDReal | kDBool, kNoGrad | kPredicate, -3, 3, 0},
-    {Op::GreaterEqual, "x >= y", "GE", "in0 >= in1", nullptr, kDReal | kDBool, kNoGrad | kPredicate, -3, 3, 0},
-    {Op::LogicalAnd, "both are not zero", "stablehlo.and", "np.logical_and(in0, in1)", nullptr, kDBool, kNoGrad | kPredicate | kCommutative, -3, 3, 0},
-    {Op::LogicalOr, "one is not zero", "stablehlo.or", "np.logical_or(in0, in1)", nullptr, kDBool, kNoGrad | kPredicate | kCommutative, -3, 3, 0},
-    {Op::BitwiseAnd, "bits in both", "stablehlo.and", "np.bitwise_and(in0, in1)", nullptr, kDInts | kDBool, kNoGrad | kCommutative, -3, 3, 0},
-    {Op::BitwiseOr, "bits in either", "stablehlo.or", "np.bitwise_or(in0, in1)", nullptr, kDInts | kDBool, kNoGrad | kCommutative, -3, 3, 0},
-    {Op::BitwiseXor, "bits in one", "stablehlo.xor", "np.bitwise_xor(in0, in1)", nullptr, kDInts | kDBool, kNoGrad | kCommutative, -3, 3, 0},
-    {Op::LeftShift, "x·2^y; 0 for y not below the width", "stablehlo.shift_left", "np.left_shift(in0, in1)", nullptr, kDInts, kNoGrad, 0, 3, 0},
+    {Op::GreaterEqual, "x >= y", "GE", "in0 >= in1", nullptr, kDReal | kDBool, kNoGrad | kPredicate, -3, 3,
+     0},
+    {Op::LogicalAnd, "both are not zero", "stablehlo.and", "np.logical_and(in0, in1)", nullptr, kDBool,
+     kNoGrad | kPredicate | kCommutative, -3, 3, 0},
+    {Op::LogicalOr, "one is not zero", "stablehlo.or", "np.logical_or(in0, in1)", nullptr, kDBool,
+     kNoGrad | kPredicate | kCommutative, -3, 3, 0},
+    {Op::BitwiseAnd, "bits in both", "stablehlo.and", "np.bitwise_and(in0, in1)", nullptr, kDInts | kDBool,
+     kNoGrad | kCommutative, -3, 3, 0},
+    {Op::BitwiseOr, "bits in either", "stablehlo.or", "np.bitwise_or(in0, in1)", nullptr, kDInts | kDBool,
+     kNoGrad | kCommutative, -3, 3, 0},
+    {Op::BitwiseXor, "bits in one", "stablehlo.xor", "np.bitwise_xor(in0, in1)", nullptr, kDInts | kDBool,
+     kNoGrad | kCommutative, -3, 3, 0},
+    {Op::LeftShift, "x·2^y; 0 for y not below the width", "stablehlo.shift_left", "np.left_shift(in0, in1)",
+     nullptr, kDInts, kNoGrad, 0, 3, 0},
     {Op::RightShift, "floor(x/2^y)", nullptr, "np.right_shift(in0, in1)", nullptr, kDInts, kNoGrad, 0, 3, 0},
 };
 
@@ -124,7 +145,8 @@ std::vector<OpDef> make_rows() {
     d.samples.dtypes = s.dtypes;
     d.samples.c = s.c;
     d.samples.oracle = s.oracle;
-    d.samples.smooth = s.vjp != nullptr && s.op != Op::Remainder && s.op != Op::Maximum && s.op != Op::Minimum;
+    d.samples.smooth =
+        s.vjp != nullptr && s.op != Op::Remainder && s.op != Op::Maximum && s.op != Op::Minimum;
     rows.push_back(d);
   }
   OpDef w;
@@ -142,7 +164,8 @@ std::vector<OpDef> make_rows() {
   return rows;
 }
 
-// --- promotion of the public functions -----------------------------------------------------------------------------------
+// --- promotion of the public functions
+// -----------------------------------------------------------------------------------
 
 enum class Kind : uint8_t { Arithmetic, Inexact, Compare, Logic, Bits };
 
@@ -152,12 +175,14 @@ Dtype operand_dtype(Kind kind, Dtype d, std::string_view name) {
   if (kind == Kind::Logic) return Dtype::Bool;
   if (kind == Kind::Arithmetic && is_bool(d)) return Dtype::I32;
   if (kind == Kind::Bits && is_inexact(d))
-    throw Error(ErrorCode::DtypeMismatch, cat("bits of ", dtype_name(d), " can't be combined"), std::string(name), "convert to an integer dtype with astype, or bitcast");
+    throw Error(ErrorCode::DtypeMismatch, cat("bits of ", dtype_name(d), " can't be combined"),
+                std::string(name), "convert to an integer dtype with astype, or bitcast");
   return d;
 }
 
 Array promoted(Op op, Kind kind, const Array& a, const Array& b) {
-  const Dtype d = operand_dtype(kind, a.dtype() == b.dtype() ? a.dtype() : promote(a.dtype(), b.dtype()), op_name(op));
+  const Dtype d =
+      operand_dtype(kind, a.dtype() == b.dtype() ? a.dtype() : promote(a.dtype(), b.dtype()), op_name(op));
   if (a.dtype() == d && b.dtype() == d) return pair(op, a, b);
   return pair(op, astype(a, d), astype(b, d));
 }
@@ -168,8 +193,12 @@ Dtype scalar_dtype(Dtype array, Scalar s) {
   if (s.is_bool()) return array;
   return is_bool(array) ? Dtype::I32 : array;
 }
-Array promoted(Op op, Kind kind, const Array& a, Scalar b) { return promoted(op, kind, a, scalar(b, scalar_dtype(a.dtype(), b))); }
-Array promoted(Op op, Kind kind, Scalar a, const Array& b) { return promoted(op, kind, scalar(a, scalar_dtype(b.dtype(), a)), b); }
+Array promoted(Op op, Kind kind, const Array& a, Scalar b) {
+  return promoted(op, kind, a, scalar(b, scalar_dtype(a.dtype(), b)));
+}
+Array promoted(Op op, Kind kind, Scalar a, const Array& b) {
+  return promoted(op, kind, scalar(a, scalar_dtype(b.dtype(), a)), b);
+}
 
 }  // namespace
 
@@ -178,7 +207,7 @@ Rows binary_rows() {
   return rows;
 }
 
-#define MC_DEFINE(name, op, kind)                                                                  \
+#define MC_DEFINE(name, op, kind)                                                           \
   Array name(const Array& a, const Array& b) { return promoted(Op::op, Kind::kind, a, b); } \
   Array name(const Array& a, Scalar b) { return promoted(Op::op, Kind::kind, a, b); }       \
   Array name(Scalar a, const Array& b) { return promoted(Op::op, Kind::kind, a, b); }
@@ -212,7 +241,9 @@ Array power(const Array& a, const Array& b) {
   const Dtype d = promote(a.dtype(), b.dtype());
   const Array x = astype(a, d), y = astype(b, d), none = equal(x, 0);
   // log(0) has no use: 0 to the 0 is 1, 0 to a positive real part is 0, anything else has no value.
-  const Array of_zero = where(equal(y, 0), ones_like(y), where(greater(real(y), 0), zeros_like(y), full_like(y, std::numeric_limits<double>::quiet_NaN())));
+  const Array of_zero = where(
+      equal(y, 0), ones_like(y),
+      where(greater(real(y), 0), zeros_like(y), full_like(y, std::numeric_limits<double>::quiet_NaN())));
   return where(none, of_zero, exp(y * log(where(none, ones_like(x), x))));
 }
 Array power(const Array& a, Scalar b) {
@@ -244,11 +275,16 @@ Array clip(const Array& a, const Array& min, const Array& max) { return minimum(
 
 Array where(const Array& condition, const Array& x, const Array& y) {
   const Dtype d = promote(x.dtype(), y.dtype());
-  const Array in[3] = {is_bool(condition.dtype()) ? condition : not_equal(condition, 0), astype(x, d), astype(y, d)};
+  const Array in[3] = {is_bool(condition.dtype()) ? condition : not_equal(condition, 0), astype(x, d),
+                       astype(y, d)};
   return apply1(Op::Where, std::span<const Array>(in, 3));
 }
-Array where(const Array& condition, const Array& x, Scalar y) { return where(condition, x, scalar(y, scalar_dtype(x.dtype(), y))); }
-Array where(const Array& condition, Scalar x, const Array& y) { return where(condition, scalar(x, scalar_dtype(y.dtype(), x)), y); }
+Array where(const Array& condition, const Array& x, Scalar y) {
+  return where(condition, x, scalar(y, scalar_dtype(x.dtype(), y)));
+}
+Array where(const Array& condition, Scalar x, const Array& y) {
+  return where(condition, scalar(x, scalar_dtype(y.dtype(), x)), y);
+}
 
 Array nan_to_num(const Array& a, double nan) {
   if (is_complex(a.dtype())) {

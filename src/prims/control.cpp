@@ -19,7 +19,8 @@ Arrays vmap_barrier(const VmapCtx& c) {
 
 void infer_checkpoint(InferCtx& c) {
   const Graph& g = *c.as<CheckpointAttrs>().body;
-  if (g.inputs.size() != c.in.size()) c.fail(ErrorCode::Internal, cat("the body has ", g.inputs.size(), " inputs, got ", c.in.size()));
+  if (g.inputs.size() != c.in.size())
+    c.fail(ErrorCode::Internal, cat("the body has ", g.inputs.size(), " inputs, got ", c.in.size()));
   for (ValueId v : g.outputs) c.out.push_back(g.values[static_cast<size_t>(v)]);
 }
 
@@ -38,22 +39,34 @@ Arrays run_body(std::span<const Array> in, const Attrs& attrs) {
   return out;
 }
 
-// The body once more, behind a barrier that waits for the cotangents: it is not merged with the first run and does not
-// start before the gradient gets here.
+// The body once more, behind a barrier that waits for the cotangents: it is not merged with the first run and
+// does not start before the gradient gets here.
 Arrays vjp_checkpoint(const VjpCtx& c) {
   Arrays fence(c.in.begin(), c.in.end());
   fence.insert(fence.end(), c.cot.begin(), c.cot.end());
   const Arrays behind = mc::apply(Op::Barrier, fence);
   const Attrs attrs = c.attrs;
   const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(c.in.size());
-  return vjp([attrs](const Arrays& in) { return run_body(in, attrs); }, Arrays(behind.begin(), behind.begin() + n), Arrays(behind.begin() + n, behind.end())).second;
+  return vjp([attrs](const Arrays& in) { return run_body(in, attrs); },
+             Arrays(behind.begin(), behind.begin() + n), Arrays(behind.begin() + n, behind.end()))
+      .second;
 }
 
 const OpDef kRows[] = {
-    {.op = Op::Barrier, .doc = "the inputs; what is computed from them is not merged with what is computed elsewhere", .traits = kView,
-     .infer = infer_barrier, .vjp = vjp_barrier, .vmap = vmap_barrier, .hlo = "stablehlo.optimization_barrier", .samples = {.dtypes = kDAll, .c = 0, .oracle = "in0"}},
-    {.op = Op::Checkpoint, .doc = "a traced function; its gradient computes it again", .infer = infer_checkpoint, .vjp = vjp_checkpoint,
-     .decompose = run_body, .samples = {.smooth = false}},
+    {.op = Op::Barrier,
+     .doc = "the inputs; what is computed from them is not merged with what is computed elsewhere",
+     .traits = kView,
+     .infer = infer_barrier,
+     .vjp = vjp_barrier,
+     .vmap = vmap_barrier,
+     .hlo = "stablehlo.optimization_barrier",
+     .samples = {.dtypes = kDAll, .c = 0, .oracle = "in0"}},
+    {.op = Op::Checkpoint,
+     .doc = "a traced function; its gradient computes it again",
+     .infer = infer_checkpoint,
+     .vjp = vjp_checkpoint,
+     .decompose = run_body,
+     .samples = {.smooth = false}},
 };
 
 }  // namespace

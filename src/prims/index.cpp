@@ -10,19 +10,25 @@ namespace mc {
 namespace {
 
 void check_indices(const InferCtx& c, size_t first, size_t count, const Axes& axes) {
-  if (count != static_cast<size_t>(axes.ndim())) c.fail(ErrorCode::InvalidArgument, cat(count, " index arrays for ", axes.ndim(), " axes"));
+  if (count != static_cast<size_t>(axes.ndim()))
+    c.fail(ErrorCode::InvalidArgument, cat(count, " index arrays for ", axes.ndim(), " axes"));
   for (size_t i = 0; i < count; ++i) {
     require_dtype(c, first + i, kDInts);
-    if (!(c.shape(first + i) == c.shape(first))) c.fail(ErrorCode::ShapeMismatch, cat("index arrays of shapes ", c.shape(first).str(), " and ", c.shape(first + i).str()));
+    if (!(c.shape(first + i) == c.shape(first)))
+      c.fail(ErrorCode::ShapeMismatch,
+             cat("index arrays of shapes ", c.shape(first).str(), " and ", c.shape(first + i).str()));
   }
 }
 void infer_gather(InferCtx& c) {
   const auto& a = c.as<GatherAttrs>();
   const Shape& s = c.shape(0);
   check_indices(c, 1, c.in.size() - 1, a.axes);
-  if (a.sizes.ndim() != s.ndim()) c.fail(ErrorCode::ShapeMismatch, cat("windows of ", a.sizes.str(), " in an array of shape ", s.str()));
+  if (a.sizes.ndim() != s.ndim())
+    c.fail(ErrorCode::ShapeMismatch, cat("windows of ", a.sizes.str(), " in an array of shape ", s.str()));
   for (int d = 0; d < s.ndim(); ++d)
-    if (a.sizes[d] < 0 || (!a.axes.contains(d) && a.sizes[d] > s[d])) c.fail(ErrorCode::ShapeMismatch, cat("windows of ", a.sizes.str(), " do not fit an array of shape ", s.str()));
+    if (a.sizes[d] < 0 || (!a.axes.contains(d) && a.sizes[d] > s[d]))
+      c.fail(ErrorCode::ShapeMismatch,
+             cat("windows of ", a.sizes.str(), " do not fit an array of shape ", s.str()));
   Shape out = c.in.size() > 1 ? c.shape(1) : Shape{};
   for (int64_t d : a.sizes) out.push_back(d);
   c.push(out, c.dtype(0));
@@ -31,13 +37,19 @@ void infer_scatter(InferCtx& c) {
   const auto& a = c.as<ScatterAttrs>();
   const size_t count = c.in.size() - 2, last = c.in.size() - 1;
   check_indices(c, 1, count, a.axes);
-  if (c.dtype(last) != c.dtype(0)) c.fail(ErrorCode::DtypeMismatch, cat("updates are ", dtype_name(c.dtype(last)), ", the array ", dtype_name(c.dtype(0))));
-  if (is_complex(c.dtype(0)) && a.mode >= static_cast<int>(ScatterMode::Max)) c.fail(ErrorCode::DtypeMismatch, "complex numbers have no order");
+  if (c.dtype(last) != c.dtype(0))
+    c.fail(ErrorCode::DtypeMismatch,
+           cat("updates are ", dtype_name(c.dtype(last)), ", the array ", dtype_name(c.dtype(0))));
+  if (is_complex(c.dtype(0)) && a.mode >= static_cast<int>(ScatterMode::Max))
+    c.fail(ErrorCode::DtypeMismatch, "complex numbers have no order");
   const int rank = count ? c.shape(1).ndim() : 0;
   bool ok = c.shape(last).ndim() == rank + c.shape(0).ndim();
   for (int d = 0; ok && d < rank; ++d) ok = c.shape(last)[d] == c.shape(1)[d];
   for (int d = 0; ok && d < c.shape(0).ndim(); ++d) ok = c.shape(last)[rank + d] <= c.shape(0)[d];
-  if (!ok) c.fail(ErrorCode::ShapeMismatch, cat("updates of shape ", c.shape(last).str(), " do not fit indices of shape ", count ? c.shape(1).str() : "()", " into ", c.shape(0).str()));
+  if (!ok)
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("updates of shape ", c.shape(last).str(), " do not fit indices of shape ",
+               count ? c.shape(1).str() : "()", " into ", c.shape(0).str()));
   c.push(c.shape(0), c.dtype(0));
 }
 void check_along(const InferCtx& c, size_t input) {
@@ -45,7 +57,9 @@ void check_along(const InferCtx& c, size_t input) {
   const Shape &s = c.shape(0), &i = c.shape(input);
   bool ok = s.ndim() == i.ndim();
   for (int d = 0; ok && d < s.ndim(); ++d) ok = d == axis || s[d] == i[d];
-  if (!ok) c.fail(ErrorCode::ShapeMismatch, cat("indices of shape ", i.str(), " must equal ", s.str(), " but for axis ", axis));
+  if (!ok)
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("indices of shape ", i.str(), " must equal ", s.str(), " but for axis ", axis));
 }
 void infer_take_along(InferCtx& c) {
   require_dtype(c, 1, kDInts);
@@ -56,15 +70,20 @@ void infer_scatter_add(InferCtx& c) {
   require_dtype(c, 1, kDInts);
   check_along(c, 1);
   if (!(c.shape(2) == c.shape(1)) || c.dtype(2) != c.dtype(0))
-    c.fail(ErrorCode::ShapeMismatch, cat("updates ", c.shape(2).str(), " of ", dtype_name(c.dtype(2)), " do not fit indices ", c.shape(1).str(), " and an array of ", dtype_name(c.dtype(0))));
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("updates ", c.shape(2).str(), " of ", dtype_name(c.dtype(2)), " do not fit indices ",
+               c.shape(1).str(), " and an array of ", dtype_name(c.dtype(0))));
   c.push(c.shape(0), c.dtype(0));
 }
 
-Arrays indices_of(const VjpCtx& c, size_t end) { return Arrays(c.in.begin() + 1, c.in.begin() + static_cast<std::ptrdiff_t>(end)); }
+Arrays indices_of(const VjpCtx& c, size_t end) {
+  return Arrays(c.in.begin() + 1, c.in.begin() + static_cast<std::ptrdiff_t>(end));
+}
 
 Arrays vjp_gather(const VjpCtx& c) {
   Arrays out(c.in.size());
-  out[0] = scatter(zeros(c.in[0].shape(), c.cot[0].dtype()), indices_of(c, c.in.size()), c.cot[0], c.as<GatherAttrs>().axes, ScatterMode::Add);
+  out[0] = scatter(zeros(c.in[0].shape(), c.cot[0].dtype()), indices_of(c, c.in.size()), c.cot[0],
+                   c.as<GatherAttrs>().axes, ScatterMode::Add);
   return out;
 }
 Arrays vjp_scatter(const VjpCtx& c) {
@@ -95,19 +114,23 @@ Arrays vjp_scatter(const VjpCtx& c) {
       out[last] = where(mine, gather(g, idx, a.axes, sizes), zeros_like(c.in[last]));
     }
   } else {
-    throw Error(ErrorCode::NotDifferentiable, "scatter has a derivative in the modes Set and Add only", "scatter");
+    throw Error(ErrorCode::NotDifferentiable, "scatter has a derivative in the modes Set and Add only",
+                "scatter");
   }
   return out;
 }
 Arrays vjp_take_along(const VjpCtx& c) {
-  return {scatter_add_axis(zeros(c.in[0].shape(), c.cot[0].dtype()), c.in[1], c.cot[0], c.as<AxisAttrs>().axis), {}};
+  return {
+      scatter_add_axis(zeros(c.in[0].shape(), c.cot[0].dtype()), c.in[1], c.cot[0], c.as<AxisAttrs>().axis),
+      {}};
 }
 Arrays vjp_scatter_add(const VjpCtx& c) {
   Arrays out(3);
   out[0] = c.cot[0];
   if (c.needs[2]) {
     const int axis = c.as<AxisAttrs>().axis;
-    const Array kept = take_along_axis(ones(c.cot[0].shape(), Dtype::Bool), c.in[1], axis);  // false where the update was dropped
+    const Array kept = take_along_axis(ones(c.cot[0].shape(), Dtype::Bool), c.in[1],
+                                       axis);  // false where the update was dropped
     out[2] = where(kept, take_along_axis(c.cot[0], c.in[1], axis), zeros_like(c.in[2]));
   }
   return out;
@@ -149,7 +172,8 @@ Arrays vmap_scatter(const VmapCtx& c) {
   if (idx.empty()) return {scatter(c.batch(0), {}, c.batch(last), {}, static_cast<ScatterMode>(a.mode))};
   Arrays all{example_index(idx[0].shape())};  // int32 beside any other integers
   all.insert(all.end(), idx.begin(), idx.end());
-  return {scatter(c.batch(0), all, expand_dims(c.batch(last), {idx[0].ndim()}), with_batch(a.axes), static_cast<ScatterMode>(a.mode))};
+  return {scatter(c.batch(0), all, expand_dims(c.batch(last), {idx[0].ndim()}), with_batch(a.axes),
+                  static_cast<ScatterMode>(a.mode))};
 }
 Arrays vmap_along(const VmapCtx& c) {
   Arrays in;
@@ -160,20 +184,57 @@ Arrays vmap_along(const VmapCtx& c) {
 using Cases = std::vector<SampleCase>;
 Cases gather_cases() {
   return {{{{5, 3}, {4}}, GatherAttrs{{0}, {1, 3}}, "in0[in1][:, None, :]", {Dtype::F32, Dtype::I32}, 5},
-          {{{5, 6}, {2, 2}, {2, 2}}, GatherAttrs{{0, 1}, {1, 1}}, "in0[in1, in2][..., None, None]", {Dtype::F32, Dtype::I32, Dtype::I32}, 5}};
+          {{{5, 6}, {2, 2}, {2, 2}},
+           GatherAttrs{{0, 1}, {1, 1}},
+           "in0[in1, in2][..., None, None]",
+           {Dtype::F32, Dtype::I32, Dtype::I32},
+           5}};
 }
 Cases scatter_cases() {
-  return {{{{5, 3}, {4}, {4, 1, 3}}, ScatterAttrs{{0}, 1}, "add_at(in0, in1, in2[:, 0])", {Dtype::F32, Dtype::I32, Dtype::F32}, 5}};
+  return {{{{5, 3}, {4}, {4, 1, 3}},
+           ScatterAttrs{{0}, 1},
+           "add_at(in0, in1, in2[:, 0])",
+           {Dtype::F32, Dtype::I32, Dtype::F32},
+           5}};
 }
-Cases take_along_cases() { return {{{{4, 5}, {4, 3}}, AxisAttrs{1}, "np.take_along_axis(in0, in1, 1)", {Dtype::F32, Dtype::I32}, 5}}; }
-Cases scatter_add_cases() { return {{{{4, 5}, {4, 3}, {4, 3}}, AxisAttrs{1}, "add_along(in0, in1, in2, 1)", {Dtype::F32, Dtype::I32, Dtype::F32}, 5}}; }
+Cases take_along_cases() {
+  return {{{{4, 5}, {4, 3}}, AxisAttrs{1}, "np.take_along_axis(in0, in1, 1)", {Dtype::F32, Dtype::I32}, 5}};
+}
+Cases scatter_add_cases() {
+  return {{{{4, 5}, {4, 3}, {4, 3}},
+           AxisAttrs{1},
+           "add_along(in0, in1, in2, 1)",
+           {Dtype::F32, Dtype::I32, Dtype::F32},
+           5}};
+}
 
 const OpDef kRows[] = {
-    {.op = Op::Gather, .doc = "windows at positions given by index arrays", .infer = infer_gather, .vjp = vjp_gather, .vmap = vmap_gather, .hlo = "stablehlo.gather", .samples = {.dtypes = kDF32, .c = 0, .cases = gather_cases}},
-    {.op = Op::Scatter, .doc = "windows combined into a copy, in ascending order of the updates", .infer = infer_scatter, .vjp = vjp_scatter, .vmap = vmap_scatter, .hlo = "stablehlo.scatter",
+    {.op = Op::Gather,
+     .doc = "windows at positions given by index arrays",
+     .infer = infer_gather,
+     .vjp = vjp_gather,
+     .vmap = vmap_gather,
+     .hlo = "stablehlo.gather",
+     .samples = {.dtypes = kDF32, .c = 0, .cases = gather_cases}},
+    {.op = Op::Scatter,
+     .doc = "windows combined into a copy, in ascending order of the updates",
+     .infer = infer_scatter,
+     .vjp = vjp_scatter,
+     .vmap = vmap_scatter,
+     .hlo = "stablehlo.scatter",
      .samples = {.dtypes = kDF32, .c = 4, .cases = scatter_cases}},
-    {.op = Op::TakeAlongAxis, .doc = "elements chosen along an axis for each line", .infer = infer_take_along, .vjp = vjp_take_along, .vmap = vmap_along, .samples = {.dtypes = kDF32, .c = 0, .cases = take_along_cases}},
-    {.op = Op::ScatterAddAxis, .doc = "updates added along an axis for each line", .infer = infer_scatter_add, .vjp = vjp_scatter_add, .vmap = vmap_along, .samples = {.dtypes = kDF32, .c = 4, .cases = scatter_add_cases}},
+    {.op = Op::TakeAlongAxis,
+     .doc = "elements chosen along an axis for each line",
+     .infer = infer_take_along,
+     .vjp = vjp_take_along,
+     .vmap = vmap_along,
+     .samples = {.dtypes = kDF32, .c = 0, .cases = take_along_cases}},
+    {.op = Op::ScatterAddAxis,
+     .doc = "updates added along an axis for each line",
+     .infer = infer_scatter_add,
+     .vjp = vjp_scatter_add,
+     .vmap = vmap_along,
+     .samples = {.dtypes = kDF32, .c = 4, .cases = scatter_add_cases}},
 };
 
 }  // namespace
@@ -189,7 +250,8 @@ Array gather(const Array& a, const Arrays& indices, const Axes& axes, const Shap
   for (int64_t ax : axes) n.push_back(normalize_axis(ax, a.ndim(), "gather"));
   return apply1(Op::Gather, in, GatherAttrs{n, sizes});
 }
-Array scatter(const Array& a, const Arrays& indices, const Array& updates, const Axes& axes, ScatterMode mode) {
+Array scatter(const Array& a, const Arrays& indices, const Array& updates, const Axes& axes,
+              ScatterMode mode) {
   Arrays in{a};
   Shape s;
   for (const Array& i : indices) s = broadcast_shapes(s, i.shape(), "scatter");
@@ -200,7 +262,9 @@ Array scatter(const Array& a, const Arrays& indices, const Array& updates, const
   return apply1(Op::Scatter, in, ScatterAttrs{n, static_cast<int>(mode)});
 }
 Array take(const Array& a, const Array& indices, std::optional<int> axis) {
-  if (!is_integer(indices.dtype())) throw Error(ErrorCode::DtypeMismatch, cat("indices are ", dtype_name(indices.dtype()), ", expected integers"), "take");
+  if (!is_integer(indices.dtype()))
+    throw Error(ErrorCode::DtypeMismatch,
+                cat("indices are ", dtype_name(indices.dtype()), ", expected integers"), "take");
   if (!axis) return take(reshape(a, {-1}), indices, 0);
   const int ax = normalize_axis(*axis, a.ndim(), "take");
   Shape sizes = a.shape();
@@ -232,7 +296,8 @@ Array take_along_axis(const Array& a, const Array& indices, int axis) {
   return apply1(Op::TakeAlongAxis, {x, at}, AxisAttrs{ax});
 }
 Array scatter_add_axis(const Array& a, const Array& indices, const Array& updates, int axis) {
-  return apply1(Op::ScatterAddAxis, {a, indices, astype(updates, a.dtype())}, AxisAttrs{normalize_axis(axis, a.ndim(), "scatter_add_axis")});
+  return apply1(Op::ScatterAddAxis, {a, indices, astype(updates, a.dtype())},
+                AxisAttrs{normalize_axis(axis, a.ndim(), "scatter_add_axis")});
 }
 
 }  // namespace mc

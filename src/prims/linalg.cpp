@@ -1,6 +1,6 @@
-// Linear algebra on the last two dimensions. Derivatives: Giles, "Collected matrix derivative results for forward and reverse
-// mode algorithmic differentiation" (2008); SVD and eigh with guarded differences, after Seeger et al., "Auto-differentiating
-// linear algebra" (2017); QR after Walter and Lehmann (2018).
+// Linear algebra on the last two dimensions. Derivatives: Giles, "Collected matrix derivative results for
+// forward and reverse mode algorithmic differentiation" (2008); SVD and eigh with guarded differences, after
+// Seeger et al., "Auto-differentiating linear algebra" (2017); QR after Walter and Lehmann (2018).
 #include <algorithm>
 #include <cmath>
 
@@ -17,7 +17,8 @@ void check_matrix(const InferCtx& c, size_t i, bool square) {
   require_dtype(c, i, kReal);
   const Shape& s = c.shape(i);
   if (s.ndim() < 2) c.fail(ErrorCode::ShapeMismatch, cat("a matrix has two dimensions, got shape ", s.str()));
-  if (square && s.at(-1) != s.at(-2)) c.fail(ErrorCode::ShapeMismatch, cat("the matrix must be square, got shape ", s.str()));
+  if (square && s.at(-1) != s.at(-2))
+    c.fail(ErrorCode::ShapeMismatch, cat("the matrix must be square, got shape ", s.str()));
 }
 Shape with_last(const Shape& s, std::initializer_list<int64_t> last) {
   Shape out;
@@ -56,9 +57,12 @@ void infer_det(InferCtx& c) {
 void infer_solve(InferCtx& c) {
   check_matrix(c, 0, true);
   check_matrix(c, 1, false);
-  if (c.dtype(0) != c.dtype(1)) c.fail(ErrorCode::DtypeMismatch, cat("dtypes ", dtype_name(c.dtype(0)), " and ", dtype_name(c.dtype(1)), " differ"));
+  if (c.dtype(0) != c.dtype(1))
+    c.fail(ErrorCode::DtypeMismatch,
+           cat("dtypes ", dtype_name(c.dtype(0)), " and ", dtype_name(c.dtype(1)), " differ"));
   if (c.shape(0).at(-1) != c.shape(1).at(-2) || !(with_last(c.shape(0), {}) == with_last(c.shape(1), {})))
-    c.fail(ErrorCode::ShapeMismatch, cat("a matrix of shape ", c.shape(0).str(), " does not fit a right-hand side of shape ", c.shape(1).str()));
+    c.fail(ErrorCode::ShapeMismatch, cat("a matrix of shape ", c.shape(0).str(),
+                                         " does not fit a right-hand side of shape ", c.shape(1).str()));
   c.push(c.shape(1), c.dtype(0));
 }
 
@@ -104,7 +108,11 @@ Arrays vjp_eigh(const VjpCtx& c) {
 }
 Arrays vjp_qr(const VjpCtx& c) {
   const Array &q = c.out[0], &r = c.out[1];
-  if (r.shape(-2) != r.shape(-1)) throw Error(ErrorCode::NotDifferentiable, cat("the gradient of qr needs at least as many rows as columns, got shape ", c.in[0].shape().str()), "qr");
+  if (r.shape(-2) != r.shape(-1))
+    throw Error(
+        ErrorCode::NotDifferentiable,
+        cat("the gradient of qr needs at least as many rows as columns, got shape ", c.in[0].shape().str()),
+        "qr");
   const Array m = matmul(r, T(c.cot[1])) - matmul(T(c.cot[0]), q);
   const Array b = c.cot[0] + matmul(q, tril(m) + T(tril(m, -1)));
   return {T(solve_triangular(r, T(b), true))};
@@ -149,18 +157,63 @@ Arrays vmap_lead(const VmapCtx& c) {
 using Cases = std::vector<SampleCase>;
 Cases svd_cases() { return {{{{5, 3}}, {}, "svd(in0)"}, {{{2, 3, 4}}, {}, "svd(in0)"}}; }
 Cases square_cases() { return {{{{4, 4}}, {}, ""}, {{{2, 3, 3}}, {}, ""}}; }
-Cases det_cases() { return {{{{4, 4}}, {}, "np.linalg.det(in0)"}, {{{2, 3, 3}}, {}, "np.linalg.det(in0)"}, {{{0, 0}}, {}, "np.float64(1)"}}; }
-Cases solve_cases() { return {{{{4, 4}, {4, 2}}, {}, "np.linalg.solve(in0, in1)"}, {{{2, 3, 3}, {2, 3, 1}}, {}, "np.linalg.solve(in0, in1)"}}; }
-Cases triangular_cases() { return {{{{4, 4}, {4, 2}}, TriangularAttrs{false}, "np.linalg.solve(np.tril(in0), in1)"}, {{{3, 3}, {3, 1}}, TriangularAttrs{true}, "np.linalg.solve(np.triu(in0), in1)"}}; }
+Cases det_cases() {
+  return {{{{4, 4}}, {}, "np.linalg.det(in0)"},
+          {{{2, 3, 3}}, {}, "np.linalg.det(in0)"},
+          {{{0, 0}}, {}, "np.float64(1)"}};
+}
+Cases solve_cases() {
+  return {{{{4, 4}, {4, 2}}, {}, "np.linalg.solve(in0, in1)"},
+          {{{2, 3, 3}, {2, 3, 1}}, {}, "np.linalg.solve(in0, in1)"}};
+}
+Cases triangular_cases() {
+  return {{{{4, 4}, {4, 2}}, TriangularAttrs{false}, "np.linalg.solve(np.tril(in0), in1)"},
+          {{{3, 3}, {3, 1}}, TriangularAttrs{true}, "np.linalg.solve(np.triu(in0), in1)"}};
+}
 
 const OpDef kRows[] = {
-    {.op = Op::Svd, .doc = "thin singular value decomposition, values descending", .infer = infer_svd, .vjp = vjp_svd, .vmap = vmap_lead, .samples = {.dtypes = kReal, .c = 32, .cases = svd_cases}},
-    {.op = Op::Eigh, .doc = "eigenvalues ascending and vectors of a symmetric matrix", .infer = infer_eigh, .vjp = vjp_eigh, .vmap = vmap_lead, .samples = {.dtypes = kReal, .c = 32, .cases = square_cases}},
-    {.op = Op::Qr, .doc = "reduced QR, diagonal of R not negative", .infer = infer_qr, .vjp = vjp_qr, .vmap = vmap_lead, .samples = {.dtypes = kReal, .c = 32, .cases = svd_cases}},
-    {.op = Op::Cholesky, .doc = "lower triangular factor of a positive definite matrix", .infer = infer_square, .vjp = vjp_cholesky, .vmap = vmap_lead, .samples = {.dtypes = kReal, .c = 32, .cases = square_cases}},
-    {.op = Op::Solve, .doc = "x with a·x = b", .infer = infer_solve, .vjp = vjp_solve, .vmap = vmap_lead, .samples = {.dtypes = kReal, .c = 32, .cases = solve_cases}},
-    {.op = Op::SolveTriangular, .doc = "x with a·x = b, of which one triangle of a is read", .infer = infer_solve, .vjp = vjp_triangular, .vmap = vmap_lead, .samples = {.dtypes = kReal, .c = 32, .cases = triangular_cases}},
-    {.op = Op::Det, .doc = "determinant", .infer = infer_det, .vjp = vjp_det, .vmap = vmap_lead, .samples = {.dtypes = kReal, .c = 32, .cases = det_cases}},
+    {.op = Op::Svd,
+     .doc = "thin singular value decomposition, values descending",
+     .infer = infer_svd,
+     .vjp = vjp_svd,
+     .vmap = vmap_lead,
+     .samples = {.dtypes = kReal, .c = 32, .cases = svd_cases}},
+    {.op = Op::Eigh,
+     .doc = "eigenvalues ascending and vectors of a symmetric matrix",
+     .infer = infer_eigh,
+     .vjp = vjp_eigh,
+     .vmap = vmap_lead,
+     .samples = {.dtypes = kReal, .c = 32, .cases = square_cases}},
+    {.op = Op::Qr,
+     .doc = "reduced QR, diagonal of R not negative",
+     .infer = infer_qr,
+     .vjp = vjp_qr,
+     .vmap = vmap_lead,
+     .samples = {.dtypes = kReal, .c = 32, .cases = svd_cases}},
+    {.op = Op::Cholesky,
+     .doc = "lower triangular factor of a positive definite matrix",
+     .infer = infer_square,
+     .vjp = vjp_cholesky,
+     .vmap = vmap_lead,
+     .samples = {.dtypes = kReal, .c = 32, .cases = square_cases}},
+    {.op = Op::Solve,
+     .doc = "x with a·x = b",
+     .infer = infer_solve,
+     .vjp = vjp_solve,
+     .vmap = vmap_lead,
+     .samples = {.dtypes = kReal, .c = 32, .cases = solve_cases}},
+    {.op = Op::SolveTriangular,
+     .doc = "x with a·x = b, of which one triangle of a is read",
+     .infer = infer_solve,
+     .vjp = vjp_triangular,
+     .vmap = vmap_lead,
+     .samples = {.dtypes = kReal, .c = 32, .cases = triangular_cases}},
+    {.op = Op::Det,
+     .doc = "determinant",
+     .infer = infer_det,
+     .vjp = vjp_det,
+     .vmap = vmap_lead,
+     .samples = {.dtypes = kReal, .c = 32, .cases = det_cases}},
 };
 
 // float32 or float64; complex numbers stay, for infer to refuse.
@@ -213,17 +266,23 @@ Array solve(const Array& a, const Array& b) {
   return solved(a, b, [](const Array& x, const Array& y) { return apply1(Op::Solve, {x, y}); });
 }
 Array solve_triangular(const Array& a, const Array& b, bool upper) {
-  return solved(a, b, [upper](const Array& x, const Array& y) { return apply1(Op::SolveTriangular, {x, y}, TriangularAttrs{upper}); });
+  return solved(a, b, [upper](const Array& x, const Array& y) {
+    return apply1(Op::SolveTriangular, {x, y}, TriangularAttrs{upper});
+  });
 }
 Array inv(const Array& a) {
   const Array x = inexact(a);
-  if (x.ndim() < 2) throw Error(ErrorCode::ShapeMismatch, cat("a matrix has two dimensions, got shape ", a.shape().str()), "inv");
+  if (x.ndim() < 2)
+    throw Error(ErrorCode::ShapeMismatch, cat("a matrix has two dimensions, got shape ", a.shape().str()),
+                "inv");
   return solve(x, matrix_eye(x));
 }
 Array det(const Array& a) { return apply1(Op::Det, {inexact(a)}); }
 
 Array trace(const Array& a, int offset) {
-  if (a.ndim() < 2) throw Error(ErrorCode::ShapeMismatch, cat("a matrix has two dimensions, got shape ", a.shape().str()), "trace");
+  if (a.ndim() < 2)
+    throw Error(ErrorCode::ShapeMismatch, cat("a matrix has two dimensions, got shape ", a.shape().str()),
+                "trace");
   const Array on = eye(a.shape(-2), a.shape(-1), offset, Dtype::Bool);
   return sum(where(on, a, zeros_like(a)), {-2, -1});
 }
@@ -233,7 +292,9 @@ Array norm(const Array& a) {
   return sqrt(sum(x * x));
 }
 Array norm(const Array& a, const Axes& axes, bool keepdims) {
-  if (axes.ndim() > 2) throw Error(ErrorCode::InvalidArgument, cat("a norm goes over one or two axes, got ", axes.str()), "norm");
+  if (axes.ndim() > 2)
+    throw Error(ErrorCode::InvalidArgument, cat("a norm goes over one or two axes, got ", axes.str()),
+                "norm");
   const Array x = abs(is_inexact(a.dtype()) ? a : astype(a, Dtype::F32));
   return sqrt(sum(x * x, axes, keepdims));
 }
@@ -241,7 +302,8 @@ Array norm(const Array& a, const Axes& axes, bool keepdims) {
 Array pinv(const Array& a, double rcond) {
   const SvdResult r = svd(a);
   if (r.s.shape(-1) == 0) return swapaxes(zeros_like(inexact(a)), -1, -2);
-  const double tolerance = rcond >= 0 ? rcond : finfo(r.s.dtype()).eps * static_cast<double>(std::max(a.shape(-1), a.shape(-2)));
+  const double tolerance =
+      rcond >= 0 ? rcond : finfo(r.s.dtype()).eps * static_cast<double>(std::max(a.shape(-1), a.shape(-2)));
   const Array keep = greater(r.s, max(r.s, {-1}, true) * tolerance);
   const Array inverse = where(keep, 1 / where(keep, r.s, ones_like(r.s)), zeros_like(r.s));
   return matmul(T(r.vt) * row(inverse), T(r.u));

@@ -13,10 +13,14 @@ namespace {
 void infer_matmul(InferCtx& c) {
   const Shape &a = c.shape(0), &b = c.shape(1);
   require_dtype(c, 0, kDNumber);
-  if (c.dtype(0) != c.dtype(1)) c.fail(ErrorCode::DtypeMismatch, cat("dtypes ", dtype_name(c.dtype(0)), " and ", dtype_name(c.dtype(1)), " differ"));
-  if (a.ndim() < 2 || b.ndim() < 2) c.fail(ErrorCode::ShapeMismatch, cat("matrices need two dimensions, got ", a.str(), " and ", b.str()));
+  if (c.dtype(0) != c.dtype(1))
+    c.fail(ErrorCode::DtypeMismatch,
+           cat("dtypes ", dtype_name(c.dtype(0)), " and ", dtype_name(c.dtype(1)), " differ"));
+  if (a.ndim() < 2 || b.ndim() < 2)
+    c.fail(ErrorCode::ShapeMismatch, cat("matrices need two dimensions, got ", a.str(), " and ", b.str()));
   if (a.at(-1) != b.at(-2))
-    c.fail(ErrorCode::ShapeMismatch, cat("shapes ", a.str(), " and ", b.str(), " do not fit: ", a.at(-1), " columns against ", b.at(-2), " rows"));
+    c.fail(ErrorCode::ShapeMismatch, cat("shapes ", a.str(), " and ", b.str(), " do not fit: ", a.at(-1),
+                                         " columns against ", b.at(-2), " rows"));
   Shape la = a, lb = b;
   for (int i = 0; i < 2; ++i) {
     la.erase(la.ndim() - 1);
@@ -60,12 +64,22 @@ Arrays vmap_matmul(const VmapCtx& c) {
 }
 
 std::vector<SampleCase> cases() {
-  return {{{{3, 5}, {5, 4}}, {}, "in0 @ in1"}, {{{2, 1, 3, 5}, {4, 5, 2}}, {}, "in0 @ in1"}, {{{1, 300}, {300, 3}}, {}, "in0 @ in1"}, {{{3, 0}, {0, 2}}, {}, "in0 @ in1"}, {{{17, 33}, {33, 40}}, {}, "in0 @ in1"}};
+  return {{{{3, 5}, {5, 4}}, {}, "in0 @ in1"},
+          {{{2, 1, 3, 5}, {4, 5, 2}}, {}, "in0 @ in1"},
+          {{{1, 300}, {300, 3}}, {}, "in0 @ in1"},
+          {{{3, 0}, {0, 2}}, {}, "in0 @ in1"},
+          {{{17, 33}, {33, 40}}, {}, "in0 @ in1"}};
 }
 
 const OpDef kRows[] = {
-    {.op = Op::Matmul, .doc = "matrix product over the last two dimensions, batch dimensions broadcast; the dot product of the contract",
-     .infer = infer_matmul, .vjp = vjp_matmul, .vmap = vmap_matmul, .hlo = "stablehlo.dot_general", .samples = {.dtypes = kDNumber, .c = 4, .cases = cases}},
+    {.op = Op::Matmul,
+     .doc = "matrix product over the last two dimensions, batch dimensions broadcast; the dot product of the "
+            "contract",
+     .infer = infer_matmul,
+     .vjp = vjp_matmul,
+     .vmap = vmap_matmul,
+     .hlo = "stablehlo.dot_general",
+     .samples = {.dtypes = kDNumber, .c = 4, .cases = cases}},
 };
 
 Array promoted_matmul(const Array& a, const Array& b) {
@@ -74,7 +88,8 @@ Array promoted_matmul(const Array& a, const Array& b) {
   return apply1(Op::Matmul, {astype(a, d), astype(b, d)});
 }
 
-// --- einsum ---------------------------------------------------------------------------------------------------------------
+// --- einsum
+// ---------------------------------------------------------------------------------------------------------------
 [[noreturn]] void bad(std::string_view subscripts, std::string_view why) {
   throw Error(ErrorCode::InvalidArgument, cat("'", subscripts, "': ", why), "einsum");
 }
@@ -143,8 +158,10 @@ Term contract(const Term& a, const Term& b, const std::string& needed) {
     for (char l : t.labels) s.push_back(dims[l]);
     return Term{broadcast_to(t.array, s), t.labels};
   };
-  const Array x = reshape(arrange(widened(a), batch + left + summed), {size(batch), size(left), size(summed)});
-  const Array y = reshape(arrange(widened(b), batch + summed + right), {size(batch), size(summed), size(right)});
+  const Array x =
+      reshape(arrange(widened(a), batch + left + summed), {size(batch), size(left), size(summed)});
+  const Array y =
+      reshape(arrange(widened(b), batch + summed + right), {size(batch), size(summed), size(right)});
   Shape out;
   for (char l : batch + left + right) out.push_back(dims[l]);
   return {reshape(matmul(x, y), out), batch + left + right};
@@ -155,7 +172,8 @@ Term contract(const Term& a, const Term& b, const std::string& needed) {
 Rows matmul_rows() { return kRows; }
 
 Array matmul(const Array& a, const Array& b) {
-  if (a.ndim() == 0 || b.ndim() == 0) throw Error(ErrorCode::ShapeMismatch, "scalars have no matrix product", "matmul", "use multiply");
+  if (a.ndim() == 0 || b.ndim() == 0)
+    throw Error(ErrorCode::ShapeMismatch, "scalars have no matrix product", "matmul", "use multiply");
   const Array x = a.ndim() == 1 ? expand_dims(a, {0}) : a, y = b.ndim() == 1 ? expand_dims(b, {1}) : b;
   const Array r = promoted_matmul(x, y);
   if (a.ndim() == 1 && b.ndim() == 1) return reshape(r, {});
@@ -175,13 +193,17 @@ Array outer(const Array& a, const Array& b) { return reshape(a, {-1, 1}) * resha
 
 Array tensordot(const Array& a, const Array& b, const Axes& axes_a, const Axes& axes_b) {
   if (axes_a.ndim() != axes_b.ndim())
-    throw Error(ErrorCode::InvalidArgument, cat("axes ", axes_a.str(), " and ", axes_b.str(), " differ in number"), "tensordot");
+    throw Error(ErrorCode::InvalidArgument,
+                cat("axes ", axes_a.str(), " and ", axes_b.str(), " differ in number"), "tensordot");
   Axes xa, xb, ra, rb;
   for (int i = 0; i < axes_a.ndim(); ++i) {
     xa.push_back(normalize_axis(axes_a[i], a.ndim(), "tensordot"));
     xb.push_back(normalize_axis(axes_b[i], b.ndim(), "tensordot"));
     if (a.shape()[static_cast<int>(xa[i])] != b.shape()[static_cast<int>(xb[i])])
-      throw Error(ErrorCode::ShapeMismatch, cat("axis ", axes_a[i], " of ", a.shape().str(), " does not fit axis ", axes_b[i], " of ", b.shape().str()), "tensordot");
+      throw Error(ErrorCode::ShapeMismatch,
+                  cat("axis ", axes_a[i], " of ", a.shape().str(), " does not fit axis ", axes_b[i], " of ",
+                      b.shape().str()),
+                  "tensordot");
   }
   normalize_axes(axes_a, a.ndim(), "tensordot");
   normalize_axes(axes_b, b.ndim(), "tensordot");
@@ -220,7 +242,8 @@ Array einsum(std::string_view subscripts, const Arrays& operands) {
     if (comma == std::string::npos) break;
     from = comma + 1;
   }
-  if (inputs.size() != operands.size()) bad(subscripts, cat("names ", inputs.size(), " operands, got ", operands.size()));
+  if (inputs.size() != operands.size())
+    bad(subscripts, cat("names ", inputs.size(), " operands, got ", operands.size()));
   int ellipsis_rank = 0;
   auto expand = [&](const std::string& s, int ndim) {  // ellipsis to codes, right-aligned
     std::string out;
@@ -228,7 +251,8 @@ Array einsum(std::string_view subscripts, const Arrays& operands) {
     for (char ch : s) letters += ch != '.';
     const size_t dots = s.find("...");
     if (dots == std::string::npos) {
-      if (s.find('.') != std::string::npos) bad(subscripts, "a single '.' means nothing; an ellipsis has three");
+      if (s.find('.') != std::string::npos)
+        bad(subscripts, "a single '.' means nothing; an ellipsis has three");
       out = s;
     } else {
       const int extra = ndim < 0 ? ellipsis_rank : ndim - letters;
@@ -239,7 +263,8 @@ Array einsum(std::string_view subscripts, const Arrays& operands) {
       out = s.substr(0, dots) + codes + s.substr(dots + 3);
     }
     for (char ch : out)
-      if (!(ch > 0 && ch <= kMaxRank) && !((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z'))) bad(subscripts, cat("'", ch, "' is no label"));
+      if (!(ch > 0 && ch <= kMaxRank) && !((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')))
+        bad(subscripts, cat("'", ch, "' is no label"));
     return out;
   };
   std::vector<Term> terms;
@@ -247,11 +272,13 @@ Array einsum(std::string_view subscripts, const Arrays& operands) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     const std::string labels = expand(inputs[i], operands[i].ndim());
     if (static_cast<int>(labels.size()) != operands[i].ndim())
-      bad(subscripts, cat("'", inputs[i], "' names ", labels.size(), " dimensions, operand ", i, " has shape ", operands[i].shape().str()));
+      bad(subscripts, cat("'", inputs[i], "' names ", labels.size(), " dimensions, operand ", i,
+                          " has shape ", operands[i].shape().str()));
     for (size_t d = 0; d < labels.size(); ++d) {
       int64_t& n = dims.emplace(labels[d], operands[i].shape(static_cast<int>(d))).first->second;
       const int64_t m = operands[i].shape(static_cast<int>(d));
-      if (n != m && n != 1 && m != 1) bad(subscripts, cat("label '", labels[d], "' is ", n, " in one operand and ", m, " in another"));
+      if (n != m && n != 1 && m != 1)
+        bad(subscripts, cat("label '", labels[d], "' is ", n, " in one operand and ", m, " in another"));
       n = std::max(n, m);
     }
     terms.push_back({operands[i], labels});
@@ -260,8 +287,10 @@ Array einsum(std::string_view subscripts, const Arrays& operands) {
   if (arrow != std::string::npos) {
     output = expand(text.substr(arrow + 2), -1);
     for (size_t i = 0; i < output.size(); ++i) {
-      if (!dims.count(output[i])) bad(subscripts, cat("label '", output[i], "' of the result is in no operand"));
-      if (output.find(output[i], i + 1) != std::string::npos) bad(subscripts, cat("label '", output[i], "' is twice in the result"));
+      if (!dims.count(output[i]))
+        bad(subscripts, cat("label '", output[i], "' of the result is in no operand"));
+      if (output.find(output[i], i + 1) != std::string::npos)
+        bad(subscripts, cat("label '", output[i], "' is twice in the result"));
     }
   } else {  // labels that occur once, in alphabetical order, the ellipsis in front
     for (int i = ellipsis_rank; i > 0; --i) output += static_cast<char>(i);

@@ -1,5 +1,5 @@
-// The row of a primitive: everything that is known of it outside the engines, side by side. Family files under src/prims
-// hold arrays of rows; registry.cpp puts them into one table indexed by Op.
+// The row of a primitive: everything that is known of it outside the engines, side by side. Family files
+// under src/prims hold arrays of rows; registry.cpp puts them into one table indexed by Op.
 #pragma once
 
 #include <optional>
@@ -13,7 +13,8 @@
 
 namespace mc {
 
-// --- infer: the only place where shapes, dtypes and the user's errors are decided -----------------------------------
+// --- infer: the only place where shapes, dtypes and the user's errors are decided
+// -----------------------------------
 struct InferCtx {
   Op op;
   std::span<const Array> in;
@@ -32,12 +33,13 @@ struct InferCtx {
 };
 using InferFn = void (*)(InferCtx&);
 
-// --- vjp: written with public operations, so that it can be differentiated, batched and compiled ---------------------
+// --- vjp: written with public operations, so that it can be differentiated, batched and compiled
+// ---------------------
 struct VjpCtx {
   Op op;
-  std::span<const Array> in;    // primal inputs
-  std::span<const Array> out;   // primal outputs
-  std::span<const Array> cot;   // one per output, of its shape; zeros where nothing flows
+  std::span<const Array> in;   // primal inputs
+  std::span<const Array> out;  // primal outputs
+  std::span<const Array> cot;  // one per output, of its shape; zeros where nothing flows
   const Attrs& attrs;
   std::span<const bool> needs;  // which inputs' gradients are used
   template <class T>
@@ -48,7 +50,8 @@ struct VjpCtx {
 // One array per input; an undefined Array where the gradient is zero or not needed.
 using VjpFn = Arrays (*)(const VjpCtx&);
 
-// --- vmap ------------------------------------------------------------------------------------------------------------
+// --- vmap
+// ------------------------------------------------------------------------------------------------------------
 struct VmapCtx {
   Op op;
   std::span<const Array> in;      // batched inputs have the batch as axis 0
@@ -65,10 +68,12 @@ struct VmapCtx {
 // All outputs, each with the batch as axis 0.
 using VmapFn = Arrays (*)(const VmapCtx&);
 
-// --- decompose: a Fused primitive in Core ones; must give the same value up to rounding --------------------------------
+// --- decompose: a Fused primitive in Core ones; must give the same value up to rounding
+// --------------------------------
 using DecomposeFn = Arrays (*)(std::span<const Array> in, const Attrs& attrs);
 
-// --- samples: what tests draw, and the oracle they compare with -------------------------------------------------------
+// --- samples: what tests draw, and the oracle they compare with
+// -------------------------------------------------------
 enum DtypeSet : uint32_t {
   kDBool = 1u << 0,
   kDUnsigned = 0xfu << 1,
@@ -85,13 +90,15 @@ enum DtypeSet : uint32_t {
 };
 inline bool in_set(Dtype d, uint32_t set) { return (set >> static_cast<int>(d)) & 1u; }
 
-// One structured case: shapes of the inputs, attributes and a NumPy expression over in0, in1, … (float64 inputs).
+// One structured case: shapes of the inputs, attributes and a NumPy expression over in0, in1, … (float64
+// inputs).
 struct SampleCase {
   std::vector<Shape> shapes;
   Attrs attrs;
   std::string oracle;
-  std::vector<Dtype> fixed = {};  // dtype of each input where it is not the swept one (indices, masks); else empty
-  double int_hi = 4;              // fixed integer inputs are drawn from [0, int_hi)
+  std::vector<Dtype> fixed =
+      {};             // dtype of each input where it is not the swept one (indices, masks); else empty
+  double int_hi = 4;  // fixed integer inputs are drawn from [0, int_hi)
 };
 struct Samples {
   double lo = -3, hi = 3;        // values are drawn from [lo, hi)
@@ -99,20 +106,21 @@ struct Samples {
   double c = 4;                  // error <= c·eps·g(n)·(the same expression on absolute values)
   const char* oracle = nullptr;  // NumPy expression over in0, in1, in2 for elementwise operations
   std::vector<SampleCase> (*cases)() = nullptr;  // for structured operations
-  bool smooth = true;            // finite differences make sense in [lo, hi)
+  bool smooth = true;                            // finite differences make sense in [lo, hi)
 };
 
-// --- lowering to StableHLO ----------------------------------------------------------------------------------------------
+// --- lowering to StableHLO
+// ----------------------------------------------------------------------------------------------
 class HloBuilder;
 using HloFn = void (*)(HloBuilder&, const struct GraphNode&);
 
 enum Trait : uint32_t {
-  kElementwise = 1u << 0,   // broadcasts; output i depends on input i only
+  kElementwise = 1u << 0,  // broadcasts; output i depends on input i only
   kCommutative = 1u << 1,
-  kView = 1u << 2,          // moves no data on an engine with strides
+  kView = 1u << 2,  // moves no data on an engine with strides
   kRandom = 1u << 3,
-  kNoGrad = 1u << 4,        // piecewise constant or integer: the gradient is zero
-  kPredicate = 1u << 5,     // gives bool
+  kNoGrad = 1u << 4,     // piecewise constant or integer: the gradient is zero
+  kPredicate = 1u << 5,  // gives bool
 };
 
 struct OpDef {
@@ -120,10 +128,10 @@ struct OpDef {
   std::string_view doc;
   uint32_t traits = 0;
   InferFn infer = nullptr;
-  VjpFn vjp = nullptr;               // null: kNoGrad, or through decompose
-  VmapFn vmap = nullptr;             // null: elementwise default, or through decompose
-  DecomposeFn decompose = nullptr;   // Fused only, and there required
-  const char* hlo = nullptr;         // "stablehlo.exponential" for one-to-one operations
+  VjpFn vjp = nullptr;              // null: kNoGrad, or through decompose
+  VmapFn vmap = nullptr;            // null: elementwise default, or through decompose
+  DecomposeFn decompose = nullptr;  // Fused only, and there required
+  const char* hlo = nullptr;        // "stablehlo.exponential" for one-to-one operations
   HloFn hlo_fn = nullptr;
   Samples samples = {};
   bool has(Trait t) const { return (traits & t) != 0; }
@@ -144,8 +152,9 @@ inline Arrays apply(Op op, std::initializer_list<Array> in, Attrs attrs = {}) {
   return apply(op, std::span<const Array>(in.begin(), in.size()), std::move(attrs));
 }
 
-// --- helpers for rows -----------------------------------------------------------------------------------------------------
-// NumPy broadcasting; throws ShapeMismatch naming both.
+// --- helpers for rows
+// ----------------------------------------------------------------------------------------------------- NumPy
+// broadcasting; throws ShapeMismatch naming both.
 Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view where);
 // An axis of an n-dimensional array counted from 0; throws IndexOutOfRange.
 int normalize_axis(int64_t axis, int ndim, std::string_view where);
@@ -153,7 +162,8 @@ int normalize_axis(int64_t axis, int ndim, std::string_view where);
 Axes normalize_axes(const Axes& axes, int ndim, std::string_view where);
 // Sums `g` over the dimensions that broadcasting added, so that it has `shape`: the vjp of broadcasting.
 Array unbroadcast(const Array& g, const Shape& shape);
-// infer of elementwise rows: equal dtypes in (checked), broadcast shape, same dtype out (bool for kPredicate).
+// infer of elementwise rows: equal dtypes in (checked), broadcast shape, same dtype out (bool for
+// kPredicate).
 void infer_elementwise(InferCtx& ctx);
 // Thrown out of infer for dtypes outside `set`.
 void require_dtype(const InferCtx& ctx, size_t input, uint32_t set);

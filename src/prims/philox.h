@@ -1,5 +1,5 @@
-// Philox4x32-10, a counter-based generator (Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3",
-// SC 2011). Plain integer arithmetic, for host and device code alike.
+// Philox4x32-10, a counter-based generator (Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy
+// as 1, 2, 3", SC 2011). Plain integer arithmetic, for host and device code alike.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,8 @@ MC_HD inline Philox4 philox4x32(Philox4 counter, uint32_t key0, uint32_t key1) {
   return counter;
 }
 
-// The stream of a key: word i is word i mod 4 of block i / 4, whose counter is (low word of the block's number, high word, 0, 0).
+// The stream of a key: word i is word i mod 4 of block i / 4, whose counter is (low word of the block's
+// number, high word, 0, 0).
 MC_HD inline Philox4 philox_block(uint64_t block, uint32_t key0, uint32_t key1) {
   return philox4x32({{static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), 0, 0}}, key0, key1);
 }

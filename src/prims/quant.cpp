@@ -13,17 +13,22 @@ struct FormatRow {
   std::string_view name;
   int elements, bytes;
 };
-constexpr FormatRow kFormats[] = {{"Q4_0", 32, 18}, {"Q4_1", 32, 20}, {"Q5_0", 32, 22}, {"Q5_1", 32, 24},
-                                  {"Q8_0", 32, 34}, {"Q4_K", 256, 144}, {"Q5_K", 256, 176}, {"Q6_K", 256, 210},
-                                  {"F32", 1, 4},    {"F16", 1, 2},     {"BF16", 1, 2}};
+constexpr FormatRow kFormats[] = {{"Q4_0", 32, 18},   {"Q4_1", 32, 20},   {"Q5_0", 32, 22},
+                                  {"Q5_1", 32, 24},   {"Q8_0", 32, 34},   {"Q4_K", 256, 144},
+                                  {"Q5_K", 256, 176}, {"Q6_K", 256, 210}, {"F32", 1, 4},
+                                  {"F16", 1, 2},      {"BF16", 1, 2}};
 const FormatRow& format_row(int format) { return kFormats[static_cast<size_t>(format)]; }
 
-bool valid_bits(int bits) { return bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8; }
+bool valid_bits(int bits) {
+  return bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8;
+}
 bool valid_group(int group) { return group == 32 || group == 64 || group == 128; }
 
 void check_affine(const InferCtx& c, int bits, int group) {
-  if (!valid_bits(bits)) c.fail(ErrorCode::InvalidArgument, cat("bits must be 2, 3, 4, 5, 6 or 8, got ", bits));
-  if (!valid_group(group)) c.fail(ErrorCode::InvalidArgument, cat("the group size must be 32, 64 or 128, got ", group));
+  if (!valid_bits(bits))
+    c.fail(ErrorCode::InvalidArgument, cat("bits must be 2, 3, 4, 5, 6 or 8, got ", bits));
+  if (!valid_group(group))
+    c.fail(ErrorCode::InvalidArgument, cat("the group size must be 32, 64 or 128, got ", group));
 }
 
 void infer_affine_quantize(InferCtx& c) {
@@ -32,7 +37,8 @@ void infer_affine_quantize(InferCtx& c) {
   require_dtype(c, 0, kDHalf | kDF32);
   Shape s = c.shape(0);
   if (s.ndim() < 1 || s.back() % a.group != 0)
-    c.fail(ErrorCode::ShapeMismatch, cat("the last dimension of ", s.str(), " is not a multiple of the group size ", a.group),
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("the last dimension of ", s.str(), " is not a multiple of the group size ", a.group),
            "choose a group size that divides it");
   const int64_t cols = s.back();
   s[s.ndim() - 1] = cols * a.bits / 32;
@@ -49,12 +55,15 @@ Shape affine_shape(const InferCtx& c, size_t first, int bits, int group) {
   require_dtype(c, first + 1, kDHalf | kDF32);
   Shape s = c.shape(first), expect = s;
   if (s.ndim() < 1 || s.back() * 32 % bits != 0)
-    c.fail(ErrorCode::ShapeMismatch, cat("packed words of shape ", s.str(), " do not hold ", bits, "-bit values"));
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("packed words of shape ", s.str(), " do not hold ", bits, "-bit values"));
   const int64_t cols = s.back() * 32 / bits;
   expect[s.ndim() - 1] = cols / group;
-  if (cols % group != 0 || !(c.shape(first + 1) == expect) || !(c.shape(first + 2) == expect) || c.dtype(first + 1) != c.dtype(first + 2))
-    c.fail(ErrorCode::ShapeMismatch, cat("packed words of shape ", s.str(), " need scales and biases of shape ", expect.str(), ", got ",
-                                         c.shape(first + 1).str(), " and ", c.shape(first + 2).str()));
+  if (cols % group != 0 || !(c.shape(first + 1) == expect) || !(c.shape(first + 2) == expect) ||
+      c.dtype(first + 1) != c.dtype(first + 2))
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("packed words of shape ", s.str(), " need scales and biases of shape ", expect.str(), ", got ",
+               c.shape(first + 1).str(), " and ", c.shape(first + 2).str()));
   s[s.ndim() - 1] = cols;
   return s;
 }
@@ -68,10 +77,12 @@ void check_blocks(const InferCtx& c, size_t input, int format, int64_t rows, int
   const FormatRow& f = format_row(format);
   require_dtype(c, input, 1u << static_cast<int>(Dtype::U8));
   if (cols % f.elements != 0)
-    c.fail(ErrorCode::ShapeMismatch, cat("rows of ", cols, " elements are not whole blocks of ", f.elements, " (", f.name, ")"));
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("rows of ", cols, " elements are not whole blocks of ", f.elements, " (", f.name, ")"));
   const Shape expect{rows, cols / f.elements * f.bytes};
   if (!(c.shape(input) == expect))
-    c.fail(ErrorCode::ShapeMismatch, cat(f.name, " of shape (", rows, ", ", cols, ") needs bytes of shape ", expect.str(), ", got ", c.shape(input).str()));
+    c.fail(ErrorCode::ShapeMismatch, cat(f.name, " of shape (", rows, ", ", cols, ") needs bytes of shape ",
+                                         expect.str(), ", got ", c.shape(input).str()));
 }
 
 void infer_block_dequantize(InferCtx& c) {
@@ -84,7 +95,9 @@ void check_qtensor(const InferCtx& c) {
   const auto& a = c.as<QuantAttrs>();
   if (a.kind == static_cast<int>(QTensor::Kind::Block)) return check_blocks(c, 1, a.format, a.rows, a.cols);
   const Shape s = affine_shape(c, 1, a.bits, a.group);
-  if (!(s == Shape{a.rows, a.cols})) c.fail(ErrorCode::ShapeMismatch, cat("the packed weight has shape ", s.str(), ", not (", a.rows, ", ", a.cols, ")"));
+  if (!(s == Shape{a.rows, a.cols}))
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("the packed weight has shape ", s.str(), ", not (", a.rows, ", ", a.cols, ")"));
 }
 
 void infer_quantized_matmul(InferCtx& c) {
@@ -93,7 +106,8 @@ void infer_quantized_matmul(InferCtx& c) {
   require_dtype(c, 0, kDHalf | kDF32);
   Shape s = c.shape(0);
   if (s.ndim() < 1 || s.back() != a.cols)
-    c.fail(ErrorCode::ShapeMismatch, cat("x of shape ", s.str(), " does not fit a weight of shape (", a.rows, ", ", a.cols, "): its last dimension must be ", a.cols));
+    c.fail(ErrorCode::ShapeMismatch, cat("x of shape ", s.str(), " does not fit a weight of shape (", a.rows,
+                                         ", ", a.cols, "): its last dimension must be ", a.cols));
   s[s.ndim() - 1] = a.rows;
   c.push(s, c.dtype(0));
 }
@@ -108,7 +122,8 @@ void infer_quantized_take(InferCtx& c) {
 }
 
 Array dequantize_parts(std::span<const Array> parts, const QuantAttrs& a) {
-  if (a.kind == static_cast<int>(QTensor::Kind::Block)) return apply1(Op::BlockDequantize, parts, BlockAttrs{a.format, a.rows, a.cols});
+  if (a.kind == static_cast<int>(QTensor::Kind::Block))
+    return apply1(Op::BlockDequantize, parts, BlockAttrs{a.format, a.rows, a.cols});
   return apply1(Op::AffineDequantize, parts, AffineAttrs{a.bits, a.group});
 }
 
@@ -152,7 +167,8 @@ Arrays each(const VmapCtx& c) {
   std::vector<Arrays> columns;
   for (int64_t b = 0; b < c.size; ++b) {
     Arrays in;
-    for (size_t i = 0; i < c.in.size(); ++i) in.push_back(c.batched[i] ? squeeze(slice_axis(c.in[i], 0, b, b + 1), {0}) : c.in[i]);
+    for (size_t i = 0; i < c.in.size(); ++i)
+      in.push_back(c.batched[i] ? squeeze(slice_axis(c.in[i], 0, b, b + 1), {0}) : c.in[i]);
     Arrays out = apply(c.op, in, c.attrs);
     columns.resize(out.size());
     for (size_t o = 0; o < out.size(); ++o) columns[o].push_back(out[o]);
@@ -176,7 +192,8 @@ Arrays vmap_rows(const VmapCtx& c) {
 
 const OpDef kRows[] = {
     {.op = Op::AffineQuantize,
-     .doc = "Affine quantization of groups along the last axis: w (…, k) -> packed uint32 (…, k·bits/32), scales, biases (…, k/group)",
+     .doc = "Affine quantization of groups along the last axis: w (…, k) -> packed uint32 (…, k·bits/32), "
+            "scales, biases (…, k/group)",
      .traits = kNoGrad,
      .infer = infer_affine_quantize,
      .vmap = vmap_rows,
@@ -210,7 +227,8 @@ const OpDef kRows[] = {
 };
 
 QuantAttrs attrs_of(const QTensor& w, bool fast) {
-  return {static_cast<int>(w.kind), static_cast<int>(w.format), w.bits, w.group, w.shape[0], w.shape[1], fast};
+  return {
+      static_cast<int>(w.kind), static_cast<int>(w.format), w.bits, w.group, w.shape[0], w.shape[1], fast};
 }
 
 Arrays operands(const Array& first, const QTensor& w) {
@@ -229,7 +247,8 @@ int block_bytes(BlockFormat f) { return format_row(static_cast<int>(f)).bytes; }
 
 QTensor quantize_affine(const Array& w, int group, int bits) {
   if (w.ndim() != 2)
-    throw Error(ErrorCode::ShapeMismatch, cat("a weight has two dimensions, got shape ", w.shape().str()), "quantize_affine");
+    throw Error(ErrorCode::ShapeMismatch, cat("a weight has two dimensions, got shape ", w.shape().str()),
+                "quantize_affine");
   QTensor q;
   q.kind = QTensor::Kind::Affine;
   q.shape = w.shape();
@@ -241,7 +260,8 @@ QTensor quantize_affine(const Array& w, int group, int bits) {
 
 QTensor block_tensor(const Array& bytes, BlockFormat format, const Shape& shape) {
   if (shape.ndim() != 2)
-    throw Error(ErrorCode::ShapeMismatch, cat("a weight has two dimensions, got shape ", shape.str()), "block_tensor");
+    throw Error(ErrorCode::ShapeMismatch, cat("a weight has two dimensions, got shape ", shape.str()),
+                "block_tensor");
   QTensor q;
   q.kind = QTensor::Kind::Block;
   q.shape = shape;
@@ -252,8 +272,12 @@ QTensor block_tensor(const Array& bytes, BlockFormat format, const Shape& shape)
 
 Array dequantize(const QTensor& w) { return dequantize_parts(w.parts, attrs_of(w, false)); }
 
-Array quantized_matmul(const Array& x, const QTensor& w, bool fast) { return apply1(Op::QuantizedMatmul, operands(x, w), attrs_of(w, fast)); }
+Array quantized_matmul(const Array& x, const QTensor& w, bool fast) {
+  return apply1(Op::QuantizedMatmul, operands(x, w), attrs_of(w, fast));
+}
 
-Array quantized_take(const QTensor& w, const Array& ids) { return apply1(Op::QuantizedTake, operands(ids, w), attrs_of(w, false)); }
+Array quantized_take(const QTensor& w, const Array& ids) {
+  return apply1(Op::QuantizedTake, operands(ids, w), attrs_of(w, false));
+}
 
 }  // namespace mc

@@ -7,8 +7,9 @@
 
 namespace mc {
 
-// While one lives, keys drawn on its thread are derived from `input`, a placeholder, instead of the process's state, so that
-// the program draws anew at every call. Give the program advance_random_state(count()) as that input.
+// While one lives, keys drawn on its thread are derived from `input`, a placeholder, instead of the process's
+// state, so that the program draws anew at every call. Give the program advance_random_state(count()) as that
+// input.
 class RandomTrace {
  public:
   RandomTrace();

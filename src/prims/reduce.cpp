@@ -29,14 +29,19 @@ int64_t count_of(const Shape& s, const Axes& axes) {
 void infer_reduce(InferCtx& c) {
   const auto& a = c.as<ReduceAttrs>();
   require_dtype(c, 0, op_def(c.op).samples.dtypes);
-  if ((c.op == Op::Max || c.op == Op::Min) && count_of(c.shape(0), a.axes) == 0 && reduced(c.shape(0), a.axes, false).numel() > 0)
-    c.fail(ErrorCode::ShapeMismatch, cat("an array of shape ", c.shape(0).str(), " has no elements to choose from"));
-  c.push(reduced(c.shape(0), a.axes, a.keepdims), c.op == Op::Any || c.op == Op::All ? Dtype::Bool : c.dtype(0));
+  if ((c.op == Op::Max || c.op == Op::Min) && count_of(c.shape(0), a.axes) == 0 &&
+      reduced(c.shape(0), a.axes, false).numel() > 0)
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("an array of shape ", c.shape(0).str(), " has no elements to choose from"));
+  c.push(reduced(c.shape(0), a.axes, a.keepdims),
+         c.op == Op::Any || c.op == Op::All ? Dtype::Bool : c.dtype(0));
 }
 void infer_arg(InferCtx& c) {
   const auto& a = c.as<ArgReduceAttrs>();
   require_dtype(c, 0, kDReal | kDBool);
-  if (c.shape(0)[a.axis] == 0) c.fail(ErrorCode::ShapeMismatch, cat("axis ", a.axis, " of shape ", c.shape(0).str(), " has no elements to choose from"));
+  if (c.shape(0)[a.axis] == 0)
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("axis ", a.axis, " of shape ", c.shape(0).str(), " has no elements to choose from"));
   c.push(reduced(c.shape(0), {a.axis}, a.keepdims), Dtype::I32);
 }
 void infer_scan(InferCtx& c) {
@@ -92,7 +97,8 @@ Arrays vjp_cumsum(const VjpCtx& c) {
   const auto& a = c.as<ScanAttrs>();
   return {cumsum(c.cot[0], a.axis, !a.reverse)};
 }
-// d out_j / d x_i = prod of the others up to j: by out_j / x_i where x_i is not 0, else computed with x_i as 1.
+// d out_j / d x_i = prod of the others up to j: by out_j / x_i where x_i is not 0, else computed with x_i
+// as 1.
 Arrays vjp_cumprod(const VjpCtx& c) {
   const auto& a = c.as<ScanAttrs>();
   const Array& x = c.in[0];
@@ -127,25 +133,89 @@ template <int kWhich>
 Cases reduce_cases() {
   static constexpr const char* kNames[] = {"sum", "prod", "max", "min", "any", "all"};
   const std::string f = cat("np.", kNames[kWhich]);
-  return {{{{3, 4, 5}}, ReduceAttrs{{1}, false}, cat(f, "(in0, axis=1)")}, {{{3, 4, 5}}, ReduceAttrs{{0, 2}, true}, cat(f, "(in0, axis=(0, 2), keepdims=True)")},
-          {{{70}}, ReduceAttrs{{0}, false}, cat(f, "(in0)")}, {{{2, 33}}, ReduceAttrs{{}, false}, kWhich > 3 ? "in0 != 0" : "in0"}};
+  return {{{{3, 4, 5}}, ReduceAttrs{{1}, false}, cat(f, "(in0, axis=1)")},
+          {{{3, 4, 5}}, ReduceAttrs{{0, 2}, true}, cat(f, "(in0, axis=(0, 2), keepdims=True)")},
+          {{{70}}, ReduceAttrs{{0}, false}, cat(f, "(in0)")},
+          {{{2, 33}}, ReduceAttrs{{}, false}, kWhich > 3 ? "in0 != 0" : "in0"}};
 }
-Cases argmax_cases() { return {{{{3, 7}}, ArgReduceAttrs{1, false}, "np.argmax(in0, 1)"}, {{{3, 7, 2}}, ArgReduceAttrs{0, true}, "np.argmax(in0, 0, keepdims=True)"}}; }
-Cases argmin_cases() { return {{{{3, 7}}, ArgReduceAttrs{1, false}, "np.argmin(in0, 1)"}, {{{3, 7, 2}}, ArgReduceAttrs{0, true}, "np.argmin(in0, 0, keepdims=True)"}}; }
-Cases cumsum_cases() { return {{{{3, 7}}, ScanAttrs{1, false}, "np.cumsum(in0, 1)"}, {{{5, 2}}, ScanAttrs{0, true}, "np.cumsum(in0[::-1], 0)[::-1]"}}; }
-Cases cumprod_cases() { return {{{{3, 7}}, ScanAttrs{1, false}, "np.cumprod(in0, 1)"}, {{{5, 2}}, ScanAttrs{0, true}, "np.cumprod(in0[::-1], 0)[::-1]"}}; }
+Cases argmax_cases() {
+  return {{{{3, 7}}, ArgReduceAttrs{1, false}, "np.argmax(in0, 1)"},
+          {{{3, 7, 2}}, ArgReduceAttrs{0, true}, "np.argmax(in0, 0, keepdims=True)"}};
+}
+Cases argmin_cases() {
+  return {{{{3, 7}}, ArgReduceAttrs{1, false}, "np.argmin(in0, 1)"},
+          {{{3, 7, 2}}, ArgReduceAttrs{0, true}, "np.argmin(in0, 0, keepdims=True)"}};
+}
+Cases cumsum_cases() {
+  return {{{{3, 7}}, ScanAttrs{1, false}, "np.cumsum(in0, 1)"},
+          {{{5, 2}}, ScanAttrs{0, true}, "np.cumsum(in0[::-1], 0)[::-1]"}};
+}
+Cases cumprod_cases() {
+  return {{{{3, 7}}, ScanAttrs{1, false}, "np.cumprod(in0, 1)"},
+          {{{5, 2}}, ScanAttrs{0, true}, "np.cumprod(in0[::-1], 0)[::-1]"}};
+}
 
 const OpDef kRows[] = {
-    {.op = Op::Sum, .doc = "sum over axes, in the order of the contract", .infer = infer_reduce, .vjp = vjp_sum, .vmap = vmap_reduce, .samples = {.dtypes = kDNumber, .c = 4, .cases = reduce_cases<0>}},
-    {.op = Op::Prod, .doc = "product over axes", .infer = infer_reduce, .vjp = vjp_prod, .vmap = vmap_reduce, .samples = {.lo = 0.5, .hi = 1.5, .dtypes = kDNumber, .c = 4, .cases = reduce_cases<1>}},
-    {.op = Op::Max, .doc = "largest over axes; NaN if there is one", .infer = infer_reduce, .vjp = vjp_extreme, .vmap = vmap_reduce, .samples = {.dtypes = kDReal | kDBool, .c = 0, .cases = reduce_cases<2>}},
-    {.op = Op::Min, .doc = "smallest over axes; NaN if there is one", .infer = infer_reduce, .vjp = vjp_extreme, .vmap = vmap_reduce, .samples = {.dtypes = kDReal | kDBool, .c = 0, .cases = reduce_cases<3>}},
-    {.op = Op::Any, .doc = "whether one is not zero", .traits = kNoGrad | kPredicate, .infer = infer_reduce, .vmap = vmap_reduce, .samples = {.dtypes = kDAll, .c = 0, .cases = reduce_cases<4>, .smooth = false}},
-    {.op = Op::All, .doc = "whether none is zero", .traits = kNoGrad | kPredicate, .infer = infer_reduce, .vmap = vmap_reduce, .samples = {.dtypes = kDAll, .c = 0, .cases = reduce_cases<5>, .smooth = false}},
-    {.op = Op::ArgMax, .doc = "first index of the largest; NaN counts as largest", .traits = kNoGrad, .infer = infer_arg, .vmap = vmap_arg, .samples = {.dtypes = kDReal | kDBool, .c = 0, .cases = argmax_cases, .smooth = false}},
-    {.op = Op::ArgMin, .doc = "first index of the smallest; NaN counts as smallest", .traits = kNoGrad, .infer = infer_arg, .vmap = vmap_arg, .samples = {.dtypes = kDReal | kDBool, .c = 0, .cases = argmin_cases, .smooth = false}},
-    {.op = Op::CumSum, .doc = "running sums along an axis", .infer = infer_scan, .vjp = vjp_cumsum, .vmap = vmap_scan, .samples = {.dtypes = kDNumber, .c = 4, .cases = cumsum_cases}},
-    {.op = Op::CumProd, .doc = "running products along an axis", .infer = infer_scan, .vjp = vjp_cumprod, .vmap = vmap_scan, .samples = {.lo = 0.5, .hi = 1.5, .dtypes = kDNumber, .c = 4, .cases = cumprod_cases}},
+    {.op = Op::Sum,
+     .doc = "sum over axes, in the order of the contract",
+     .infer = infer_reduce,
+     .vjp = vjp_sum,
+     .vmap = vmap_reduce,
+     .samples = {.dtypes = kDNumber, .c = 4, .cases = reduce_cases<0>}},
+    {.op = Op::Prod,
+     .doc = "product over axes",
+     .infer = infer_reduce,
+     .vjp = vjp_prod,
+     .vmap = vmap_reduce,
+     .samples = {.lo = 0.5, .hi = 1.5, .dtypes = kDNumber, .c = 4, .cases = reduce_cases<1>}},
+    {.op = Op::Max,
+     .doc = "largest over axes; NaN if there is one",
+     .infer = infer_reduce,
+     .vjp = vjp_extreme,
+     .vmap = vmap_reduce,
+     .samples = {.dtypes = kDReal | kDBool, .c = 0, .cases = reduce_cases<2>}},
+    {.op = Op::Min,
+     .doc = "smallest over axes; NaN if there is one",
+     .infer = infer_reduce,
+     .vjp = vjp_extreme,
+     .vmap = vmap_reduce,
+     .samples = {.dtypes = kDReal | kDBool, .c = 0, .cases = reduce_cases<3>}},
+    {.op = Op::Any,
+     .doc = "whether one is not zero",
+     .traits = kNoGrad | kPredicate,
+     .infer = infer_reduce,
+     .vmap = vmap_reduce,
+     .samples = {.dtypes = kDAll, .c = 0, .cases = reduce_cases<4>, .smooth = false}},
+    {.op = Op::All,
+     .doc = "whether none is zero",
+     .traits = kNoGrad | kPredicate,
+     .infer = infer_reduce,
+     .vmap = vmap_reduce,
+     .samples = {.dtypes = kDAll, .c = 0, .cases = reduce_cases<5>, .smooth = false}},
+    {.op = Op::ArgMax,
+     .doc = "first index of the largest; NaN counts as largest",
+     .traits = kNoGrad,
+     .infer = infer_arg,
+     .vmap = vmap_arg,
+     .samples = {.dtypes = kDReal | kDBool, .c = 0, .cases = argmax_cases, .smooth = false}},
+    {.op = Op::ArgMin,
+     .doc = "first index of the smallest; NaN counts as smallest",
+     .traits = kNoGrad,
+     .infer = infer_arg,
+     .vmap = vmap_arg,
+     .samples = {.dtypes = kDReal | kDBool, .c = 0, .cases = argmin_cases, .smooth = false}},
+    {.op = Op::CumSum,
+     .doc = "running sums along an axis",
+     .infer = infer_scan,
+     .vjp = vjp_cumsum,
+     .vmap = vmap_scan,
+     .samples = {.dtypes = kDNumber, .c = 4, .cases = cumsum_cases}},
+    {.op = Op::CumProd,
+     .doc = "running products along an axis",
+     .infer = infer_scan,
+     .vjp = vjp_cumprod,
+     .vmap = vmap_scan,
+     .samples = {.lo = 0.5, .hi = 1.5, .dtypes = kDNumber, .c = 4, .cases = cumprod_cases}},
 };
 
 Axes all_axes(const Array& a) {
@@ -167,7 +237,9 @@ Array for_sum(const Array& a) {
   return a;
 }
 Array for_mean(const Array& a) { return is_inexact(a.dtype()) ? a : astype(a, Dtype::F32); }
-double count(const Array& a, const Axes& axes) { return static_cast<double>(count_of(a.shape(), normalize_axes(axes, a.ndim(), "mean"))); }
+double count(const Array& a, const Axes& axes) {
+  return static_cast<double>(count_of(a.shape(), normalize_axes(axes, a.ndim(), "mean")));
+}
 
 Array arg(Op op, const Array& a, std::optional<int> axis, bool keepdims) {
   if (!axis) {
@@ -185,9 +257,11 @@ Array scan(Op op, const Array& a, std::optional<int> axis, bool reverse) {
 
 Rows reduce_rows() { return kRows; }
 
-#define MC_DEFINE(name, op, prepare)                                                                              \
-  Array name(const Array& a) { return reduce(Op::op, prepare(a), all_axes(a), false); }                           \
-  Array name(const Array& a, const Axes& axes, bool keepdims) { return reduce(Op::op, prepare(a), axes, keepdims); }
+#define MC_DEFINE(name, op, prepare)                                                    \
+  Array name(const Array& a) { return reduce(Op::op, prepare(a), all_axes(a), false); } \
+  Array name(const Array& a, const Axes& axes, bool keepdims) {                         \
+    return reduce(Op::op, prepare(a), axes, keepdims);                                  \
+  }
 MC_DEFINE(sum, Sum, for_sum)
 MC_DEFINE(prod, Prod, for_sum)
 MC_DEFINE(max, Max, )
@@ -214,7 +288,9 @@ Array var(const Array& a, const Axes& axes, bool keepdims, int ddof) {
   return astype(sum(square, axes, keepdims) / (count(a, axes) - ddof), real_dtype(d));
 }
 Array var(const Array& a, int ddof) { return var(a, all_axes(a), false, ddof); }
-Array std(const Array& a, const Axes& axes, bool keepdims, int ddof) { return sqrt(var(a, axes, keepdims, ddof)); }
+Array std(const Array& a, const Axes& axes, bool keepdims, int ddof) {
+  return sqrt(var(a, axes, keepdims, ddof));
+}
 Array std(const Array& a, int ddof) { return sqrt(var(a, ddof)); }
 
 Array logsumexp(const Array& a, const Axes& axes, bool keepdims) {
@@ -229,9 +305,17 @@ Array logsumexp(const Array& a, const Axes& axes, bool keepdims) {
 }
 Array logsumexp(const Array& a) { return logsumexp(a, all_axes(a)); }
 
-Array argmax(const Array& a, std::optional<int> axis, bool keepdims) { return arg(Op::ArgMax, a, axis, keepdims); }
-Array argmin(const Array& a, std::optional<int> axis, bool keepdims) { return arg(Op::ArgMin, a, axis, keepdims); }
-Array cumsum(const Array& a, std::optional<int> axis, bool reverse) { return scan(Op::CumSum, a, axis, reverse); }
-Array cumprod(const Array& a, std::optional<int> axis, bool reverse) { return scan(Op::CumProd, a, axis, reverse); }
+Array argmax(const Array& a, std::optional<int> axis, bool keepdims) {
+  return arg(Op::ArgMax, a, axis, keepdims);
+}
+Array argmin(const Array& a, std::optional<int> axis, bool keepdims) {
+  return arg(Op::ArgMin, a, axis, keepdims);
+}
+Array cumsum(const Array& a, std::optional<int> axis, bool reverse) {
+  return scan(Op::CumSum, a, axis, reverse);
+}
+Array cumprod(const Array& a, std::optional<int> axis, bool reverse) {
+  return scan(Op::CumProd, a, axis, reverse);
+}
 
 }  // namespace mc

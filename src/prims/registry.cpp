@@ -22,14 +22,15 @@ using Table = std::array<const OpDef*, kOpCount>;
 const Table& table() {
   static const Table t = [] {
     Table t{};
-    for (Rows rows : {unary_rows(), binary_rows(), cast_rows(), creation_rows(), shape_rows(), slice_rows(), reduce_rows(),
-                      index_rows(), sort_rows(), random_rows(), matmul_rows(), quant_rows(), norm_rows(), attention_rows(),
-                      linalg_rows(), control_rows()})
+    for (Rows rows : {unary_rows(), binary_rows(), cast_rows(), creation_rows(), shape_rows(), slice_rows(),
+                      reduce_rows(), index_rows(), sort_rows(), random_rows(), matmul_rows(), quant_rows(),
+                      norm_rows(), attention_rows(), linalg_rows(), control_rows()})
       for (const OpDef& d : rows) t[static_cast<size_t>(d.op)] = &d;
     for (int i = 0; i < kOpCount; ++i) {
       const OpDef* d = t[static_cast<size_t>(i)];
       if (!d || !d->infer || (kNames[i].kind == OpKind::Fused && !d->decompose))
-        throw Error(ErrorCode::Internal, cat("the row of '", kNames[i].name, "' in the table of primitives is not complete"));
+        throw Error(ErrorCode::Internal,
+                    cat("the row of '", kNames[i].name, "' in the table of primitives is not complete"));
     }
     return t;
   }();

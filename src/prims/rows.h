@@ -22,5 +22,5 @@ Rows quant_rows();
 Rows norm_rows();       // softmax, log_softmax, rms_norm, layer_norm, cross_entropy, swiglu
 Rows attention_rows();  // rope, scaled_dot_product_attention
 Rows linalg_rows();
-Rows control_rows();    // stop_gradient, barrier, checkpoint
+Rows control_rows();  // stop_gradient, barrier, checkpoint
 }  // namespace mc

@@ -33,7 +33,8 @@ Shape with_batch(const Shape& s, int64_t n) {
 void infer_reshape(InferCtx& c) {
   const Shape& to = c.as<ShapeAttrs>().shape;
   if (to.numel() != c.shape(0).numel())
-    c.fail(ErrorCode::ShapeMismatch, cat("an array of shape ", c.shape(0).str(), " (", c.shape(0).numel(), " elements) can't become ", to.str()));
+    c.fail(ErrorCode::ShapeMismatch, cat("an array of shape ", c.shape(0).str(), " (", c.shape(0).numel(),
+                                         " elements) can't become ", to.str()));
   c.push(to, c.dtype(0));
 }
 void infer_transpose(InferCtx& c) {
@@ -46,7 +47,8 @@ void infer_broadcast(InferCtx& c) {
   const Shape& to = c.as<ShapeAttrs>().shape;
   const Shape& from = c.shape(0);
   bool ok = from.ndim() <= to.ndim();
-  for (int i = 1; ok && i <= from.ndim(); ++i) ok = from[from.ndim() - i] == to[to.ndim() - i] || from[from.ndim() - i] == 1;
+  for (int i = 1; ok && i <= from.ndim(); ++i)
+    ok = from[from.ndim() - i] == to[to.ndim() - i] || from[from.ndim() - i] == 1;
   for (int64_t d : to) ok = ok && d >= 0;
   if (!ok) c.fail(ErrorCode::ShapeMismatch, cat("shape ", from.str(), " can't be broadcast to ", to.str()));
   check_countable(c, to);
@@ -56,13 +58,18 @@ void infer_pad(InferCtx& c) {
   const auto& a = c.as<PadAttrs>();
   Shape s = c.shape(0);
   if (a.low.ndim() != s.ndim() || a.high.ndim() != s.ndim())
-    c.fail(ErrorCode::ShapeMismatch, cat("an array of shape ", s.str(), " needs ", s.ndim(), " pairs of widths, got ", a.low.ndim()));
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("an array of shape ", s.str(), " needs ", s.ndim(), " pairs of widths, got ", a.low.ndim()));
   for (int d = 0; d < s.ndim(); ++d) {
     if (__builtin_add_overflow(s[d], a.low[d], &s[d]) || __builtin_add_overflow(s[d], a.high[d], &s[d]))
-      c.fail(ErrorCode::ShapeMismatch, cat("widths ", a.low[d], " and ", a.high[d], " of axis ", d, " are too large"));
-    if (s[d] < 0) c.fail(ErrorCode::ShapeMismatch, cat("axis ", d, " of shape ", c.shape(0).str(), " is cut by more than it has"));
+      c.fail(ErrorCode::ShapeMismatch,
+             cat("widths ", a.low[d], " and ", a.high[d], " of axis ", d, " are too large"));
+    if (s[d] < 0)
+      c.fail(ErrorCode::ShapeMismatch,
+             cat("axis ", d, " of shape ", c.shape(0).str(), " is cut by more than it has"));
   }
-  if (c.dtype(1) != c.dtype(0) || c.shape(1).ndim() != 0) c.fail(ErrorCode::DtypeMismatch, "the padding value must be a scalar of the array's dtype");
+  if (c.dtype(1) != c.dtype(0) || c.shape(1).ndim() != 0)
+    c.fail(ErrorCode::DtypeMismatch, "the padding value must be a scalar of the array's dtype");
   check_countable(c, s);
   c.push(s, c.dtype(0));
 }
@@ -73,8 +80,12 @@ void infer_concatenate(InferCtx& c) {
     const Shape& o = c.shape(i);
     bool ok = o.ndim() == s.ndim();
     for (int d = 0; ok && d < s.ndim(); ++d) ok = d == axis || o[d] == s[d];
-    if (!ok) c.fail(ErrorCode::ShapeMismatch, cat("shapes ", c.shape(0).str(), " and ", o.str(), " can't be joined along axis ", axis));
-    if (c.dtype(i) != c.dtype(0)) c.fail(ErrorCode::DtypeMismatch, cat("dtypes ", dtype_name(c.dtype(0)), " and ", dtype_name(c.dtype(i)), " differ"));
+    if (!ok)
+      c.fail(ErrorCode::ShapeMismatch,
+             cat("shapes ", c.shape(0).str(), " and ", o.str(), " can't be joined along axis ", axis));
+    if (c.dtype(i) != c.dtype(0))
+      c.fail(ErrorCode::DtypeMismatch,
+             cat("dtypes ", dtype_name(c.dtype(0)), " and ", dtype_name(c.dtype(i)), " differ"));
     s[axis] += o[axis];
   }
   check_countable(c, s);
@@ -109,7 +120,9 @@ Arrays vjp_concatenate(const VjpCtx& c) {
 }
 Arrays vjp_flip(const VjpCtx& c) { return {flip(c.cot[0], c.as<FlipAttrs>().axes)}; }
 
-Arrays vmap_reshape(const VmapCtx& c) { return {reshape(c.in[0], with_batch(c.as<ShapeAttrs>().shape, c.size))}; }
+Arrays vmap_reshape(const VmapCtx& c) {
+  return {reshape(c.in[0], with_batch(c.as<ShapeAttrs>().shape, c.size))};
+}
 Arrays vmap_transpose(const VmapCtx& c) {
   Axes axes = shifted(c.as<TransposeAttrs>().axes);
   axes.insert(0, 0);
@@ -142,26 +155,80 @@ Arrays vmap_concatenate(const VmapCtx& c) {
 Arrays vmap_flip(const VmapCtx& c) { return {flip(c.in[0], shifted(c.as<FlipAttrs>().axes))}; }
 
 using Cases = std::vector<SampleCase>;
-Cases reshape_cases() { return {{{{2, 3, 4}}, ShapeAttrs{{6, 4}}, "in0.reshape(6, 4)"}, {{{0, 3}}, ShapeAttrs{{3, 0}}, "in0.reshape(3, 0)"}, {{{1}}, ShapeAttrs{{}}, "in0.reshape(())"}}; }
-Cases transpose_cases() { return {{{{2, 3, 4}}, TransposeAttrs{{2, 0, 1}}, "in0.transpose(2, 0, 1)"}, {{{5, 1}}, TransposeAttrs{{1, 0}}, "in0.T"}}; }
-Cases broadcast_cases() { return {{{{3, 1}}, ShapeAttrs{{2, 3, 4}}, "np.broadcast_to(in0, (2, 3, 4))"}, {{{}}, ShapeAttrs{{5}}, "np.broadcast_to(in0, (5,))"}}; }
-Cases pad_cases() { return {{{{2, 3}, {}}, PadAttrs{{1, 0}, {0, 2}}, "np.pad(in0, ((1, 0), (0, 2)), constant_values=in1)"}, {{{4, 3}, {}}, PadAttrs{{-1, 1}, {-1, 0}}, "np.pad(in0[1:-1], ((0, 0), (1, 0)), constant_values=in1)"}}; }
-Cases concatenate_cases() { return {{{{2, 3}, {4, 3}}, AxisAttrs{0}, "np.concatenate([in0, in1], 0)"}, {{{2, 1, 3}, {2, 0, 3}, {2, 5, 3}}, AxisAttrs{1}, "np.concatenate([in0, in1, in2], 1)"}}; }
-Cases flip_cases() { return {{{{2, 3, 4}}, FlipAttrs{{0, 2}}, "np.flip(in0, (0, 2))"}, {{{0, 2}}, FlipAttrs{{1}}, "np.flip(in0, 1)"}}; }
+Cases reshape_cases() {
+  return {{{{2, 3, 4}}, ShapeAttrs{{6, 4}}, "in0.reshape(6, 4)"},
+          {{{0, 3}}, ShapeAttrs{{3, 0}}, "in0.reshape(3, 0)"},
+          {{{1}}, ShapeAttrs{{}}, "in0.reshape(())"}};
+}
+Cases transpose_cases() {
+  return {{{{2, 3, 4}}, TransposeAttrs{{2, 0, 1}}, "in0.transpose(2, 0, 1)"},
+          {{{5, 1}}, TransposeAttrs{{1, 0}}, "in0.T"}};
+}
+Cases broadcast_cases() {
+  return {{{{3, 1}}, ShapeAttrs{{2, 3, 4}}, "np.broadcast_to(in0, (2, 3, 4))"},
+          {{{}}, ShapeAttrs{{5}}, "np.broadcast_to(in0, (5,))"}};
+}
+Cases pad_cases() {
+  return {
+      {{{2, 3}, {}}, PadAttrs{{1, 0}, {0, 2}}, "np.pad(in0, ((1, 0), (0, 2)), constant_values=in1)"},
+      {{{4, 3}, {}}, PadAttrs{{-1, 1}, {-1, 0}}, "np.pad(in0[1:-1], ((0, 0), (1, 0)), constant_values=in1)"}};
+}
+Cases concatenate_cases() {
+  return {{{{2, 3}, {4, 3}}, AxisAttrs{0}, "np.concatenate([in0, in1], 0)"},
+          {{{2, 1, 3}, {2, 0, 3}, {2, 5, 3}}, AxisAttrs{1}, "np.concatenate([in0, in1, in2], 1)"}};
+}
+Cases flip_cases() {
+  return {{{{2, 3, 4}}, FlipAttrs{{0, 2}}, "np.flip(in0, (0, 2))"},
+          {{{0, 2}}, FlipAttrs{{1}}, "np.flip(in0, 1)"}};
+}
 
 const OpDef kRows[] = {
-    {.op = Op::Reshape, .doc = "the elements in row-major order in another shape", .traits = kView, .infer = infer_reshape, .vjp = vjp_reshape,
-     .vmap = vmap_reshape, .hlo = "stablehlo.reshape", .samples = {.dtypes = kDAll, .c = 0, .cases = reshape_cases}},
-    {.op = Op::Transpose, .doc = "axes in another order", .traits = kView, .infer = infer_transpose, .vjp = vjp_transpose,
-     .vmap = vmap_transpose, .hlo = "stablehlo.transpose", .samples = {.dtypes = kDAll, .c = 0, .cases = transpose_cases}},
-    {.op = Op::BroadcastTo, .doc = "repeats dimensions of 1", .traits = kView, .infer = infer_broadcast, .vjp = vjp_broadcast,
-     .vmap = vmap_broadcast, .hlo = "stablehlo.broadcast_in_dim", .samples = {.dtypes = kDAll, .c = 0, .cases = broadcast_cases}},
-    {.op = Op::Pad, .doc = "a value around the array; negative widths crop", .infer = infer_pad, .vjp = vjp_pad,
-     .vmap = vmap_pad, .hlo = "stablehlo.pad", .samples = {.dtypes = kDAll, .c = 0, .cases = pad_cases}},
-    {.op = Op::Concatenate, .doc = "arrays one after another along an axis", .infer = infer_concatenate, .vjp = vjp_concatenate,
-     .vmap = vmap_concatenate, .hlo = "stablehlo.concatenate", .samples = {.dtypes = kDAll, .c = 0, .cases = concatenate_cases}},
-    {.op = Op::Flip, .doc = "elements in reverse order along axes", .traits = kView, .infer = infer_same, .vjp = vjp_flip,
-     .vmap = vmap_flip, .hlo = "stablehlo.reverse", .samples = {.dtypes = kDAll, .c = 0, .cases = flip_cases}},
+    {.op = Op::Reshape,
+     .doc = "the elements in row-major order in another shape",
+     .traits = kView,
+     .infer = infer_reshape,
+     .vjp = vjp_reshape,
+     .vmap = vmap_reshape,
+     .hlo = "stablehlo.reshape",
+     .samples = {.dtypes = kDAll, .c = 0, .cases = reshape_cases}},
+    {.op = Op::Transpose,
+     .doc = "axes in another order",
+     .traits = kView,
+     .infer = infer_transpose,
+     .vjp = vjp_transpose,
+     .vmap = vmap_transpose,
+     .hlo = "stablehlo.transpose",
+     .samples = {.dtypes = kDAll, .c = 0, .cases = transpose_cases}},
+    {.op = Op::BroadcastTo,
+     .doc = "repeats dimensions of 1",
+     .traits = kView,
+     .infer = infer_broadcast,
+     .vjp = vjp_broadcast,
+     .vmap = vmap_broadcast,
+     .hlo = "stablehlo.broadcast_in_dim",
+     .samples = {.dtypes = kDAll, .c = 0, .cases = broadcast_cases}},
+    {.op = Op::Pad,
+     .doc = "a value around the array; negative widths crop",
+     .infer = infer_pad,
+     .vjp = vjp_pad,
+     .vmap = vmap_pad,
+     .hlo = "stablehlo.pad",
+     .samples = {.dtypes = kDAll, .c = 0, .cases = pad_cases}},
+    {.op = Op::Concatenate,
+     .doc = "arrays one after another along an axis",
+     .infer = infer_concatenate,
+     .vjp = vjp_concatenate,
+     .vmap = vmap_concatenate,
+     .hlo = "stablehlo.concatenate",
+     .samples = {.dtypes = kDAll, .c = 0, .cases = concatenate_cases}},
+    {.op = Op::Flip,
+     .doc = "elements in reverse order along axes",
+     .traits = kView,
+     .infer = infer_same,
+     .vjp = vjp_flip,
+     .vmap = vmap_flip,
+     .hlo = "stablehlo.reverse",
+     .samples = {.dtypes = kDAll, .c = 0, .cases = flip_cases}},
 };
 
 }  // namespace
@@ -176,18 +243,26 @@ Array reshape(const Array& a, const Shape& shape) {
     if (to[d] == -1 && unknown < 0) {
       unknown = d;
     } else if (to[d] < 0) {
-      throw Error(ErrorCode::ShapeMismatch, cat("shape ", shape.str(), " has more than one -1 or another negative dimension"), "reshape");
+      throw Error(ErrorCode::ShapeMismatch,
+                  cat("shape ", shape.str(), " has more than one -1 or another negative dimension"),
+                  "reshape");
     } else {
       if (__builtin_mul_overflow(known, to[d], &known)) {
         // More elements than any array has, unless another dimension is 0.
-        if (shape.contains(0)) known = 0;
-        else throw Error(ErrorCode::ShapeMismatch, cat("an array of shape ", a.shape().str(), " can't become ", shape.str()), "reshape");
+        if (shape.contains(0))
+          known = 0;
+        else
+          throw Error(ErrorCode::ShapeMismatch,
+                      cat("an array of shape ", a.shape().str(), " can't become ", shape.str()), "reshape");
       }
     }
   }
   if (unknown >= 0) {
     if (known == 0 || a.size() % known != 0)
-      throw Error(ErrorCode::ShapeMismatch, cat("an array of shape ", a.shape().str(), " (", a.size(), " elements) can't become ", shape.str()), "reshape");
+      throw Error(
+          ErrorCode::ShapeMismatch,
+          cat("an array of shape ", a.shape().str(), " (", a.size(), " elements) can't become ", shape.str()),
+          "reshape");
     to[unknown] = a.size() / known;
   }
   if (to == a.shape()) return a;
@@ -196,8 +271,11 @@ Array reshape(const Array& a, const Shape& shape) {
 
 Array flatten(const Array& a, int start_axis, int end_axis) {
   if (a.ndim() == 0) return reshape(a, {1});
-  const int s = normalize_axis(start_axis, a.ndim(), "flatten"), e = normalize_axis(end_axis, a.ndim(), "flatten");
-  if (e < s) throw Error(ErrorCode::InvalidArgument, cat("axis ", end_axis, " lies before axis ", start_axis), "flatten");
+  const int s = normalize_axis(start_axis, a.ndim(), "flatten"),
+            e = normalize_axis(end_axis, a.ndim(), "flatten");
+  if (e < s)
+    throw Error(ErrorCode::InvalidArgument, cat("axis ", end_axis, " lies before axis ", start_axis),
+                "flatten");
   Shape to;
   for (int d = 0; d < a.ndim(); ++d) {
     if (d > s && d <= e)
@@ -221,14 +299,17 @@ Array squeeze(const Array& a, const Axes& axes) {
     if (!drop.contains(d)) {
       to.push_back(a.shape()[d]);
     } else if (a.shape()[d] != 1) {
-      throw Error(ErrorCode::ShapeMismatch, cat("axis ", d, " of shape ", a.shape().str(), " is not 1"), "squeeze");
+      throw Error(ErrorCode::ShapeMismatch, cat("axis ", d, " of shape ", a.shape().str(), " is not 1"),
+                  "squeeze");
     }
   }
   return reshape(a, to);
 }
 Array expand_dims(const Array& a, const Axes& axes) {
   const int nd = a.ndim() + axes.ndim();
-  if (nd > kMaxRank) throw Error(ErrorCode::ShapeMismatch, cat("an array can have at most ", kMaxRank, " dimensions, got ", nd), "expand_dims");
+  if (nd > kMaxRank)
+    throw Error(ErrorCode::ShapeMismatch,
+                cat("an array can have at most ", kMaxRank, " dimensions, got ", nd), "expand_dims");
   const Axes added = normalize_axes(axes, nd, "expand_dims");
   Shape to;
   int from = 0;
@@ -239,7 +320,9 @@ Array expand_dims(const Array& a, const Axes& axes) {
 Array transpose(const Array& a) { return transpose(a, reversed(a.ndim())); }
 Array transpose(const Array& a, const Axes& axes) {
   if (axes.ndim() != a.ndim())
-    throw Error(ErrorCode::InvalidArgument, cat("an array of shape ", a.shape().str(), " needs ", a.ndim(), " axes, got ", axes.str()), "transpose");
+    throw Error(ErrorCode::InvalidArgument,
+                cat("an array of shape ", a.shape().str(), " needs ", a.ndim(), " axes, got ", axes.str()),
+                "transpose");
   Axes order = axes;
   bool same = true;
   for (int i = 0; i < order.ndim(); ++i) {
@@ -256,7 +339,8 @@ Array swapaxes(const Array& a, int axis1, int axis2) {
   return transpose(a, order);
 }
 Array moveaxis(const Array& a, int source, int destination) {
-  const int s = normalize_axis(source, a.ndim(), "moveaxis"), d = normalize_axis(destination, a.ndim(), "moveaxis");
+  const int s = normalize_axis(source, a.ndim(), "moveaxis"),
+            d = normalize_axis(destination, a.ndim(), "moveaxis");
   Axes order;
   for (int i = 0; i < a.ndim(); ++i)
     if (i != s) order.push_back(i);
@@ -277,10 +361,13 @@ Arrays broadcast_arrays(const Arrays& arrays) {
 }
 
 Array concatenate(const Arrays& arrays, int axis) {
-  if (arrays.empty()) throw Error(ErrorCode::InvalidArgument, "there is nothing to join", "concatenate", "give at least one array");
+  if (arrays.empty())
+    throw Error(ErrorCode::InvalidArgument, "there is nothing to join", "concatenate",
+                "give at least one array");
   Dtype d = arrays[0].dtype();
   for (const Array& a : arrays) d = promote(d, a.dtype());
-  if (arrays[0].ndim() == 0) throw Error(ErrorCode::ShapeMismatch, "scalars can't be joined", "concatenate", "use stack");
+  if (arrays[0].ndim() == 0)
+    throw Error(ErrorCode::ShapeMismatch, "scalars can't be joined", "concatenate", "use stack");
   const int ax = normalize_axis(axis, arrays[0].ndim(), "concatenate");
   if (arrays.size() == 1) return arrays[0];
   Arrays in;
@@ -288,12 +375,15 @@ Array concatenate(const Arrays& arrays, int axis) {
   return apply1(Op::Concatenate, in, AxisAttrs{ax});
 }
 Array stack(const Arrays& arrays, int axis) {
-  if (arrays.empty()) throw Error(ErrorCode::InvalidArgument, "there is nothing to stack", "stack", "give at least one array");
+  if (arrays.empty())
+    throw Error(ErrorCode::InvalidArgument, "there is nothing to stack", "stack", "give at least one array");
   Arrays in;
   const int ax = normalize_axis(axis, arrays[0].ndim() + 1, "stack");
   for (const Array& a : arrays) {
     if (!(a.shape() == arrays[0].shape()))
-      throw Error(ErrorCode::ShapeMismatch, cat("shapes ", arrays[0].shape().str(), " and ", a.shape().str(), " can't be stacked"), "stack");
+      throw Error(ErrorCode::ShapeMismatch,
+                  cat("shapes ", arrays[0].shape().str(), " and ", a.shape().str(), " can't be stacked"),
+                  "stack");
     in.push_back(expand_dims(a, {ax}));
   }
   return concatenate(in, ax);
@@ -301,7 +391,10 @@ Array stack(const Arrays& arrays, int axis) {
 Arrays split(const Array& a, int64_t sections, int axis) {
   const int ax = normalize_axis(axis, a.ndim(), "split");
   if (sections < 1 || a.shape()[ax] % sections != 0)
-    throw Error(ErrorCode::ShapeMismatch, cat("axis ", ax, " of shape ", a.shape().str(), " can't be cut into ", sections, " equal parts"), "split", "use split_at");
+    throw Error(
+        ErrorCode::ShapeMismatch,
+        cat("axis ", ax, " of shape ", a.shape().str(), " can't be cut into ", sections, " equal parts"),
+        "split", "use split_at");
   const int64_t n = a.shape()[ax] / sections;
   Arrays out;
   for (int64_t i = 0; i < sections; ++i) out.push_back(slice_axis(a, ax, i * n, (i + 1) * n));
@@ -348,11 +441,14 @@ Array roll(const Array& a, int64_t shift, int axis) {
   return s == 0 ? a : concatenate({slice_axis(a, ax, n - s, n), slice_axis(a, ax, 0, n - s)}, ax);
 }
 Array repeat(const Array& a, int64_t repeats, int axis) {
-  if (repeats < 0) throw Error(ErrorCode::InvalidArgument, cat("repeats must be 0 or more, got ", repeats), "repeat");
+  if (repeats < 0)
+    throw Error(ErrorCode::InvalidArgument, cat("repeats must be 0 or more, got ", repeats), "repeat");
   const int ax = normalize_axis(axis, a.ndim(), "repeat");
   Shape wide = a.shape(), to = a.shape();
   wide.insert(ax + 1, repeats);
-  if (__builtin_mul_overflow(to[ax], repeats, &to[ax])) throw Error(ErrorCode::ShapeMismatch, cat(repeats, " repeats of ", a.shape().str(), " are too many elements"), "repeat");
+  if (__builtin_mul_overflow(to[ax], repeats, &to[ax]))
+    throw Error(ErrorCode::ShapeMismatch,
+                cat(repeats, " repeats of ", a.shape().str(), " are too many elements"), "repeat");
   return reshape(broadcast_to(expand_dims(a, {ax + 1}), wide), to);
 }
 Array tile(const Array& a, const Shape& reps) {
@@ -361,10 +457,13 @@ Array tile(const Array& a, const Shape& reps) {
   for (int d = 0; d < nd; ++d) {
     const int da = d - (nd - a.ndim()), dr = d - (nd - reps.ndim());
     const int64_t n = da >= 0 ? a.shape()[da] : 1, r = dr >= 0 ? reps[dr] : 1;
-    if (r < 0) throw Error(ErrorCode::InvalidArgument, cat("repetitions must be 0 or more, got ", reps.str()), "tile");
+    if (r < 0)
+      throw Error(ErrorCode::InvalidArgument, cat("repetitions must be 0 or more, got ", reps.str()), "tile");
     base.push_back(n);
     int64_t all = 0;
-    if (__builtin_mul_overflow(n, r, &all)) throw Error(ErrorCode::ShapeMismatch, cat(reps.str(), " repetitions of ", a.shape().str(), " are too many elements"), "tile");
+    if (__builtin_mul_overflow(n, r, &all))
+      throw Error(ErrorCode::ShapeMismatch,
+                  cat(reps.str(), " repetitions of ", a.shape().str(), " are too many elements"), "tile");
     to.push_back(all);
   }
   // One axis at a time keeps the rank small.

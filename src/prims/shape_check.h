@@ -15,7 +15,8 @@ inline void check_countable(const InferCtx& c, const Shape& s) {
     if (d < 0) c.fail(ErrorCode::ShapeMismatch, cat("a shape has no negative dimensions, got ", s.str()));
   if (s.contains(0)) return;
   for (int64_t d : s)
-    if (__builtin_mul_overflow(n, d, &n) || n > kMaxElements) c.fail(ErrorCode::ShapeMismatch, cat("a shape of ", s.str(), " has too many elements"));
+    if (__builtin_mul_overflow(n, d, &n) || n > kMaxElements)
+      c.fail(ErrorCode::ShapeMismatch, cat("a shape of ", s.str(), " has too many elements"));
 }
 
 }  // namespace mc

@@ -8,7 +8,8 @@ namespace {
 
 Shape window(const SliceAttrs& a) {
   Shape s = a.start;
-  for (int d = 0; d < s.ndim(); ++d) s[d] = a.stop[d] > a.start[d] ? (a.stop[d] - a.start[d] + a.step[d] - 1) / a.step[d] : 0;
+  for (int d = 0; d < s.ndim(); ++d)
+    s[d] = a.stop[d] > a.start[d] ? (a.stop[d] - a.start[d] + a.step[d] - 1) / a.step[d] : 0;
   return s;
 }
 SliceAttrs with_batch(const SliceAttrs& a, int64_t n) {
@@ -22,19 +23,27 @@ SliceAttrs with_batch(const SliceAttrs& a, int64_t n) {
 void infer_slice(InferCtx& c) { c.push(window(c.as<SliceAttrs>()), c.dtype(0)); }
 void infer_slice_update(InferCtx& c) {
   const Shape w = window(c.as<SliceAttrs>());
-  if (!(c.shape(1) == w)) c.fail(ErrorCode::ShapeMismatch, cat("the update has shape ", c.shape(1).str(), ", the window ", w.str()));
-  if (c.dtype(1) != c.dtype(0)) c.fail(ErrorCode::DtypeMismatch, cat("the update has dtype ", dtype_name(c.dtype(1)), ", the array ", dtype_name(c.dtype(0))));
+  if (!(c.shape(1) == w))
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("the update has shape ", c.shape(1).str(), ", the window ", w.str()));
+  if (c.dtype(1) != c.dtype(0))
+    c.fail(ErrorCode::DtypeMismatch,
+           cat("the update has dtype ", dtype_name(c.dtype(1)), ", the array ", dtype_name(c.dtype(0))));
   c.push(c.shape(0), c.dtype(0));
 }
 void check_starts(const InferCtx& c, size_t input, int64_t n) {
   require_dtype(c, input, kDInts);
-  if (!(c.shape(input) == Shape{n})) c.fail(ErrorCode::ShapeMismatch, cat("starts have shape ", c.shape(input).str(), ", expected (", n, ",)"));
+  if (!(c.shape(input) == Shape{n}))
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("starts have shape ", c.shape(input).str(), ", expected (", n, ",)"));
 }
 void check_fits(const InferCtx& c, const Shape& sizes, int skip) {
   const Shape& s = c.shape(0);
   bool ok = sizes.ndim() == s.ndim();
   for (int d = 0; ok && d < s.ndim(); ++d) ok = sizes[d] >= 0 && (sizes[d] <= s[d] || d == skip);
-  if (!ok) c.fail(ErrorCode::ShapeMismatch, cat("a window of ", sizes.str(), " does not fit an array of shape ", s.str()));
+  if (!ok)
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("a window of ", sizes.str(), " does not fit an array of shape ", s.str()));
 }
 void infer_dynamic_slice(InferCtx& c) {
   const Shape& sizes = c.as<DynamicSliceAttrs>().sizes;
@@ -44,13 +53,16 @@ void infer_dynamic_slice(InferCtx& c) {
 }
 void infer_dynamic_update(InferCtx& c) {
   const int axis = c.as<DynamicUpdateAttrs>().axis;
-  if (c.dtype(1) != c.dtype(0)) c.fail(ErrorCode::DtypeMismatch, cat("the update has dtype ", dtype_name(c.dtype(1)), ", the array ", dtype_name(c.dtype(0))));
+  if (c.dtype(1) != c.dtype(0))
+    c.fail(ErrorCode::DtypeMismatch,
+           cat("the update has dtype ", dtype_name(c.dtype(1)), ", the array ", dtype_name(c.dtype(0))));
   check_fits(c, c.shape(1), axis);
   check_starts(c, 2, axis < 0 ? c.shape(0).ndim() : c.shape(0)[0]);
   if (axis >= 0)
     for (int d = 0; d < c.shape(0).ndim(); ++d)
       if (d != axis && c.shape(1)[d] != c.shape(0)[d])
-        c.fail(ErrorCode::ShapeMismatch, cat("the update of shape ", c.shape(1).str(), " must equal ", c.shape(0).str(), " but for axis ", axis));
+        c.fail(ErrorCode::ShapeMismatch, cat("the update of shape ", c.shape(1).str(), " must equal ",
+                                             c.shape(0).str(), " but for axis ", axis));
   c.push(c.shape(0), c.dtype(0));
 }
 
@@ -72,7 +84,9 @@ Arrays vjp_slice_update(const VjpCtx& c) {
   if (c.needs[1]) out[1] = apply1(Op::Slice, {c.cot[0]}, c.attrs);
   return out;
 }
-Arrays vjp_dynamic_slice(const VjpCtx& c) { return {dynamic_update(zeros(c.in[0].shape(), c.cot[0].dtype()), c.cot[0], c.in[1]), {}}; }
+Arrays vjp_dynamic_slice(const VjpCtx& c) {
+  return {dynamic_update(zeros(c.in[0].shape(), c.cot[0].dtype()), c.cot[0], c.in[1]), {}};
+}
 Arrays vjp_dynamic_update(const VjpCtx& c) {
   const int axis = c.as<DynamicUpdateAttrs>().axis;
   Arrays out(3);
@@ -89,18 +103,24 @@ Arrays vjp_dynamic_update(const VjpCtx& c) {
   along[axis] = n;
   const Array start = reshape(astype(c.in[2], Dtype::I32), s);
   const Array fits = logical_and(start >= 0, start <= static_cast<int>(dim - n));
-  const Array index = broadcast_to(where(fits, start, 0) + reshape(arange(static_cast<int>(n)), along), c.in[1].shape());
+  const Array index =
+      broadcast_to(where(fits, start, 0) + reshape(arange(static_cast<int>(n)), along), c.in[1].shape());
   out[1] = where(fits, take_along_axis(c.cot[0], index, axis), zeros_like(c.in[1]));
   return out;
 }
 
-Arrays vmap_slice(const VmapCtx& c) { return {apply1(Op::Slice, {c.in[0]}, with_batch(c.as<SliceAttrs>(), c.size))}; }
-Arrays vmap_slice_update(const VmapCtx& c) { return {apply1(Op::SliceUpdate, {c.batch(0), c.batch(1)}, with_batch(c.as<SliceAttrs>(), c.size))}; }
+Arrays vmap_slice(const VmapCtx& c) {
+  return {apply1(Op::Slice, {c.in[0]}, with_batch(c.as<SliceAttrs>(), c.size))};
+}
+Arrays vmap_slice_update(const VmapCtx& c) {
+  return {apply1(Op::SliceUpdate, {c.batch(0), c.batch(1)}, with_batch(c.as<SliceAttrs>(), c.size))};
+}
 // Clamped starts as index arrays, the example's number first; each of shape (batch,).
 Arrays window_indices(const VmapCtx& c, size_t starts, const Shape& array, const Shape& sizes) {
   const Array at = astype(c.batch(starts), Dtype::I64);
   Arrays idx{arange(0, c.size, 1, Dtype::I64)};
-  for (int d = 0; d < sizes.ndim(); ++d) idx.push_back(clip(squeeze(slice_axis(at, 1, d, d + 1), {1}), 0, array[d + 1] - sizes[d]));
+  for (int d = 0; d < sizes.ndim(); ++d)
+    idx.push_back(clip(squeeze(slice_axis(at, 1, d, d + 1), {1}), 0, array[d + 1] - sizes[d]));
   return idx;
 }
 Axes all_axes(int n) {
@@ -109,7 +129,9 @@ Axes all_axes(int n) {
   return a;
 }
 // Starts that all examples share: the batch is one more dimension of the window.
-Array shared_starts(const VmapCtx& c, size_t starts) { return concatenate({zeros({1}, c.in[starts].dtype()), c.in[starts]}, 0); }
+Array shared_starts(const VmapCtx& c, size_t starts) {
+  return concatenate({zeros({1}, c.in[starts].dtype()), c.in[starts]}, 0);
+}
 
 Arrays vmap_dynamic_slice(const VmapCtx& c) {
   Shape sizes = c.as<DynamicSliceAttrs>().sizes;
@@ -127,7 +149,8 @@ Arrays vmap_dynamic_update(const VmapCtx& c) {
   const int axis = c.as<DynamicUpdateAttrs>().axis;
   const Array x = c.batch(0), u = c.batch(1);
   if (axis >= 0) {  // the batch joins the rows
-    const Array y = apply1(Op::DynamicUpdate, {flatten(x, 0, 1), flatten(u, 0, 1), flatten(c.batch(2))}, DynamicUpdateAttrs{axis});
+    const Array y = apply1(Op::DynamicUpdate, {flatten(x, 0, 1), flatten(u, 0, 1), flatten(c.batch(2))},
+                           DynamicUpdateAttrs{axis});
     return {reshape(y, x.shape())};
   }
   if (!c.batched[2]) return {dynamic_update(x, u, shared_starts(c, 2))};
@@ -138,28 +161,65 @@ Arrays vmap_dynamic_update(const VmapCtx& c) {
 
 using Cases = std::vector<SampleCase>;
 Cases slice_cases() {
-  return {{{{5, 7}}, SliceAttrs{{1, 0}, {4, 7}, {1, 3}}, "in0[1:4, 0:7:3]"}, {{{4}}, SliceAttrs{{2}, {2}, {1}}, "in0[2:2]"}, {{{3, 4, 5}}, SliceAttrs{{0, 1, 2}, {3, 3, 5}, {2, 1, 1}}, "in0[0:3:2, 1:3, 2:5]"}};
+  return {{{{5, 7}}, SliceAttrs{{1, 0}, {4, 7}, {1, 3}}, "in0[1:4, 0:7:3]"},
+          {{{4}}, SliceAttrs{{2}, {2}, {1}}, "in0[2:2]"},
+          {{{3, 4, 5}}, SliceAttrs{{0, 1, 2}, {3, 3, 5}, {2, 1, 1}}, "in0[0:3:2, 1:3, 2:5]"}};
 }
 Cases update_cases() {
-  return {{{{5, 7}, {3, 3}}, SliceAttrs{{1, 0}, {4, 7}, {1, 3}}, "put(in0, (slice(1, 4), slice(0, 7, 3)), in1)"}, {{{4}, {0}}, SliceAttrs{{2}, {2}, {1}}, "in0"}};
+  return {
+      {{{5, 7}, {3, 3}}, SliceAttrs{{1, 0}, {4, 7}, {1, 3}}, "put(in0, (slice(1, 4), slice(0, 7, 3)), in1)"},
+      {{{4}, {0}}, SliceAttrs{{2}, {2}, {1}}, "in0"}};
 }
 Cases dynamic_slice_cases() {
-  return {{{{5, 7}, {2}}, DynamicSliceAttrs{{2, 3}}, "in0[clamp(in1[0], 0, 3):, clamp(in1[1], 0, 4):][:2, :3]", {Dtype::F32, Dtype::I32}, 9}};
+  return {{{{5, 7}, {2}},
+           DynamicSliceAttrs{{2, 3}},
+           "in0[clamp(in1[0], 0, 3):, clamp(in1[1], 0, 4):][:2, :3]",
+           {Dtype::F32, Dtype::I32},
+           9}};
 }
 Cases dynamic_update_cases() {
-  return {{{{5, 7}, {2, 3}, {2}}, DynamicUpdateAttrs{-1}, "put(in0, (slice(clamp(in2[0], 0, 3), clamp(in2[0], 0, 3) + 2), slice(clamp(in2[1], 0, 4), clamp(in2[1], 0, 4) + 3)), in1)", {Dtype::F32, Dtype::F32, Dtype::I32}, 9},
-          {{{2, 3, 8}, {2, 3, 2}, {2}}, DynamicUpdateAttrs{2}, "update_rows(in0, in1, in2, 2)", {Dtype::F32, Dtype::F32, Dtype::I32}, 9}};
+  return {{{{5, 7}, {2, 3}, {2}},
+           DynamicUpdateAttrs{-1},
+           "put(in0, (slice(clamp(in2[0], 0, 3), clamp(in2[0], 0, 3) + 2), slice(clamp(in2[1], 0, 4), "
+           "clamp(in2[1], 0, 4) + 3)), in1)",
+           {Dtype::F32, Dtype::F32, Dtype::I32},
+           9},
+          {{{2, 3, 8}, {2, 3, 2}, {2}},
+           DynamicUpdateAttrs{2},
+           "update_rows(in0, in1, in2, 2)",
+           {Dtype::F32, Dtype::F32, Dtype::I32},
+           9}};
 }
 
 const OpDef kRows[] = {
-    {.op = Op::Slice, .doc = "a[start:stop:step] with positive steps", .traits = kView, .infer = infer_slice, .vjp = vjp_slice,
-     .vmap = vmap_slice, .hlo = "stablehlo.slice", .samples = {.dtypes = kDAll, .c = 0, .cases = slice_cases}},
-    {.op = Op::SliceUpdate, .doc = "a copy with a[start:stop:step] replaced", .infer = infer_slice_update, .vjp = vjp_slice_update,
-     .vmap = vmap_slice_update, .samples = {.dtypes = kDAll, .c = 0, .cases = update_cases}},
-    {.op = Op::DynamicSlice, .doc = "a window whose start is an array; clamped", .infer = infer_dynamic_slice, .vjp = vjp_dynamic_slice,
-     .vmap = vmap_dynamic_slice, .hlo = "stablehlo.dynamic_slice", .samples = {.dtypes = kDF32, .c = 0, .cases = dynamic_slice_cases}},
-    {.op = Op::DynamicUpdate, .doc = "a copy with such a window replaced", .infer = infer_dynamic_update, .vjp = vjp_dynamic_update,
-     .vmap = vmap_dynamic_update, .hlo = "stablehlo.dynamic_update_slice", .samples = {.dtypes = kDF32, .c = 0, .cases = dynamic_update_cases}},
+    {.op = Op::Slice,
+     .doc = "a[start:stop:step] with positive steps",
+     .traits = kView,
+     .infer = infer_slice,
+     .vjp = vjp_slice,
+     .vmap = vmap_slice,
+     .hlo = "stablehlo.slice",
+     .samples = {.dtypes = kDAll, .c = 0, .cases = slice_cases}},
+    {.op = Op::SliceUpdate,
+     .doc = "a copy with a[start:stop:step] replaced",
+     .infer = infer_slice_update,
+     .vjp = vjp_slice_update,
+     .vmap = vmap_slice_update,
+     .samples = {.dtypes = kDAll, .c = 0, .cases = update_cases}},
+    {.op = Op::DynamicSlice,
+     .doc = "a window whose start is an array; clamped",
+     .infer = infer_dynamic_slice,
+     .vjp = vjp_dynamic_slice,
+     .vmap = vmap_dynamic_slice,
+     .hlo = "stablehlo.dynamic_slice",
+     .samples = {.dtypes = kDF32, .c = 0, .cases = dynamic_slice_cases}},
+    {.op = Op::DynamicUpdate,
+     .doc = "a copy with such a window replaced",
+     .infer = infer_dynamic_update,
+     .vjp = vjp_dynamic_update,
+     .vmap = vmap_dynamic_update,
+     .hlo = "stablehlo.dynamic_update_slice",
+     .samples = {.dtypes = kDF32, .c = 0, .cases = dynamic_update_cases}},
 };
 
 // NumPy's rules for one axis; `reversed` for negative steps, whose elements are then taken backwards.
@@ -185,9 +245,13 @@ Range normalize(int64_t start, int64_t stop, int64_t step, int64_t n, std::strin
   return count == 0 ? Range{0, 0, 1, false} : Range{low, b + 1, -step, true};
 }
 
-SliceAttrs normalized(const Shape& shape, const Shape& start, const Shape& stop, const Shape& step, Axes* flips, std::string_view where) {
-  if (start.ndim() != shape.ndim() || stop.ndim() != shape.ndim() || (step.ndim() != 0 && step.ndim() != shape.ndim()))
-    throw Error(ErrorCode::InvalidArgument, cat("an array of shape ", shape.str(), " needs ", shape.ndim(), " starts, stops and steps"), std::string(where));
+SliceAttrs normalized(const Shape& shape, const Shape& start, const Shape& stop, const Shape& step,
+                      Axes* flips, std::string_view where) {
+  if (start.ndim() != shape.ndim() || stop.ndim() != shape.ndim() ||
+      (step.ndim() != 0 && step.ndim() != shape.ndim()))
+    throw Error(ErrorCode::InvalidArgument,
+                cat("an array of shape ", shape.str(), " needs ", shape.ndim(), " starts, stops and steps"),
+                std::string(where));
   SliceAttrs a;
   for (int d = 0; d < shape.ndim(); ++d) {
     const Range r = normalize(start[d], stop[d], step.ndim() ? step[d] : 1, shape[d], where);
@@ -207,7 +271,8 @@ Array slice(const Array& a, const Shape& start, const Shape& stop, const Shape& 
   Axes flips;
   const SliceAttrs s = normalized(a.shape(), start, stop, step, &flips, "slice");
   bool whole = true;
-  for (int d = 0; d < a.ndim(); ++d) whole = whole && s.start[d] == 0 && s.stop[d] == a.shape()[d] && s.step[d] == 1;
+  for (int d = 0; d < a.ndim(); ++d)
+    whole = whole && s.start[d] == 0 && s.stop[d] == a.shape()[d] && s.step[d] == 1;
   const Array w = whole ? a : apply1(Op::Slice, {&a, 1}, s);
   return flips.empty() ? w : flip(w, flips);
 }
@@ -219,19 +284,26 @@ Array slice_axis(const Array& a, int axis, int64_t start, int64_t stop, int64_t 
   s[ax] = step;
   return slice(a, b, e, s);
 }
-Array slice_update(const Array& a, const Array& update, const Shape& start, const Shape& stop, const Shape& step) {
+Array slice_update(const Array& a, const Array& update, const Shape& start, const Shape& stop,
+                   const Shape& step) {
   Axes flips;
   const SliceAttrs s = normalized(a.shape(), start, stop, step, &flips, "slice_update");
-  if (!flips.empty()) throw Error(ErrorCode::InvalidArgument, "steps must be positive here", "slice_update", "flip the update instead");
+  if (!flips.empty())
+    throw Error(ErrorCode::InvalidArgument, "steps must be positive here", "slice_update",
+                "flip the update instead");
   return apply1(Op::SliceUpdate, {a, broadcast_to(astype(update, a.dtype()), window(s))}, s);
 }
-Array dynamic_slice(const Array& a, const Array& starts, const Shape& sizes) { return apply1(Op::DynamicSlice, {a, starts}, DynamicSliceAttrs{sizes}); }
+Array dynamic_slice(const Array& a, const Array& starts, const Shape& sizes) {
+  return apply1(Op::DynamicSlice, {a, starts}, DynamicSliceAttrs{sizes});
+}
 Array dynamic_update(const Array& a, const Array& update, const Array& starts) {
   return apply1(Op::DynamicUpdate, {a, astype(update, a.dtype()), starts}, DynamicUpdateAttrs{-1});
 }
 Array dynamic_update_rows(const Array& a, const Array& update, const Array& starts, int axis) {
   const int ax = normalize_axis(axis, a.ndim(), "dynamic_update_rows");
-  if (ax == 0) throw Error(ErrorCode::InvalidArgument, "axis 0 holds the rows", "dynamic_update_rows", "choose another axis");
+  if (ax == 0)
+    throw Error(ErrorCode::InvalidArgument, "axis 0 holds the rows", "dynamic_update_rows",
+                "choose another axis");
   return apply1(Op::DynamicUpdate, {a, astype(update, a.dtype()), starts}, DynamicUpdateAttrs{ax});
 }
 

@@ -13,8 +13,11 @@ void infer_sort(InferCtx& c) {
 }
 void infer_search(InferCtx& c) {
   require_dtype(c, 0, kDReal | kDBool);
-  if (c.shape(0).ndim() != 1) c.fail(ErrorCode::ShapeMismatch, cat("the sorted array has one dimension, got ", c.shape(0).str()));
-  if (c.dtype(0) != c.dtype(1)) c.fail(ErrorCode::DtypeMismatch, cat("dtypes ", dtype_name(c.dtype(0)), " and ", dtype_name(c.dtype(1)), " differ"));
+  if (c.shape(0).ndim() != 1)
+    c.fail(ErrorCode::ShapeMismatch, cat("the sorted array has one dimension, got ", c.shape(0).str()));
+  if (c.dtype(0) != c.dtype(1))
+    c.fail(ErrorCode::DtypeMismatch,
+           cat("dtypes ", dtype_name(c.dtype(0)), " and ", dtype_name(c.dtype(1)), " differ"));
   c.push(c.shape(1), Dtype::I32);
 }
 // The gradient goes back where the elements came from.
@@ -22,7 +25,9 @@ Arrays vjp_sort(const VjpCtx& c) {
   const int axis = c.as<AxisAttrs>().axis;
   return {scatter_add_axis(zeros_like(c.cot[0]), argsort(c.in[0], axis), c.cot[0], axis)};
 }
-Arrays vmap_sort(const VmapCtx& c) { return {apply1(c.op, {c.in[0]}, AxisAttrs{c.as<AxisAttrs>().axis + 1})}; }
+Arrays vmap_sort(const VmapCtx& c) {
+  return {apply1(c.op, {c.in[0]}, AxisAttrs{c.as<AxisAttrs>().axis + 1})};
+}
 Arrays vmap_search(const VmapCtx& c) {
   if (!c.batched[0]) return {apply1(c.op, c.in, c.attrs)};
   // Count for each value how many sorted ones come before it.
@@ -31,26 +36,55 @@ Arrays vmap_search(const VmapCtx& c) {
   s[0] = c.size;
   s[v.ndim()] = sorted.shape(1);
   const Array line = reshape(sorted, s), value = expand_dims(v, {-1});
-  return {sum(astype(c.as<SearchAttrs>().right ? less_equal(line, value) : less(line, value), Dtype::I32), {-1})};
+  return {
+      sum(astype(c.as<SearchAttrs>().right ? less_equal(line, value) : less(line, value), Dtype::I32), {-1})};
 }
 
 using Cases = std::vector<SampleCase>;
-Cases sort_cases() { return {{{{3, 9}}, AxisAttrs{1}, "np.sort(in0, 1)"}, {{{5, 2}}, AxisAttrs{0}, "np.sort(in0, 0)"}}; }
-Cases argsort_cases() { return {{{{3, 9}}, AxisAttrs{1}, "np.argsort(in0, 1, kind='stable')"}, {{{5, 2}}, AxisAttrs{0}, "np.argsort(in0, 0, kind='stable')"}}; }
+Cases sort_cases() {
+  return {{{{3, 9}}, AxisAttrs{1}, "np.sort(in0, 1)"}, {{{5, 2}}, AxisAttrs{0}, "np.sort(in0, 0)"}};
+}
+Cases argsort_cases() {
+  return {{{{3, 9}}, AxisAttrs{1}, "np.argsort(in0, 1, kind='stable')"},
+          {{{5, 2}}, AxisAttrs{0}, "np.argsort(in0, 0, kind='stable')"}};
+}
 
 // One element is sorted whatever is drawn.
-Cases search_cases() { return {{{{1}, {5}}, SearchAttrs{false}, "np.searchsorted(in0, in1)"}, {{{1}, {2, 3}}, SearchAttrs{true}, "np.searchsorted(in0, in1, 'right')"}}; }
+Cases search_cases() {
+  return {{{{1}, {5}}, SearchAttrs{false}, "np.searchsorted(in0, in1)"},
+          {{{1}, {2, 3}}, SearchAttrs{true}, "np.searchsorted(in0, in1, 'right')"}};
+}
 
 const OpDef kRows[] = {
-    {.op = Op::Sort, .doc = "ascending along an axis, stable, NaN last", .infer = infer_sort, .vjp = vjp_sort, .vmap = vmap_sort, .hlo = "stablehlo.sort", .samples = {.dtypes = kDReal, .c = 0, .cases = sort_cases}},
-    {.op = Op::ArgSort, .doc = "the indices that sort, int32", .traits = kNoGrad, .infer = infer_sort, .vmap = vmap_sort, .samples = {.dtypes = kDReal, .c = 0, .cases = argsort_cases, .smooth = false}},
-    {.op = Op::SearchSorted, .doc = "where values belong in a sorted array, int32", .traits = kNoGrad, .infer = infer_search, .vmap = vmap_search, .samples = {.dtypes = kDReal, .c = 0, .cases = search_cases, .smooth = false}},
+    {.op = Op::Sort,
+     .doc = "ascending along an axis, stable, NaN last",
+     .infer = infer_sort,
+     .vjp = vjp_sort,
+     .vmap = vmap_sort,
+     .hlo = "stablehlo.sort",
+     .samples = {.dtypes = kDReal, .c = 0, .cases = sort_cases}},
+    {.op = Op::ArgSort,
+     .doc = "the indices that sort, int32",
+     .traits = kNoGrad,
+     .infer = infer_sort,
+     .vmap = vmap_sort,
+     .samples = {.dtypes = kDReal, .c = 0, .cases = argsort_cases, .smooth = false}},
+    {.op = Op::SearchSorted,
+     .doc = "where values belong in a sorted array, int32",
+     .traits = kNoGrad,
+     .infer = infer_search,
+     .vmap = vmap_search,
+     .samples = {.dtypes = kDReal, .c = 0, .cases = search_cases, .smooth = false}},
 };
 
-Array along(Op op, const Array& a, int axis) { return apply1(op, {&a, 1}, AxisAttrs{normalize_axis(axis, a.ndim(), op_name(op))}); }
+Array along(Op op, const Array& a, int axis) {
+  return apply1(op, {&a, 1}, AxisAttrs{normalize_axis(axis, a.ndim(), op_name(op))});
+}
 void check_kth(const Array& a, int64_t kth, int axis, std::string_view where) {
   const int64_t n = a.shape(normalize_axis(axis, a.ndim(), where));
-  if (kth < -n || kth >= n) throw Error(ErrorCode::IndexOutOfRange, cat("kth is ", kth, ", the axis has ", n, " elements"), std::string(where));
+  if (kth < -n || kth >= n)
+    throw Error(ErrorCode::IndexOutOfRange, cat("kth is ", kth, ", the axis has ", n, " elements"),
+                std::string(where));
 }
 
 }  // namespace
@@ -71,7 +105,8 @@ Array argpartition(const Array& a, int64_t kth, int axis) {
 std::pair<Array, Array> topk(const Array& a, int64_t k, int axis) {
   const int ax = normalize_axis(axis, a.ndim(), "topk");
   const int64_t n = a.shape(ax);
-  if (k < 0 || k > n) throw Error(ErrorCode::IndexOutOfRange, cat("k is ", k, ", the axis has ", n, " elements"), "topk");
+  if (k < 0 || k > n)
+    throw Error(ErrorCode::IndexOutOfRange, cat("k is ", k, ", the axis has ", n, " elements"), "topk");
   // Descending and stable: ascending order of the flipped array, read backwards.
   const Array order = argsort(flip(a, {ax}), ax);
   const Array index = static_cast<int>(n - 1) - flip(slice_axis(order, ax, n - k, n), {ax});

@@ -35,11 +35,15 @@ Arrays rule(const VjpCtx& c) {
   return {F(c.cot[0], c.in[0], c.out[0])};
 }
 
-// The gradient of a complex input is that of its real and imaginary part as one number, so rules have the conjugate of
-// the derivative (conj of a real array is the array itself).
-#define MC_RULE(name, expr) \
-  Array name(const Array& g, [[maybe_unused]] const Array& x, [[maybe_unused]] const Array& y) { return expr; }
-MC_RULE(d_abs, is_complex(x.dtype()) ? like(g, x) * where(equal(x, 0), zeros_like(x), x / like(where(equal(y, 0), ones_like(y), y), x)) : g * sign(x))
+// The gradient of a complex input is that of its real and imaginary part as one number, so rules have the
+// conjugate of the derivative (conj of a real array is the array itself).
+#define MC_RULE(name, expr)                                                                      \
+  Array name(const Array& g, [[maybe_unused]] const Array& x, [[maybe_unused]] const Array& y) { \
+    return expr;                                                                                 \
+  }
+MC_RULE(d_abs, is_complex(x.dtype()) ? like(g, x) * where(equal(x, 0), zeros_like(x),
+                                                          x / like(where(equal(y, 0), ones_like(y), y), x))
+                                     : g* sign(x))
 MC_RULE(d_negative, negative(g))
 MC_RULE(d_sqrt, g * 0.5 / conj(y))
 MC_RULE(d_rsqrt, g * -0.5 * y * y * y)
@@ -71,7 +75,8 @@ Array d_imag(const Array& g, const Array& x, const Array&) {
 
 constexpr uint32_t kInexact = kDFloats | kDComplex;
 
-OpDef smooth(Op op, const char* doc, VjpFn vjp, const char* hlo, const char* oracle, double lo, double hi, double c = 4, uint32_t dtypes = kDFloats) {
+OpDef smooth(Op op, const char* doc, VjpFn vjp, const char* hlo, const char* oracle, double lo, double hi,
+             double c = 4, uint32_t dtypes = kDFloats) {
   OpDef d;
   d.op = op;
   d.doc = doc;
@@ -87,7 +92,8 @@ OpDef smooth(Op op, const char* doc, VjpFn vjp, const char* hlo, const char* ora
   return d;
 }
 
-OpDef stepped(Op op, const char* doc, const char* hlo, const char* oracle, uint32_t dtypes, uint32_t traits = 0) {
+OpDef stepped(Op op, const char* doc, const char* hlo, const char* oracle, uint32_t dtypes,
+              uint32_t traits = 0) {
   OpDef d = smooth(op, doc, nullptr, hlo, oracle, -3, 3, 0, dtypes);
   d.traits |= kNoGrad | traits;
   d.samples.smooth = false;
@@ -97,48 +103,65 @@ OpDef stepped(Op op, const char* doc, const char* hlo, const char* oracle, uint3
 const OpDef* make_rows(size_t& count) {
   static const OpDef rows[] = {
       [] {
-        OpDef d = smooth(Op::Abs, "absolute value; modulus of complex numbers; the gradient at 0 is 0", rule<d_abs>, "stablehlo.abs", "np.abs(in0)", 0.1, 3, 4, kDNumber);
+        OpDef d = smooth(Op::Abs, "absolute value; modulus of complex numbers; the gradient at 0 is 0",
+                         rule<d_abs>, "stablehlo.abs", "np.abs(in0)", 0.1, 3, 4, kDNumber);
         d.infer = infer_abs;
         return d;
       }(),
-      smooth(Op::Negative, "-x", rule<d_negative>, "stablehlo.negate", "np.negative(in0)", -3, 3, 0, kDNumber),
+      smooth(Op::Negative, "-x", rule<d_negative>, "stablehlo.negate", "np.negative(in0)", -3, 3, 0,
+             kDNumber),
       stepped(Op::Sign, "-1, 0 or 1; NaN stays", "stablehlo.sign", "np.sign(in0)", kDReal),
       smooth(Op::Sqrt, "square root", rule<d_sqrt>, "stablehlo.sqrt", "np.sqrt(in0)", 0.1, 9, 4, kInexact),
       smooth(Op::Rsqrt, "1/sqrt(x)", rule<d_rsqrt>, "stablehlo.rsqrt", "1/np.sqrt(in0)", 0.1, 9),
       smooth(Op::Exp, "e to the x", rule<d_exp>, "stablehlo.exponential", "np.exp(in0)", -3, 3, 4, kInexact),
-      smooth(Op::Expm1, "e to the x, minus 1, exact near 0", rule<d_expm1>, "stablehlo.exponential_minus_one", "np.expm1(in0)", -2, 2),
+      smooth(Op::Expm1, "e to the x, minus 1, exact near 0", rule<d_expm1>, "stablehlo.exponential_minus_one",
+             "np.expm1(in0)", -2, 2),
       smooth(Op::Log, "natural logarithm", rule<d_log>, "stablehlo.log", "np.log(in0)", 0.1, 9, 4, kInexact),
-      smooth(Op::Log1p, "log(1+x), exact near 0", rule<d_log1p>, "stablehlo.log_plus_one", "np.log1p(in0)", -0.5, 3),
+      smooth(Op::Log1p, "log(1+x), exact near 0", rule<d_log1p>, "stablehlo.log_plus_one", "np.log1p(in0)",
+             -0.5, 3),
       smooth(Op::Log2, "logarithm to base 2", rule<d_log2>, nullptr, "np.log2(in0)", 0.1, 9),
       smooth(Op::Sin, "sine of radians", rule<d_sin>, "stablehlo.sine", "np.sin(in0)", -6, 6, 4, kInexact),
-      smooth(Op::Cos, "cosine of radians", rule<d_cos>, "stablehlo.cosine", "np.cos(in0)", -6, 6, 4, kInexact),
+      smooth(Op::Cos, "cosine of radians", rule<d_cos>, "stablehlo.cosine", "np.cos(in0)", -6, 6, 4,
+             kInexact),
       smooth(Op::Tan, "tangent of radians", rule<d_tan>, "stablehlo.tan", "np.tan(in0)", -1.2, 1.2, 8),
-      smooth(Op::Arcsin, "inverse sine, in [-pi/2, pi/2]", rule<d_arcsin>, "chlo.asin", "np.arcsin(in0)", -0.9, 0.9),
-      smooth(Op::Arccos, "inverse cosine, in [0, pi]", rule<d_arccos>, "chlo.acos", "np.arccos(in0)", -0.9, 0.9),
-      smooth(Op::Arctan, "inverse tangent, in [-pi/2, pi/2]", rule<d_arctan>, "chlo.atan", "np.arctan(in0)", -3, 3),
+      smooth(Op::Arcsin, "inverse sine, in [-pi/2, pi/2]", rule<d_arcsin>, "chlo.asin", "np.arcsin(in0)",
+             -0.9, 0.9),
+      smooth(Op::Arccos, "inverse cosine, in [0, pi]", rule<d_arccos>, "chlo.acos", "np.arccos(in0)", -0.9,
+             0.9),
+      smooth(Op::Arctan, "inverse tangent, in [-pi/2, pi/2]", rule<d_arctan>, "chlo.atan", "np.arctan(in0)",
+             -3, 3),
       smooth(Op::Sinh, "hyperbolic sine", rule<d_sinh>, "chlo.sinh", "np.sinh(in0)", -3, 3),
       smooth(Op::Cosh, "hyperbolic cosine", rule<d_cosh>, "chlo.cosh", "np.cosh(in0)", -3, 3),
-      smooth(Op::Tanh, "hyperbolic tangent", rule<d_tanh>, "stablehlo.tanh", "np.tanh(in0)", -3, 3, 4, kInexact),
+      smooth(Op::Tanh, "hyperbolic tangent", rule<d_tanh>, "stablehlo.tanh", "np.tanh(in0)", -3, 3, 4,
+             kInexact),
       smooth(Op::Erf, "error function", rule<d_erf>, "chlo.erf", "sp.erf(in0)", -3, 3),
-      smooth(Op::Erfinv, "inverse error function", rule<d_erfinv>, "chlo.erf_inv", "sp.erfinv(in0)", -0.9, 0.9, 8),
-      smooth(Op::Sigmoid, "1/(1+exp(-x))", rule<d_sigmoid>, "stablehlo.logistic", "1/(1+np.exp(-in0))", -6, 6),
+      smooth(Op::Erfinv, "inverse error function", rule<d_erfinv>, "chlo.erf_inv", "sp.erfinv(in0)", -0.9,
+             0.9, 8),
+      smooth(Op::Sigmoid, "1/(1+exp(-x))", rule<d_sigmoid>, "stablehlo.logistic", "1/(1+np.exp(-in0))", -6,
+             6),
       stepped(Op::Floor, "largest integer not above x", "stablehlo.floor", "np.floor(in0)", kDFloats),
       stepped(Op::Ceil, "smallest integer not below x", "stablehlo.ceil", "np.ceil(in0)", kDFloats),
-      stepped(Op::Round, "nearest integer, half to even", "stablehlo.round_nearest_even", "np.round(in0)", kDFloats),
+      stepped(Op::Round, "nearest integer, half to even", "stablehlo.round_nearest_even", "np.round(in0)",
+              kDFloats),
       stepped(Op::IsNan, "true for NaN", nullptr, "np.isnan(in0)", kDFloats | kDComplex, kPredicate),
-      stepped(Op::IsInf, "true for both infinities", nullptr, "np.isinf(in0)", kDFloats | kDComplex, kPredicate),
-      stepped(Op::IsFinite, "true for what is neither NaN nor infinite", "stablehlo.is_finite", "np.isfinite(in0)", kDFloats | kDComplex, kPredicate),
+      stepped(Op::IsInf, "true for both infinities", nullptr, "np.isinf(in0)", kDFloats | kDComplex,
+              kPredicate),
+      stepped(Op::IsFinite, "true for what is neither NaN nor infinite", "stablehlo.is_finite",
+              "np.isfinite(in0)", kDFloats | kDComplex, kPredicate),
       stepped(Op::LogicalNot, "true for zero", nullptr, "np.logical_not(in0)", kDAll, kPredicate),
-      stepped(Op::BitwiseNot, "all bits inverted; of bool: not", "stablehlo.not", "np.invert(in0)", kDInts | kDBool),
+      stepped(Op::BitwiseNot, "all bits inverted; of bool: not", "stablehlo.not", "np.invert(in0)",
+              kDInts | kDBool),
       smooth(Op::Conj, "complex conjugate", rule<d_conj>, nullptr, "np.conj(in0)", -3, 3, 0, kDComplex),
       [] {
-        OpDef d = smooth(Op::Real, "real part", rule<d_real>, "stablehlo.real", "np.real(in0)", -3, 3, 0, kDComplex);
+        OpDef d = smooth(Op::Real, "real part", rule<d_real>, "stablehlo.real", "np.real(in0)", -3, 3, 0,
+                         kDComplex);
         d.infer = infer_part;
         d.traits |= kView;
         return d;
       }(),
       [] {
-        OpDef d = smooth(Op::Imag, "imaginary part", rule<d_imag>, "stablehlo.imag", "np.imag(in0)", -3, 3, 0, kDComplex);
+        OpDef d = smooth(Op::Imag, "imaginary part", rule<d_imag>, "stablehlo.imag", "np.imag(in0)", -3, 3, 0,
+                         kDComplex);
         d.infer = infer_part;
         d.traits |= kView;
         return d;
@@ -202,14 +225,19 @@ Array round(const Array& a, int decimals) {
     return astype(round(astype(a, Dtype::F64), decimals), a.dtype());
   }
   if (decimals == 0) return one(Op::Round, a);
-  if (std::abs(decimals) > 300) throw Error(ErrorCode::InvalidArgument, cat("decimals must be from -300 to 300, got ", decimals), "round");
+  if (std::abs(decimals) > 300)
+    throw Error(ErrorCode::InvalidArgument, cat("decimals must be from -300 to 300, got ", decimals),
+                "round");
   // 1000 with two decimals is beyond float16.
-  if (a.dtype() == Dtype::F16 || a.dtype() == Dtype::BF16) return astype(round(astype(a, Dtype::F32), decimals), a.dtype());
+  if (a.dtype() == Dtype::F16 || a.dtype() == Dtype::BF16)
+    return astype(round(astype(a, Dtype::F32), decimals), a.dtype());
   const double scale = std::pow(10.0, std::abs(decimals));
   return decimals > 0 ? one(Op::Round, a * scale) / scale : one(Op::Round, a / scale) * scale;
 }
 namespace {
-Array test(Op op, const Array& a, bool otherwise) { return is_inexact(a.dtype()) ? one(op, a) : full(a.shape(), otherwise, Dtype::Bool); }
+Array test(Op op, const Array& a, bool otherwise) {
+  return is_inexact(a.dtype()) ? one(op, a) : full(a.shape(), otherwise, Dtype::Bool);
+}
 }  // namespace
 Array isnan(const Array& a) { return test(Op::IsNan, a, false); }
 Array isinf(const Array& a) { return test(Op::IsInf, a, false); }

@@ -26,7 +26,9 @@ constexpr const char* kPools[] = {"none", "last", "mean"};
 class Lines {
  public:
   explicit Lines(const std::string& path) : path_(path), in_(path, std::ios::binary) {
-    if (!in_) throw Error(errno == ENOENT ? ErrorCode::FileNotFound : ErrorCode::FileRead, std::strerror(errno), path);
+    if (!in_)
+      throw Error(errno == ENOENT ? ErrorCode::FileNotFound : ErrorCode::FileRead, std::strerror(errno),
+                  path);
   }
   // The next line's text; false at the end. Empty lines are skipped.
   bool next(std::string& text) {
@@ -46,7 +48,8 @@ class Lines {
   }
   int64_t number() const { return number_; }
   [[noreturn]] void fail(std::string_view what) const {
-    throw Error(ErrorCode::BadData, cat("line ", number_, " ", what), path_, "each line must look like {\"text\": \"…\"}");
+    throw Error(ErrorCode::BadData, cat("line ", number_, " ", what), path_,
+                "each line must look like {\"text\": \"…\"}");
   }
 
  private:
@@ -64,15 +67,19 @@ struct Prompt {
 Pool parse_pool(const std::string& name) {
   for (int i = 0; i < 3; ++i)
     if (name == kPools[i]) return static_cast<Pool>(i);
-  throw Error(ErrorCode::InvalidArgument, cat("'", name, "' is no way to pool"), "pool", "use none, last or mean");
+  throw Error(ErrorCode::InvalidArgument, cat("'", name, "' is no way to pool"), "pool",
+              "use none, last or mean");
 }
 const char* pool_name(Pool pool) { return kPools[static_cast<int>(pool)]; }
 
-CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureOptions& o, const std::function<bool(const CaptureProgress&)>& progress) {
+CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureOptions& o,
+                       const std::function<bool(const CaptureProgress&)>& progress) {
   const auto begin = std::chrono::steady_clock::now();
   if (o.batch_size < 1 || o.batch_size > 4096)
-    throw Error(ErrorCode::InvalidArgument, cat("the batch size must be from 1 to 4096, got ", o.batch_size), "batch-size");
-  if (o.layers.empty()) throw Error(ErrorCode::InvalidArgument, "no layer is asked for", "layers", "for example --layers 0,6,12");
+    throw Error(ErrorCode::InvalidArgument, cat("the batch size must be from 1 to 4096, got ", o.batch_size),
+                "batch-size");
+  if (o.layers.empty())
+    throw Error(ErrorCode::InvalidArgument, "no layer is asked for", "layers", "for example --layers 0,6,12");
   std::vector<int> layers;
   for (int64_t l : o.layers) {
     const int index = model->layer_index(l);
@@ -82,7 +89,8 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
   }
   Lines lines(o.data);
   if (mkdir(o.out.c_str(), 0777) != 0)
-    throw Error(errno == EEXIST ? ErrorCode::FileExists : ErrorCode::FileWrite, errno == EEXIST ? "the output folder is already there" : std::strerror(errno), o.out);
+    throw Error(errno == EEXIST ? ErrorCode::FileExists : ErrorCode::FileWrite,
+                errno == EEXIST ? "the output folder is already there" : std::strerror(errno), o.out);
 
   const int64_t d = model->config().hidden;
   probe::ShardWriter writer(o.out, layers, d, o.pool == Pool::None, o.shard_bytes);
@@ -92,7 +100,9 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
     Json m;
     m["schema"] = "mc.capture/1";
     m["complete"] = complete;
-    m["model"] = {{"name", model->config().name}, {"architecture", model->config().architecture}, {"sha256", sha256_hex(model->file().bytes())}};
+    m["model"] = {{"name", model->config().name},
+                  {"architecture", model->config().architecture},
+                  {"sha256", sha256_hex(model->file().bytes())}};
     const Device device = default_device();
     const std::string name = device_name(device);
     m["backend"] = name.substr(0, name.find(':'));
@@ -107,7 +117,12 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
     m["tokens"] = summary.tokens;
     m["shards"] = Json::array();
     for (const probe::Shard& s : writer.shards())
-      m["shards"].push_back({{"file", s.file}, {"first_prompt", s.first_prompt}, {"prompts", s.prompts}, {"rows", s.rows}, {"bytes", s.bytes}, {"sha256", s.sha256}});
+      m["shards"].push_back({{"file", s.file},
+                             {"first_prompt", s.first_prompt},
+                             {"prompts", s.prompts},
+                             {"rows", s.rows},
+                             {"bytes", s.bytes},
+                             {"sha256", s.sha256}});
     const std::string text = m.dump(1) + "\n";
     probe::write_whole(summary.manifest, {{text.data(), text.size()}});
   };
@@ -123,16 +138,21 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
     while (static_cast<int64_t>(batch.size()) < o.batch_size && (more = lines.next(text))) {
       Prompt p{model->tokenizer().encode(text)};
       if (static_cast<int64_t>(p.ids.size()) > model->config().context)
-        throw Error(ErrorCode::ContextTooLong, cat("line ", lines.number(), " has ", p.ids.size(), " tokens, the model's context ", model->config().context), o.data);
+        throw Error(ErrorCode::ContextTooLong,
+                    cat("line ", lines.number(), " has ", p.ids.size(), " tokens, the model's context ",
+                        model->config().context),
+                    o.data);
       if (p.ids.empty()) lines.fail("has a text without tokens");
       longest = std::max(longest, p.ids.size());
       batch.push_back(std::move(p));
     }
     if (batch.empty()) break;
-    // Padded to a multiple of 8, so that few shapes are compiled; a last, smaller batch is filled with its first prompt.
+    // Padded to a multiple of 8, so that few shapes are compiled; a last, smaller batch is filled with its
+    // first prompt.
     const size_t t = std::min<size_t>((longest + 7) / 8 * 8, static_cast<size_t>(model->config().context));
     std::vector<int32_t> ids(static_cast<size_t>(o.batch_size) * t, 0);
-    for (size_t r = 0; r < batch.size(); ++r) std::copy(batch[r].ids.begin(), batch[r].ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(r * t));
+    for (size_t r = 0; r < batch.size(); ++r)
+      std::copy(batch[r].ids.begin(), batch[r].ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(r * t));
     Arrays taps;
     session.reset();
     try {
@@ -181,7 +201,8 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
   }
   if (summary.prompts == 0) {
     rmdir(o.out.c_str());
-    throw Error(ErrorCode::BadData, "the file has no lines", o.data, "each line must look like {\"text\": \"…\"}");
+    throw Error(ErrorCode::BadData, "the file has no lines", o.data,
+                "each line must look like {\"text\": \"…\"}");
   }
   writer.flush();
   write_manifest(true);

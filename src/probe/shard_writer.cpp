@@ -41,8 +41,14 @@ void write_whole(const std::string& path, const std::vector<std::pair<const void
   if (close(fd) != 0 || rename(temp.c_str(), path.c_str()) != 0) fail(path, -1, temp);
 }
 
-ShardWriter::ShardWriter(std::string folder, std::vector<int> layers, int64_t width, bool offsets, size_t shard_bytes)
-    : folder_(std::move(folder)), layers_(std::move(layers)), width_(width), with_offsets_(offsets), shard_bytes_(shard_bytes), data_(layers_.size()) {}
+ShardWriter::ShardWriter(std::string folder, std::vector<int> layers, int64_t width, bool offsets,
+                         size_t shard_bytes)
+    : folder_(std::move(folder)),
+      layers_(std::move(layers)),
+      width_(width),
+      with_offsets_(offsets),
+      shard_bytes_(shard_bytes),
+      data_(layers_.size()) {}
 
 void ShardWriter::add(const std::vector<const float*>& layers, int64_t rows) {
   const size_t n = static_cast<size_t>(rows * width_);
@@ -58,7 +64,8 @@ void ShardWriter::flush() {
   std::string header = "{";
   uint64_t at = 0;
   auto entry = [&](const std::string& name, const char* dtype, const std::string& shape, uint64_t bytes) {
-    header += cat(header.size() > 1 ? "," : "", "\"", name, "\":{\"dtype\":\"", dtype, "\",\"shape\":[", shape, "],\"data_offsets\":[", at, ",", at + bytes, "]}");
+    header += cat(header.size() > 1 ? "," : "", "\"", name, "\":{\"dtype\":\"", dtype, "\",\"shape\":[",
+                  shape, "],\"data_offsets\":[", at, ",", at + bytes, "]}");
     at += bytes;
   };
   std::vector<std::pair<const void*, size_t>> parts(2);
@@ -79,7 +86,8 @@ void ShardWriter::flush() {
 
   Shard s;
   const std::string number = cat(shards_.size());
-  s.file = cat("capture-", std::string(number.size() < 5 ? 5 - number.size() : 0, '0'), number, ".safetensors");
+  s.file =
+      cat("capture-", std::string(number.size() < 5 ? 5 - number.size() : 0, '0'), number, ".safetensors");
   s.first_prompt = prompts_done_;
   s.prompts = prompts;
   s.rows = rows;

@@ -31,7 +31,7 @@ struct CompileOptions {
 
 // Exact bytes that one run needs beyond its inputs.
 struct PlanInfo {
-  size_t temp_bytes = 0;      // scratch, live during the run only
+  size_t temp_bytes = 0;  // scratch, live during the run only
   size_t output_bytes = 0;
   size_t constant_bytes = 0;  // engine-private packed forms of constants
   size_t steps = 0;
@@ -40,7 +40,8 @@ struct PlanInfo {
 class Executable {
  public:
   virtual ~Executable() = default;
-  // inputs: row-major values on the device, in the graph's order; donated ones are moved from. Fills all outputs.
+  // inputs: row-major values on the device, in the graph's order; donated ones are moved from. Fills all
+  // outputs.
   virtual void run(std::span<Value> inputs, std::span<Value> outputs) = 0;
   virtual PlanInfo plan() const = 0;
 };

@@ -18,22 +18,25 @@ struct Program {
   std::vector<Aval> args;
   Device device;
   Graph graph;
-  Arrays captured;        // inputs after the arguments and the random state
-  int64_t keys = 0;       // drawn from the random state at each call; if any, it is the input after the arguments
+  Arrays captured;   // inputs after the arguments and the random state
+  int64_t keys = 0;  // drawn from the random state at each call; if any, it is the input after the arguments
   std::shared_ptr<Executable> exe;
 };
 
 class Compiled {
  public:
-  Compiled(Function f, bool shapeless, const std::vector<int>& donate) : f_(std::move(f)), shapeless_(shapeless), donate_(donate) {}
+  Compiled(Function f, bool shapeless, const std::vector<int>& donate)
+      : f_(std::move(f)), shapeless_(shapeless), donate_(donate) {}
 
   Arrays call(const Arrays& args) {
     for (const Array& a : args)
       if (a.node()->tracer) return f_(args);  // inside another transform: part of its graph
-    if (RandomTrace::active()) return f_(args);  // or of another compiled function, whose calls each draw anew
+    if (RandomTrace::active())
+      return f_(args);  // or of another compiled function, whose calls each draw anew
     for (int d : donate_)
       if (d < 0 || d >= static_cast<int>(args.size()))
-        throw Error(ErrorCode::IndexOutOfRange, cat("donate names argument ", d, " of ", args.size()), "compile");
+        throw Error(ErrorCode::IndexOutOfRange, cat("donate names argument ", d, " of ", args.size()),
+                    "compile");
     GraphLock lock;
     eval(args);
     Program& p = program_of(args);
@@ -99,7 +102,8 @@ class Compiled {
   // Takes the memory out of a donated argument; memory that others see is copied instead of overwritten.
   static void give_away(const Array& arg, Value& in, const Device& device) {
     arg.node()->values[arg.index()] = Value{};
-    const bool sole = in.buffer->refs.load(std::memory_order_acquire) == 1 && !in.buffer->keep && !in.buffer->constant && in.offset == 0;
+    const bool sole = in.buffer->refs.load(std::memory_order_acquire) == 1 && !in.buffer->keep &&
+                      !in.buffer->constant && in.offset == 0;
     if (sole) return;
     const size_t bytes = aval_of(arg).nbytes();
     Value copy{device.backend->allocate(device, bytes), 0};

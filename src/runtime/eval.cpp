@@ -24,8 +24,8 @@ namespace {
 const Value& value_of(const Array& a) {
   const Value& v = a.node()->values[a.index()];
   if (!v.buffer)
-    throw Error(ErrorCode::InvalidArgument, "the array's memory was given to a compiled function (donate)", "eval",
-                "use the function's result in its place, or don't donate the argument");
+    throw Error(ErrorCode::InvalidArgument, "the array's memory was given to a compiled function (donate)",
+                "eval", "use the function's result in its place, or don't donate the argument");
   return v;
 }
 }  // namespace
@@ -36,8 +36,9 @@ Device device_of(const Arrays& inputs) {
     const Device d = value_of(a).buffer->device;
     if (!d.backend) continue;
     if (device.backend && !(device == d))
-      throw Error(ErrorCode::DeviceUnavailable, cat("one operation has inputs on ", device_name(device), " and ", device_name(d)),
-                  "eval", "copy one of them with to_device");
+      throw Error(ErrorCode::DeviceUnavailable,
+                  cat("one operation has inputs on ", device_name(device), " and ", device_name(d)), "eval",
+                  "copy one of them with to_device");
     device = d;
   }
   return device.backend ? device : default_device();
@@ -69,8 +70,10 @@ void check_finite(const Capture& c) {
     for (const Array& in : c.inputs) was = was || (is_floating(in.dtype()) && any(isnan(in)).item<bool>());
     if (!was) {
       const GraphNode& n = c.graph.nodes.back();
-      throw Error(ErrorCode::NotFinite, cat(op_name(n.op), " made a NaN out of inputs without one; its result has shape ", a.shape().str()),
-                  std::string(op_name(n.op)));
+      throw Error(
+          ErrorCode::NotFinite,
+          cat(op_name(n.op), " made a NaN out of inputs without one; its result has shape ", a.shape().str()),
+          std::string(op_name(n.op)));
     }
   }
 }
@@ -96,7 +99,8 @@ void eval_locked(const Arrays& arrays) {
     ProfileScope profile("eval", c.graph.nodes.size());
     exe->run(in, out);
   }
-  for (size_t i = 0; i < out.size(); ++i) c.outputs[i].node()->values[c.outputs[i].index()] = std::move(out[i]);
+  for (size_t i = 0; i < out.size(); ++i)
+    c.outputs[i].node()->values[c.outputs[i].index()] = std::move(out[i]);
   for (const Array& a : c.outputs) {
     Node* n = a.node();
     // All outputs of a node are evaluated together, or it stays lazy: a missing one would have no value.
@@ -118,8 +122,8 @@ void eval_locked(const Arrays& arrays) {
   }
 }
 
-// The asynchronous queue: one worker that evaluates in order. A failure is not kept: the arrays stay lazy, and the next
-// eval of them meets the same error and throws it to the caller.
+// The asynchronous queue: one worker that evaluates in order. A failure is not kept: the arrays stay lazy,
+// and the next eval of them meets the same error and throws it to the caller.
 class AsyncQueue {
  public:
   void push(Arrays arrays) {
@@ -219,8 +223,10 @@ void Array::begin_copy(Dtype expected) const {
   eval();
   const size_t available = nbytes() >= (size_t{64} << 20) ? available_memory() : 0;
   if (available && nbytes() > available)
-    throw Error(ErrorCode::OutOfMemory, cat("a copy of shape ", shape().str(), " takes ", nbytes(), " bytes, ", available, " are free"), "to_vector",
-                "copy a slice at a time");
+    throw Error(
+        ErrorCode::OutOfMemory,
+        cat("a copy of shape ", shape().str(), " takes ", nbytes(), " bytes, ", available, " are free"),
+        "to_vector", "copy a slice at a time");
 }
 
 void Array::to_bytes(void* dst) const {
@@ -239,14 +245,15 @@ const void* Array::host_data() const {
   const Value& v = value_of(*this);
   const Device d = v.buffer->device;
   if (d.backend && !d.backend->adopt(d, v).buffer)
-    throw Error(ErrorCode::DeviceUnavailable, cat("the data lie on ", device_name(d), ", not in host memory"), "host_data",
-                "use to_vector or to_bytes");
+    throw Error(ErrorCode::DeviceUnavailable, cat("the data lie on ", device_name(d), ", not in host memory"),
+                "host_data", "use to_vector or to_bytes");
   return v.host();
 }
 
 double Array::item_double() const {
   if (size() != 1)
-    throw Error(ErrorCode::ShapeMismatch, cat("item() needs one element, the array has shape ", shape().str()), "item");
+    throw Error(ErrorCode::ShapeMismatch,
+                cat("item() needs one element, the array has shape ", shape().str()), "item");
   const Array wide = is_complex(dtype()) ? real(*this) : *this;
   return astype(wide, Dtype::F64).to_vector<double>()[0];
 }

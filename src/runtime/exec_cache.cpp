@@ -35,7 +35,8 @@ constexpr size_t kMaxEntries = 2048;
 constexpr size_t kMaxCachedNodes = 100'000;  // a larger graph is compiled for one run
 
 uint64_t key_of(const Graph& g, const CompileOptions& o) {
-  uint64_t h = hash_mix(g.hash, reinterpret_cast<uintptr_t>(o.device.backend) + static_cast<uint64_t>(o.device.index));
+  uint64_t h =
+      hash_mix(g.hash, reinterpret_cast<uintptr_t>(o.device.backend) + static_cast<uint64_t>(o.device.index));
   for (size_t i = 0; i < o.donated.size(); ++i)
     if (o.donated[i]) h = hash_mix(h, i + 1);
   return h;
@@ -121,10 +122,12 @@ bool legalize(const Graph& graph, Backend& backend, Graph& out) {
     } else if (op_def(n.op).decompose) {
       outs = op_def(n.op).decompose(operands, n.attrs);
     } else {
-      throw Error(ErrorCode::UnsupportedOp, cat("the ", backend.name(), " engine can't run ", op_name(n.op), ": ", reason),
+      throw Error(ErrorCode::UnsupportedOp,
+                  cat("the ", backend.name(), " engine can't run ", op_name(n.op), ": ", reason),
                   std::string(op_name(n.op)));
     }
-    for (size_t i = 0; i < outs.size(); ++i) values[static_cast<size_t>(n.first_out) + i] = std::move(outs[i]);
+    for (size_t i = 0; i < outs.size(); ++i)
+      values[static_cast<size_t>(n.first_out) + i] = std::move(outs[i]);
   }
   Arrays outputs;
   for (ValueId v : graph.outputs) outputs.push_back(values[static_cast<size_t>(v)]);

@@ -21,15 +21,19 @@ bool first = true;
 bool profiling() { return on.load(std::memory_order_relaxed); }
 
 int64_t profile_now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 void profile_event(std::string_view name, int64_t start_ns, int64_t end_ns, size_t size) {
   std::lock_guard lock(mutex);
   if (!file) return;
-  std::fprintf(file, "%s\n{\"name\":\"%.*s\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"n\":%zu}}",
-               first ? "" : ",", static_cast<int>(name.size()), name.data(), static_cast<double>(start_ns) / 1e3,
-               static_cast<double>(end_ns - start_ns) / 1e3, size);
+  std::fprintf(file,
+               "%s\n{\"name\":\"%.*s\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":%.3f,\"dur\":%.3f,\"args\":{"
+               "\"n\":%zu}}",
+               first ? "" : ",", static_cast<int>(name.size()), name.data(),
+               static_cast<double>(start_ns) / 1e3, static_cast<double>(end_ns - start_ns) / 1e3, size);
   first = false;
 }
 

@@ -14,7 +14,8 @@ void profile_event(std::string_view name, int64_t start_ns, int64_t end_ns, size
 
 class ProfileScope {
  public:
-  ProfileScope(std::string_view name, size_t size) : name_(name), size_(size), start_(profiling() ? profile_now_ns() : -1) {}
+  ProfileScope(std::string_view name, size_t size)
+      : name_(name), size_(size), start_(profiling() ? profile_now_ns() : -1) {}
   ~ProfileScope() {
     if (start_ >= 0) profile_event(name_, start_, profile_now_ns(), size_);
   }

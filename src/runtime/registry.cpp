@@ -81,13 +81,15 @@ Device parse_device(std::string_view spec) {
     if (which == cat(i) || which == devices[i].kind) return {&b, static_cast<int>(i)};
     have += cat(have.empty() ? "" : ", ", engine, ":", i, " (", devices[i].kind, ")");
   }
-  throw Error(ErrorCode::DeviceUnavailable, cat("engine ", engine, " has no device '", which, "'"), "device", cat("it has ", have));
+  throw Error(ErrorCode::DeviceUnavailable, cat("engine ", engine, " has no device '", which, "'"), "device",
+              cat("it has ", have));
 }
 
 Selection select_default() {
   const char *a = env("MODELCYPHER_BACKEND"), *b = env("MC_BACKEND");
   if (a && b && std::string_view(a) != b)
-    throw Error(ErrorCode::BackendConflict, cat("MODELCYPHER_BACKEND is '", a, "' and MC_BACKEND is '", b, "'"), "environment",
+    throw Error(ErrorCode::BackendConflict,
+                cat("MODELCYPHER_BACKEND is '", a, "' and MC_BACKEND is '", b, "'"), "environment",
                 "set only one of them, or both to the same engine");
   if (const char* v = a ? a : b) {
     const char* variable = a ? "MODELCYPHER_BACKEND" : "MC_BACKEND";
@@ -98,7 +100,8 @@ Selection select_default() {
       throw Error(e.code(), e.message(), variable, e.next());
     }
   }
-  return {{&get_backend(kEngineRows[0].name), 0}, "MODELCYPHER_BACKEND is not set and no accelerator's engine is in this build"};
+  return {{&get_backend(kEngineRows[0].name), 0},
+          "MODELCYPHER_BACKEND is not set and no accelerator's engine is in this build"};
 }
 
 Device default_device() {

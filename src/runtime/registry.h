@@ -12,13 +12,13 @@ namespace mc {
 // A row of cmake/engines.cmake.
 struct EngineRow {
   const char* name;
-  bool builtin;          // part of libmodelcypher
-  bool hidden;           // not offered to users (tests)
-  int rank;              // order in lists
-  const char* message;   // "mlx is required for the MLX backend"
-  const char* missing;   // the step that fails in this build
-  const char* fix;       // the command that mends it
-  Backend* (*make)();    // builtin engines
+  bool builtin;         // part of libmodelcypher
+  bool hidden;          // not offered to users (tests)
+  int rank;             // order in lists
+  const char* message;  // "mlx is required for the MLX backend"
+  const char* missing;  // the step that fails in this build
+  const char* fix;      // the command that mends it
+  Backend* (*make)();   // builtin engines
 };
 std::span<const EngineRow> engine_rows();
 // Loads the engine; throws UnknownBackend or BackendMissing.

@@ -38,7 +38,8 @@ Graph simplify(const Graph& g) {
       for (; it != end && first < 0; ++it) {
         const GraphNode& o = out.nodes[it->second];
         const auto same = out.operands_of(o);
-        if (o.op == n.op && o.attrs == n.attrs && std::equal(same.begin(), same.end(), in.begin(), in.end())) first = o.first_out;
+        if (o.op == n.op && o.attrs == n.attrs && std::equal(same.begin(), same.end(), in.begin(), in.end()))
+          first = o.first_out;
       }
     }
     if (first < 0) {

@@ -5,8 +5,8 @@
 
 namespace mc {
 
-// Merges nodes that compute the same thing (barriers are never merged) and drops nodes that nothing uses. Inputs and
-// outputs keep their order.
+// Merges nodes that compute the same thing (barriers are never merged) and drops nodes that nothing uses.
+// Inputs and outputs keep their order.
 Graph simplify(const Graph& graph);
 
 }  // namespace mc

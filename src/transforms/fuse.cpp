@@ -16,7 +16,8 @@ std::vector<int32_t> fuse_pointwise(const Graph& g, int max_inputs, bool (*point
   std::vector<int32_t> used_in(g.values.size(), -1);
   std::vector<int32_t> inputs(n, 0), members(n, 0);  // by group
   for (size_t i = 0; i < n; ++i)
-    for (int k = 0; k < g.nodes[i].n_out; ++k) producer[static_cast<size_t>(g.nodes[i].first_out + k)] = static_cast<int32_t>(i);
+    for (int k = 0; k < g.nodes[i].n_out; ++k)
+      producer[static_cast<size_t>(g.nodes[i].first_out + k)] = static_cast<int32_t>(i);
   for (ValueId v : g.outputs) used_in[static_cast<size_t>(v)] = -2;
 
   for (size_t i = n; i-- > 0;) {
@@ -24,9 +25,12 @@ std::vector<int32_t> fuse_pointwise(const Graph& g, int max_inputs, bool (*point
     const size_t out = static_cast<size_t>(node.first_out);
     if (pointwise(node.op)) {
       const int32_t consumer = used_in[out];
-      const bool joins = consumer >= 0 && g.values[static_cast<size_t>(g.nodes[static_cast<size_t>(consumer)].first_out)].shape == g.values[out].shape &&
-                         inputs[static_cast<size_t>(consumer)] + node.n_in - 1 <= max_inputs &&
-                         members[static_cast<size_t>(consumer)] < kMaxMembers;
+      const bool joins =
+          consumer >= 0 &&
+          g.values[static_cast<size_t>(g.nodes[static_cast<size_t>(consumer)].first_out)].shape ==
+              g.values[out].shape &&
+          inputs[static_cast<size_t>(consumer)] + node.n_in - 1 <= max_inputs &&
+          members[static_cast<size_t>(consumer)] < kMaxMembers;
       group[i] = joins ? consumer : static_cast<int32_t>(i);
       ++members[static_cast<size_t>(group[i])];
       inputs[static_cast<size_t>(group[i])] += node.n_in - (joins ? 1 : 0);

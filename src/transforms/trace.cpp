@@ -49,7 +49,8 @@ Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held) {
     if (n->mark == now) return;
     if (n->evaluated.load(std::memory_order_acquire)) return add_input(n, false);
     if (n->op == kPlaceholder)
-      throw Error(ErrorCode::InvalidArgument, "an array being traced by compile, vmap or grad has no value yet", "eval",
+      throw Error(ErrorCode::InvalidArgument,
+                  "an array being traced by compile, vmap or grad has no value yet", "eval",
                   "don't evaluate or read arrays inside a function that is transformed");
     n->mark = now;
     n->uses = 0;
@@ -89,7 +90,8 @@ Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held) {
   }
   if (keep_held) {
     for (Node* n : order) {
-      if ((n->uses & (1 << 30)) || static_cast<int64_t>(n->refs.load(std::memory_order_relaxed)) <= n->uses) continue;
+      if ((n->uses & (1 << 30)) || static_cast<int64_t>(n->refs.load(std::memory_order_relaxed)) <= n->uses)
+        continue;
       for (uint32_t i = 0; i < n->outs.size(); ++i) {
         g.outputs.push_back(n->id + static_cast<ValueId>(i));
         c.outputs.push_back(share(n, i));

@@ -13,10 +13,10 @@ struct Capture {
   std::vector<Array> outputs;  // the array behind each graph output, in order
 };
 
-// The unevaluated part behind `outputs`. Evaluated nodes become inputs. `args`, if given, are placeholders that become
-// the first inputs in their order, used or not; other placeholders are an error. With `keep_held`, nodes that someone
-// else still holds become outputs too, so that nothing is computed twice.
-// The caller holds graph_mutex().
+// The unevaluated part behind `outputs`. Evaluated nodes become inputs. `args`, if given, are placeholders
+// that become the first inputs in their order, used or not; other placeholders are an error. With
+// `keep_held`, nodes that someone else still holds become outputs too, so that nothing is computed twice. The
+// caller holds graph_mutex().
 Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held);
 
 // Serializes captures and evaluation.
@@ -26,8 +26,8 @@ class GraphLock {
   ~GraphLock();
 };
 
-// Evaluates what a traced function computed from arrays that are not its arguments, so that it becomes an input of the
-// program instead of work at every call. Constants that are made by an operation stay.
+// Evaluates what a traced function computed from arrays that are not its arguments, so that it becomes an
+// input of the program instead of work at every call. Constants that are made by an operation stay.
 void hoist(const Arrays& outputs);
 
 // Rebuilds the graph's nodes over other inputs; returns its outputs.

@@ -16,7 +16,8 @@ Array make_tracer(const Array& a) {
   return t;
 }
 
-// Tracers of the differentiations that this thread is in the middle of: an inner one that is over must leave them alone.
+// Tracers of the differentiations that this thread is in the middle of: an inner one that is over must leave
+// them alone.
 thread_local std::vector<Node*> live_tracers;
 class LiveTracers {
  public:
@@ -64,8 +65,8 @@ std::vector<Node*> dependents(const Arrays& outputs, const Arrays& tracers) {
   return order;
 }
 
-// Differentiation is over: nodes that depend on its tracers only are ordinary again, so that evaluation frees what is
-// behind them (a training loop would else keep every step alive).
+// Differentiation is over: nodes that depend on its tracers only are ordinary again, so that evaluation frees
+// what is behind them (a training loop would else keep every step alive).
 void settle(const Arrays& roots, const Arrays& tracers, const Arrays& primals) {
   std::unordered_map<Node*, bool> done;
   for (Node* t : live_tracers) done[t] = true;
@@ -99,7 +100,8 @@ void settle(const Arrays& roots, const Arrays& tracers, const Arrays& primals) {
 Arrays through_decompose(const VjpCtx& c) {
   const DecomposeFn decompose = op_def(c.op).decompose;
   const Attrs attrs = c.attrs;
-  return vjp([&](const Arrays& in) { return decompose(in, attrs); }, Arrays(c.in.begin(), c.in.end()), Arrays(c.cot.begin(), c.cot.end()))
+  return vjp([&](const Arrays& in) { return decompose(in, attrs); }, Arrays(c.in.begin(), c.in.end()),
+             Arrays(c.cot.begin(), c.cot.end()))
       .second;
 }
 
@@ -108,7 +110,8 @@ Arrays pull_back(const VjpCtx& c) {
   if (def.vjp) return def.vjp(c);
   if (def.has(kNoGrad)) return Arrays(c.in.size());
   if (def.decompose) return through_decompose(c);
-  throw Error(ErrorCode::NotDifferentiable, cat(op_name(c.op), " has no derivative"), std::string(op_name(c.op)));
+  throw Error(ErrorCode::NotDifferentiable, cat(op_name(c.op), " has no derivative"),
+              std::string(op_name(c.op)));
 }
 
 }  // namespace
@@ -119,10 +122,15 @@ std::pair<Arrays, Arrays> vjp(const Function& f, const Arrays& primals, const Ar
   const LiveTracers live_here(tracers);
   Arrays outputs = f(tracers);
   if (cotangents.size() != outputs.size())
-    throw Error(ErrorCode::InvalidArgument, cat("the function has ", outputs.size(), " outputs, got ", cotangents.size(), " cotangents"), "vjp");
+    throw Error(ErrorCode::InvalidArgument,
+                cat("the function has ", outputs.size(), " outputs, got ", cotangents.size(), " cotangents"),
+                "vjp");
   for (size_t i = 0; i < outputs.size(); ++i)
     if (!(cotangents[i].shape() == outputs[i].shape()))
-      throw Error(ErrorCode::ShapeMismatch, cat("output ", i, " has shape ", outputs[i].shape().str(), ", its cotangent ", cotangents[i].shape().str()), "vjp");
+      throw Error(ErrorCode::ShapeMismatch,
+                  cat("output ", i, " has shape ", outputs[i].shape().str(), ", its cotangent ",
+                      cotangents[i].shape().str()),
+                  "vjp");
 
   const std::vector<Node*> order = dependents(outputs, tracers);
   std::unordered_map<Node*, bool> live;
@@ -136,7 +144,8 @@ std::pair<Arrays, Arrays> vjp(const Function& f, const Arrays& primals, const Ar
     sum = sum.defined() ? add(sum, g) : g;
   };
   for (size_t i = 0; i < outputs.size(); ++i)
-    if (live.count(outputs[i].node()) && is_inexact(outputs[i].dtype())) add_grad(outputs[i], astype(cotangents[i], outputs[i].dtype()));
+    if (live.count(outputs[i].node()) && is_inexact(outputs[i].dtype()))
+      add_grad(outputs[i], astype(cotangents[i], outputs[i].dtype()));
 
   for (size_t i = order.size(); i-- > 0;) {
     Node* n = order[i];
@@ -147,7 +156,8 @@ std::pair<Arrays, Arrays> vjp(const Function& f, const Arrays& primals, const Ar
     Arrays out;
     for (uint32_t k = 0; k < n->outs.size(); ++k) {
       out.push_back(share(n, k));
-      if (!cot[k].defined()) cot[k] = zeros(n->outs[k].shape, is_inexact(n->outs[k].dtype) ? n->outs[k].dtype : Dtype::F32);
+      if (!cot[k].defined())
+        cot[k] = zeros(n->outs[k].shape, is_inexact(n->outs[k].dtype) ? n->outs[k].dtype : Dtype::F32);
     }
     std::unique_ptr<bool[]> needs(new bool[n->inputs.size()]);
     bool any = false;
@@ -168,7 +178,8 @@ std::pair<Arrays, Arrays> vjp(const Function& f, const Arrays& primals, const Ar
     if (found != grads.end() && found->second[0].defined())
       result.push_back(found->second[0]);
     else
-      result.push_back(zeros(primals[i].shape(), is_inexact(primals[i].dtype()) ? primals[i].dtype() : Dtype::F32));
+      result.push_back(
+          zeros(primals[i].shape(), is_inexact(primals[i].dtype()) ? primals[i].dtype() : Dtype::F32));
   }
   Arrays roots = outputs;
   roots.insert(roots.end(), result.begin(), result.end());
@@ -176,15 +187,19 @@ std::pair<Arrays, Arrays> vjp(const Function& f, const Arrays& primals, const Ar
   return {std::move(outputs), std::move(result)};
 }
 
-std::function<std::pair<Arrays, Arrays>(const Arrays&)> value_and_grad(const Function& f, std::vector<int> argnums) {
+std::function<std::pair<Arrays, Arrays>(const Arrays&)> value_and_grad(const Function& f,
+                                                                       std::vector<int> argnums) {
   return [f, argnums = std::move(argnums)](const Arrays& args) {
     Arrays primals;
     for (int a : argnums) {
       if (a < 0 || a >= static_cast<int>(args.size()))
-        throw Error(ErrorCode::IndexOutOfRange, cat("argnums names argument ", a, " of ", args.size()), "grad");
+        throw Error(ErrorCode::IndexOutOfRange, cat("argnums names argument ", a, " of ", args.size()),
+                    "grad");
       if (!is_inexact(args[static_cast<size_t>(a)].dtype()))
-        throw Error(ErrorCode::DtypeMismatch, cat("argument ", a, " has dtype ", dtype_name(args[static_cast<size_t>(a)].dtype()), "; a gradient needs a floating one"), "grad",
-                    "convert it with astype");
+        throw Error(ErrorCode::DtypeMismatch,
+                    cat("argument ", a, " has dtype ", dtype_name(args[static_cast<size_t>(a)].dtype()),
+                        "; a gradient needs a floating one"),
+                    "grad", "convert it with astype");
       primals.push_back(args[static_cast<size_t>(a)]);
     }
     Arrays rest;  // outputs beside the first carry values only
@@ -194,7 +209,9 @@ std::function<std::pair<Arrays, Arrays>(const Arrays&)> value_and_grad(const Fun
       Arrays out = f(all);
       if (out.empty() || out[0].size() != 1 || !is_floating(out[0].dtype()))
         throw Error(ErrorCode::ShapeMismatch,
-                    out.empty() ? std::string("the function returned nothing") : cat("the function's first output must be one real number, got shape ", out[0].shape().str(), " of ", dtype_name(out[0].dtype())),
+                    out.empty() ? std::string("the function returned nothing")
+                                : cat("the function's first output must be one real number, got shape ",
+                                      out[0].shape().str(), " of ", dtype_name(out[0].dtype())),
                     "grad", "reduce it with sum or mean");
       rest.assign(out.begin() + 1, out.end());
       return Arrays{reshape(out[0], {})};

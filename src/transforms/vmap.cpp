@@ -53,7 +53,8 @@ Arrays batch_node(Node* n, const std::vector<Batched>& in, int64_t size) {
     }
     return vmap_graph(def.decompose(inner, n->attrs), placeholders, values, size);
   }
-  throw Error(ErrorCode::UnsupportedOp, cat(op_name(n->op), " can't be batched"), "vmap", "write the function with a batch dimension");
+  throw Error(ErrorCode::UnsupportedOp, cat(op_name(n->op), " can't be batched"), "vmap",
+              "write the function with a batch dimension");
 }
 
 // `outputs` with placeholders replaced by batched values; every result has the batch as axis 0.
@@ -112,7 +113,8 @@ Arrays vmap_graph(const Arrays& outputs, const Arrays& placeholders, const Array
 Function vmap(const Function& f, std::vector<int> in_axes, std::vector<int> out_axes) {
   return [f, in_axes = std::move(in_axes), out_axes = std::move(out_axes)](const Arrays& args) {
     if (!in_axes.empty() && in_axes.size() != args.size())
-      throw Error(ErrorCode::InvalidArgument, cat("in_axes has ", in_axes.size(), " entries for ", args.size(), " arguments"), "vmap");
+      throw Error(ErrorCode::InvalidArgument,
+                  cat("in_axes has ", in_axes.size(), " entries for ", args.size(), " arguments"), "vmap");
     int64_t size = -1;
     Arrays inner, placeholders, values;
     for (size_t i = 0; i < args.size(); ++i) {
@@ -123,7 +125,10 @@ Function vmap(const Function& f, std::vector<int> in_axes, std::vector<int> out_
       }
       const int axis = normalize_axis(wanted, args[i].ndim(), "vmap");
       if (size >= 0 && args[i].shape(axis) != size)
-        throw Error(ErrorCode::ShapeMismatch, cat("argument ", i, " has ", args[i].shape(axis), " elements along its mapped axis, others have ", size), "vmap");
+        throw Error(ErrorCode::ShapeMismatch,
+                    cat("argument ", i, " has ", args[i].shape(axis),
+                        " elements along its mapped axis, others have ", size),
+                    "vmap");
       size = args[i].shape(axis);
       Shape s = args[i].shape();
       s.erase(axis);
@@ -131,12 +136,16 @@ Function vmap(const Function& f, std::vector<int> in_axes, std::vector<int> out_
       values.push_back(moveaxis(args[i], axis, 0));
       inner.push_back(placeholders.back());
     }
-    if (size < 0) throw Error(ErrorCode::InvalidArgument, "no argument is mapped", "vmap", "give at least one axis in in_axes");
+    if (size < 0)
+      throw Error(ErrorCode::InvalidArgument, "no argument is mapped", "vmap",
+                  "give at least one axis in in_axes");
     Arrays out = vmap_graph(f(inner), placeholders, values, size);
     if (!out_axes.empty() && out_axes.size() != out.size())
-      throw Error(ErrorCode::InvalidArgument, cat("out_axes has ", out_axes.size(), " entries for ", out.size(), " outputs"), "vmap");
+      throw Error(ErrorCode::InvalidArgument,
+                  cat("out_axes has ", out_axes.size(), " entries for ", out.size(), " outputs"), "vmap");
     for (size_t i = 0; i < out.size(); ++i)
-      if (!out_axes.empty() && out_axes[i] != 0) out[i] = moveaxis(out[i], 0, normalize_axis(out_axes[i], out[i].ndim(), "vmap"));
+      if (!out_axes.empty() && out_axes[i] != 0)
+        out[i] = moveaxis(out[i], 0, normalize_axis(out_axes[i], out[i].ndim(), "vmap"));
     return out;
   };
 }

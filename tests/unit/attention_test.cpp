@@ -1,4 +1,5 @@
-// Attention against float64, and the same bits on every instruction set, thread count, chunking and batch mix.
+// Attention against float64, and the same bits on every instruction set, thread count, chunking and batch
+// mix.
 #include "backends/numpy/kernels/attention.h"
 
 #include <gtest/gtest.h>
@@ -47,9 +48,13 @@ struct Data {
 AttentionArgs args(const Case& c, const Data& d, float* out) {
   AttentionArgs a;
   a.q = d.q.data(), a.k = d.k.data(), a.v = d.v.data(), a.out = out;
-  a.batch = c.B, a.heads = c.H, a.kv_heads = c.Hkv, a.q_len = c.T, a.kv_size = c.S, a.dim = c.D, a.v_dim = c.Dv;
-  const auto set = [](int64_t (&s)[3], int64_t heads, int64_t len, int64_t dim) { s[0] = heads * len * dim, s[1] = len * dim, s[2] = dim; };
-  set(a.q_stride, c.H, c.T, c.D), set(a.k_stride, c.Hkv, c.S, c.D), set(a.v_stride, c.Hkv, c.S, c.Dv), set(a.out_stride, c.H, c.T, c.Dv);
+  a.batch = c.B, a.heads = c.H, a.kv_heads = c.Hkv, a.q_len = c.T, a.kv_size = c.S, a.dim = c.D,
+  a.v_dim = c.Dv;
+  const auto set = [](int64_t(&s)[3], int64_t heads, int64_t len, int64_t dim) {
+    s[0] = heads * len * dim, s[1] = len * dim, s[2] = dim;
+  };
+  set(a.q_stride, c.H, c.T, c.D), set(a.k_stride, c.Hkv, c.S, c.D), set(a.v_stride, c.Hkv, c.S, c.Dv),
+      set(a.out_stride, c.H, c.T, c.Dv);
   a.scale = 1.0f / std::sqrt(static_cast<float>(c.D));
   a.causal = c.causal, a.window = c.window, a.softcap = c.softcap;
   if (!c.q_start.empty()) a.q_start = c.q_start.data();
@@ -66,7 +71,8 @@ void reference(const Case& c, const Data& d, std::vector<double>& out, std::vect
   for (int64_t b = 0; b < c.B; ++b)
     for (int64_t h = 0; h < c.H; ++h)
       for (int64_t t = 0; t < c.T; ++t) {
-        const int64_t g = h / (c.H / c.Hkv), pos = (c.q_start.empty() ? c.S - c.T : c.q_start[static_cast<size_t>(b)]) + t;
+        const int64_t g = h / (c.H / c.Hkv),
+                      pos = (c.q_start.empty() ? c.S - c.T : c.q_start[static_cast<size_t>(b)]) + t;
         const int64_t len = c.kv_len.empty() ? c.S : c.kv_len[static_cast<size_t>(b)];
         std::vector<double> s(static_cast<size_t>(c.S), -INFINITY);
         double top = -INFINITY, big = 0;
@@ -75,15 +81,17 @@ void reference(const Case& c, const Data& d, std::vector<double>& out, std::vect
           if (c.window > 0 && j <= pos - c.window) continue;
           double dot = 0, mag = 0;
           for (int64_t i = 0; i < c.D; ++i) {
-            const double p = static_cast<double>(d.q[static_cast<size_t>(((b * c.H + h) * c.T + t) * c.D + i)]) *
-                             d.k[static_cast<size_t>(((b * c.Hkv + g) * c.S + j) * c.D + i)];
+            const double p =
+                static_cast<double>(d.q[static_cast<size_t>(((b * c.H + h) * c.T + t) * c.D + i)]) *
+                d.k[static_cast<size_t>(((b * c.Hkv + g) * c.S + j) * c.D + i)];
             dot += p, mag += std::abs(p);
           }
           const double scale = 1.0f / std::sqrt(static_cast<float>(c.D));
           dot *= scale;
           if (c.softcap > 0) dot = c.softcap * std::tanh(dot / c.softcap);
           if (!c.mask.empty())
-            dot += c.mask[static_cast<size_t>(b * c.mask_stride[0] + h * c.mask_stride[1] + t * c.mask_stride[2] + j * c.mask_stride[3])];
+            dot += c.mask[static_cast<size_t>(b * c.mask_stride[0] + h * c.mask_stride[1] +
+                                              t * c.mask_stride[2] + j * c.mask_stride[3])];
           s[static_cast<size_t>(j)] = dot;
           if (dot != -INFINITY) top = std::max(top, dot), big = std::max(big, mag * scale);
         }
@@ -94,12 +102,14 @@ void reference(const Case& c, const Data& d, std::vector<double>& out, std::vect
           double o = 0, mag = 0;
           for (int64_t j = 0; j < c.S; ++j) {
             if (s[static_cast<size_t>(j)] == -INFINITY) continue;
-            const double p = std::exp(s[static_cast<size_t>(j)] - top) / sum * d.v[static_cast<size_t>(((b * c.Hkv + g) * c.S + j) * c.Dv + i)];
+            const double p = std::exp(s[static_cast<size_t>(j)] - top) / sum *
+                             d.v[static_cast<size_t>(((b * c.Hkv + g) * c.S + j) * c.Dv + i)];
             o += p, mag += std::abs(p);
           }
           const size_t k = static_cast<size_t>(((b * c.H + h) * c.T + t) * c.Dv + i);
           out[k] = o;
-          // Scores are off by eps·log2(D)·sum|q·k|, which scales every probability; sums add their own rounding.
+          // Scores are off by eps·log2(D)·sum|q·k|, which scales every probability; sums add their own
+          // rounding.
           bound[k] = 1.2e-7 * mag * (8 + 2 * big + std::sqrt(static_cast<double>(c.S)));
         }
       }
@@ -128,9 +138,12 @@ void check(const Case& c) {
       const auto got = run(c, d);
       if (first.empty()) {
         first = got;
-        for (size_t i = 0; i < got.size(); ++i) ASSERT_LE(std::abs(static_cast<double>(got[i]) - want[i]), bound[i]) << i << ": " << got[i] << " " << want[i];
+        for (size_t i = 0; i < got.size(); ++i)
+          ASSERT_LE(std::abs(static_cast<double>(got[i]) - want[i]), bound[i])
+              << i << ": " << got[i] << " " << want[i];
       }
-      ASSERT_EQ(0, std::memcmp(first.data(), got.data(), got.size() * 4)) << simd::isa_name(isa) << " threads " << threads;
+      ASSERT_EQ(0, std::memcmp(first.data(), got.data(), got.size() * 4))
+          << simd::isa_name(isa) << " threads " << threads;
     }
   }
   simd::set_isa(simd::best_isa());
@@ -151,7 +164,16 @@ TEST(Attention, WindowSoftcapPositionsAndLengths) {
   check({.H = 2, .Hkv = 1, .T = 100, .S = 100, .D = 32, .Dv = 32, .causal = true, .window = 17});
   check({.H = 2, .Hkv = 1, .T = 100, .S = 100, .D = 32, .Dv = 32, .causal = true, .window = 64});
   check({.H = 2, .Hkv = 2, .T = 20, .S = 90, .D = 32, .Dv = 32, .softcap = 3.0f});
-  check({.B = 3, .H = 2, .Hkv = 1, .T = 4, .S = 128, .D = 32, .Dv = 32, .causal = true, .q_start = {0, 60, 124}, .kv_len = {4, 64, 128}});
+  check({.B = 3,
+         .H = 2,
+         .Hkv = 1,
+         .T = 4,
+         .S = 128,
+         .D = 32,
+         .Dv = 32,
+         .causal = true,
+         .q_start = {0, 60, 124},
+         .kv_len = {4, 64, 128}});
   check({.B = 2, .H = 2, .Hkv = 1, .T = 4, .S = 80, .D = 16, .Dv = 16, .kv_len = {0, 79}});
 }
 
@@ -159,8 +181,10 @@ TEST(Attention, AdditiveMasksBroadcast) {
   Case c{.B = 2, .H = 4, .Hkv = 2, .T = 10, .S = 150, .D = 32, .Dv = 32};
   c.mask = random_floats(static_cast<size_t>(c.T * c.S), 5, 3.0f);
   for (size_t i = 0; i < c.mask.size(); i += 3) c.mask[i] = -INFINITY;
-  for (int64_t j = 0; j < c.S; ++j) c.mask[static_cast<size_t>(2 * c.S + j)] = -INFINITY;  // query 2 sees nothing
-  for (int64_t j = 0; j < 64; ++j) c.mask[static_cast<size_t>(3 * c.S + j)] = -INFINITY;   // query 3 not the first tile
+  for (int64_t j = 0; j < c.S; ++j)
+    c.mask[static_cast<size_t>(2 * c.S + j)] = -INFINITY;  // query 2 sees nothing
+  for (int64_t j = 0; j < 64; ++j)
+    c.mask[static_cast<size_t>(3 * c.S + j)] = -INFINITY;  // query 3 not the first tile
   c.mask_stride[2] = c.S, c.mask_stride[3] = 1;
   check(c);
   const Data d(c);
@@ -211,7 +235,8 @@ TEST(Attention, AnyChunkingOfThePromptGivesTheSameBits) {
         a.out_stride[0] = c.H * n * c.Dv, a.out_stride[1] = n * c.Dv;
         attention(a);
         for (int64_t h = 0; h < c.H; ++h)
-          ASSERT_EQ(0, std::memcmp(part.data() + h * n * c.Dv, whole.data() + (h * c.T + from) * c.Dv, static_cast<size_t>(n * c.Dv) * 4))
+          ASSERT_EQ(0, std::memcmp(part.data() + h * n * c.Dv, whole.data() + (h * c.T + from) * c.Dv,
+                                   static_cast<size_t>(n * c.Dv) * 4))
               << "chunk " << chunk << " from " << from << " head " << h;
       }
     }
@@ -222,7 +247,8 @@ TEST(Attention, FutureNanDoesNotReachEarlierRows) {
   Case c{.H = 6, .Hkv = 2, .T = 80, .S = 80, .D = 32, .Dv = 32, .causal = true};
   Data d(c);
   const auto clean = run(c, d);
-  for (int64_t i = 0; i < c.D; ++i) d.k[static_cast<size_t>(50 * c.D + i)] = NAN, d.v[static_cast<size_t>(50 * c.D + i)] = INFINITY;
+  for (int64_t i = 0; i < c.D; ++i)
+    d.k[static_cast<size_t>(50 * c.D + i)] = NAN, d.v[static_cast<size_t>(50 * c.D + i)] = INFINITY;
   const auto got = run(c, d);
   for (int64_t h = 0; h < 3; ++h)
     for (int64_t t = 0; t < 80; ++t) {
@@ -251,7 +277,8 @@ TEST(Attention, HalfPrecisionCacheEqualsTheWidenedOne) {
     const auto want = run(c, d);
     std::vector<float> got(want.size());
     AttentionArgs a = args(c, d, got.data());
-    a.k = bf ? static_cast<const void*>(kb.data()) : kh.data(), a.v = bf ? static_cast<const void*>(vb.data()) : vh.data();
+    a.k = bf ? static_cast<const void*>(kb.data()) : kh.data(),
+    a.v = bf ? static_cast<const void*>(vb.data()) : vh.data();
     a.kv_dtype = bf ? Dtype::BF16 : Dtype::F16;
     attention(a);
     EXPECT_EQ(0, std::memcmp(got.data(), want.data(), got.size() * 4));

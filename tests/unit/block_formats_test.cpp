@@ -54,7 +54,8 @@ TEST(BlockFormats, NamesParse) {
     EXPECT_EQ(block_format_name(*parse_block_format(name)), name);
   }
   EXPECT_EQ(parse_block_format("q4_k"), BlockFormat::Q4_K);
-  for (const char* name : {"", "Q4", "Q4_2", "Q4_K_M", "Q8_1"}) EXPECT_FALSE(parse_block_format(name)) << name;
+  for (const char* name : {"", "Q4", "Q4_2", "Q4_K_M", "Q8_1"})
+    EXPECT_FALSE(parse_block_format(name)) << name;
 }
 
 TEST(BlockFormats, DequantizesToTheBitsOfTheGgufPackage) {
@@ -78,8 +79,9 @@ TEST(BlockFormats, QuantizesToTheBytesOfTheGgufPackage) {
     quantize_row(f, x.data(), out.data(), static_cast<int64_t>(x.size()));
     const auto per = static_cast<size_t>(block_bytes(f));
     for (size_t b = 0; b < out.size() / per; ++b)
-      EXPECT_EQ(Bytes(out.begin() + static_cast<long>(b * per), out.begin() + static_cast<long>((b + 1) * per)),
-                Bytes(g[1].begin() + static_cast<long>(b * per), g[1].begin() + static_cast<long>((b + 1) * per)))
+      EXPECT_EQ(
+          Bytes(out.begin() + static_cast<long>(b * per), out.begin() + static_cast<long>((b + 1) * per)),
+          Bytes(g[1].begin() + static_cast<long>(b * per), g[1].begin() + static_cast<long>((b + 1) * per)))
           << name << " block " << b;
   }
 }
@@ -93,7 +95,8 @@ TEST(BlockFormats, ANonFiniteElementMakesItsBlockNaNAndNoOther) {
       Bytes b(static_cast<size_t>(3 * block_bytes(f)));
       quantize_row(f, x.data(), b.data(), 96);
       dequantize_row(f, b.data(), y.data(), 96);
-      for (int i = 0; i < 96; ++i) EXPECT_EQ(std::isnan(y[static_cast<size_t>(i)]), i / 32 == 1) << name << " " << i;
+      for (int i = 0; i < 96; ++i)
+        EXPECT_EQ(std::isnan(y[static_cast<size_t>(i)]), i / 32 == 1) << name << " " << i;
     }
 }
 
@@ -140,13 +143,16 @@ TEST(AffineGroups, EqualMlx) {
       EXPECT_EQ(bytes_of(biases), g[3]) << bits << " " << group;
       const auto expect = floats(g[4]);
       for (int row = 0; row < 4; ++row) {
-        affine_dequantize_row(bits, group, packed.data() + row * affine_row_bytes(bits, 256), &scales[static_cast<size_t>(row * 256 / group)],
+        affine_dequantize_row(bits, group, packed.data() + row * affine_row_bytes(bits, 256),
+                              &scales[static_cast<size_t>(row * 256 / group)],
                               &biases[static_cast<size_t>(row * 256 / group)], back.data(), 256);
         for (int i = 0; i < 256; ++i) {
           // MLX rounds the product before it adds on some engines; ours rounds once.
           const float want = expect[static_cast<size_t>(row * 256 + i)], got = back[static_cast<size_t>(i)];
-          const float size = std::fabs(scales[static_cast<size_t>((row * 256 + i) / group)]) * static_cast<float>(1 << bits);
-          EXPECT_LE(std::fabs(got - want), size * std::numeric_limits<float>::epsilon()) << bits << " " << group << " " << i;
+          const float size =
+              std::fabs(scales[static_cast<size_t>((row * 256 + i) / group)]) * static_cast<float>(1 << bits);
+          EXPECT_LE(std::fabs(got - want), size * std::numeric_limits<float>::epsilon())
+              << bits << " " << group << " " << i;
         }
       }
     }

@@ -29,7 +29,8 @@ std::vector<float> random_floats(size_t n, uint64_t seed, float scale = 1.0f) {
   return v;
 }
 
-// Runs f for every instruction set with 1 and 3 threads; all outputs must have the same bytes. Returns the last.
+// Runs f for every instruction set with 1 and 3 threads; all outputs must have the same bytes. Returns the
+// last.
 template <class T>
 std::vector<T> same_everywhere(size_t n, const std::function<void(T*)>& f) {
   std::vector<T> first;
@@ -51,7 +52,8 @@ std::vector<T> same_everywhere(size_t n, const std::function<void(T*)>& f) {
       if (first.empty())
         first = mid;
       else
-        EXPECT_EQ(0, std::memcmp(first.data(), mid.data(), n * sizeof(T))) << simd::isa_name(isa) << " threads " << threads;
+        EXPECT_EQ(0, std::memcmp(first.data(), mid.data(), n * sizeof(T)))
+            << simd::isa_name(isa) << " threads " << threads;
     }
   }
   simd::set_isa(simd::best_isa());
@@ -60,7 +62,8 @@ std::vector<T> same_everywhere(size_t n, const std::function<void(T*)>& f) {
 }
 
 void expect_close(float got, double want, double tolerance, const char* what, size_t i) {
-  ASSERT_LE(std::abs(static_cast<double>(got) - want), tolerance) << what << " " << i << ": " << got << " and " << want;
+  ASSERT_LE(std::abs(static_cast<double>(got) - want), tolerance)
+      << what << " " << i << ": " << got << " and " << want;
 }
 
 constexpr int64_t kSizes[] = {1, 5, 15, 16, 17, 63, 64, 65, 130, 576, 1000};
@@ -90,9 +93,11 @@ TEST(Fused, SoftmaxAndLogSoftmax) {
           else if (row[i] == -INFINITY)
             EXPECT_EQ(got[k], log ? -INFINITY : 0.0f);
           else if (log)
-            expect_close(got[k], row[i] - m - std::log(s), 4 * kEps * (std::abs(row[i] - m) + std::log(s)) + kEps, "log_softmax", k);
+            expect_close(got[k], row[i] - m - std::log(s),
+                         4 * kEps * (std::abs(row[i] - m) + std::log(s)) + kEps, "log_softmax", k);
           else
-            expect_close(got[k], std::exp(row[i] - m) / s, 8 * kEps * std::exp(row[i] - m) / s * (1 + std::abs(row[i] - m) / 8), "softmax", k);
+            expect_close(got[k], std::exp(row[i] - m) / s,
+                         8 * kEps * std::exp(row[i] - m) / s * (1 + std::abs(row[i] - m) / 8), "softmax", k);
         }
       }
     }
@@ -113,38 +118,45 @@ TEST(Fused, SoftmaxInHalfPrecisionIsTheRoundedFloat32One) {
   simd::narrow(x.data(), h.data(), n * rows);
   simd::widen(h.data(), wide.data(), n * rows);
   softmax({wide.data(), n, want.data(), n, rows, n}, false);
-  const auto got = same_everywhere<bfloat16>(x.size(), [&](bfloat16* o) { softmax({h.data(), n, o, n, rows, n, Dtype::BF16}, false); });
+  const auto got = same_everywhere<bfloat16>(x.size(), [&](bfloat16* o) {
+    softmax({h.data(), n, o, n, rows, n, Dtype::BF16}, false);
+  });
   for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(got[i].bits, simd::to_bf16(want[i]).bits);
 }
 
 TEST(Fused, Norms) {
   for (int64_t n : kSizes) {
     const int64_t rows = 5;
-    const auto x = random_floats(static_cast<size_t>(rows * n), 3, 3.0f), w = random_floats(static_cast<size_t>(n), 4),
-               b = random_floats(static_cast<size_t>(n), 5);
+    const auto x = random_floats(static_cast<size_t>(rows * n), 3, 3.0f),
+               w = random_floats(static_cast<size_t>(n), 4), b = random_floats(static_cast<size_t>(n), 5);
     for (bool weighted : {false, true}) {
       const auto rms = same_everywhere<float>(x.size(), [&](float* o) {
         rms_norm({x.data(), n, o, n, rows, n}, weighted ? w.data() : nullptr, 1e-5f);
       });
       const auto ln = same_everywhere<float>(x.size(), [&](float* o) {
-        layer_norm({x.data(), n, o, n, rows, n}, weighted ? w.data() : nullptr, weighted ? b.data() : nullptr, 1e-5f);
+        layer_norm({x.data(), n, o, n, rows, n}, weighted ? w.data() : nullptr, weighted ? b.data() : nullptr,
+                   1e-5f);
       });
       for (int64_t r = 0; r < rows; ++r) {
         double ss = 0, mean = 0, var = 0, top = 0;
-        for (int64_t i = 0; i < n; ++i) ss += std::pow(x[static_cast<size_t>(r * n + i)], 2), mean += x[static_cast<size_t>(r * n + i)];
+        for (int64_t i = 0; i < n; ++i)
+          ss += std::pow(x[static_cast<size_t>(r * n + i)], 2), mean += x[static_cast<size_t>(r * n + i)];
         mean /= static_cast<double>(n);
         for (int64_t i = 0; i < n; ++i) {
           const double d = x[static_cast<size_t>(r * n + i)] - mean;
           var += d * d, top = std::max(top, std::abs(static_cast<double>(x[static_cast<size_t>(r * n + i)])));
         }
-        const double sr = 1 / std::sqrt(ss / static_cast<double>(n) + 1e-5), sl = 1 / std::sqrt(var / static_cast<double>(n) + 1e-5);
+        const double sr = 1 / std::sqrt(ss / static_cast<double>(n) + 1e-5),
+                     sl = 1 / std::sqrt(var / static_cast<double>(n) + 1e-5);
         for (int64_t i = 0; i < n; ++i) {
           const size_t k = static_cast<size_t>(r * n + i);
-          const double wi = weighted ? w[static_cast<size_t>(i)] : 1, bi = weighted ? b[static_cast<size_t>(i)] : 0;
+          const double wi = weighted ? w[static_cast<size_t>(i)] : 1,
+                       bi = weighted ? b[static_cast<size_t>(i)] : 0;
           const double want = x[k] * sr * wi;
           expect_close(rms[k], want, 8 * kEps * std::abs(want), "rms", k);
           // The mean's rounding error is scaled like the data.
-          expect_close(ln[k], (x[k] - mean) * sl * wi + bi, 16 * kEps * ((std::abs(x[k]) + top) * sl * std::abs(wi) + std::abs(bi)), "layer", k);
+          expect_close(ln[k], (x[k] - mean) * sl * wi + bi,
+                       16 * kEps * ((std::abs(x[k]) + top) * sl * std::abs(wi) + std::abs(bi)), "layer", k);
         }
       }
     }
@@ -159,24 +171,31 @@ TEST(Fused, RmsNormTakesHalfPrecision) {
   simd::narrow(x.data(), h.data(), n);
   simd::widen(h.data(), wide.data(), n);
   rms_norm({wide.data(), n, want.data(), n, 1, n}, nullptr, 1e-6f);
-  const auto got = same_everywhere<float16>(n, [&](float16* o) { rms_norm({h.data(), n, o, n, 1, n, Dtype::F16}, nullptr, 1e-6f); });
+  const auto got = same_everywhere<float16>(n, [&](float16* o) {
+    rms_norm({h.data(), n, o, n, 1, n, Dtype::F16}, nullptr, 1e-6f);
+  });
   for (size_t i = 0; i < n; ++i) EXPECT_EQ(got[i].bits, simd::to_f16(want[i]).bits);
 }
 
 TEST(Fused, Gated) {
   for (int64_t n : kSizes) {
     const int64_t rows = 3;
-    const auto g = random_floats(static_cast<size_t>(rows * n), 7, 8.0f), u = random_floats(static_cast<size_t>(rows * (n + 1)), 8);
+    const auto g = random_floats(static_cast<size_t>(rows * n), 7, 8.0f),
+               u = random_floats(static_cast<size_t>(rows * (n + 1)), 8);
     for (Gate act : {Gate::Silu, Gate::Gelu, Gate::GeluTanh}) {
-      const auto got = same_everywhere<float>(g.size(), [&](float* o) { gated({g.data(), n, o, n, rows, n}, u.data(), n + 1, act); });
+      const auto got = same_everywhere<float>(g.size(), [&](float* o) {
+        gated({g.data(), n, o, n, rows, n}, u.data(), n + 1, act);
+      });
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t i = 0; i < n; ++i) {
           const double x = g[static_cast<size_t>(r * n + i)];
-          const double a = act == Gate::Silu   ? x / (1 + std::exp(-x))
-                           : act == Gate::Gelu ? x * 0.5 * std::erfc(-x / std::sqrt(2.0))
-                                               : x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+          const double a = act == Gate::Silu ? x / (1 + std::exp(-x))
+                           : act == Gate::Gelu
+                               ? x * 0.5 * std::erfc(-x / std::sqrt(2.0))
+                               : x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
           const double want = a * u[static_cast<size_t>(r * (n + 1) + i)];
-          expect_close(got[static_cast<size_t>(r * n + i)], want, 4 * kEps * std::abs(want) + 1e-44, "gated", static_cast<size_t>(i));
+          expect_close(got[static_cast<size_t>(r * n + i)], want, 4 * kEps * std::abs(want) + 1e-44, "gated",
+                       static_cast<size_t>(i));
         }
     }
   }
@@ -186,16 +205,22 @@ TEST(Fused, CrossEntropyAndLogsumexp) {
   const int64_t n = 301, rows = 6;
   auto x = random_floats(static_cast<size_t>(rows * n), 9, 10.0f);
   const std::vector<int32_t> labels = {0, 300, 17, -1, 301, -302};
-  const auto loss = same_everywhere<float>(static_cast<size_t>(rows),
-                                           [&](float* o) { cross_entropy({x.data(), n, nullptr, 0, rows, n}, labels.data(), Dtype::I32, o); });
-  const auto lse = same_everywhere<float>(static_cast<size_t>(rows), [&](float* o) { logsumexp({x.data(), n, nullptr, 0, rows, n}, o); });
+  const auto loss = same_everywhere<float>(static_cast<size_t>(rows), [&](float* o) {
+    cross_entropy({x.data(), n, nullptr, 0, rows, n}, labels.data(), Dtype::I32, o);
+  });
+  const auto lse = same_everywhere<float>(static_cast<size_t>(rows), [&](float* o) {
+    logsumexp({x.data(), n, nullptr, 0, rows, n}, o);
+  });
   for (int64_t r = 0; r < rows; ++r) {
     double s = 0;
     for (int64_t i = 0; i < n; ++i) s += std::exp(static_cast<double>(x[static_cast<size_t>(r * n + i)]));
-    expect_close(lse[static_cast<size_t>(r)], std::log(s), 8 * kEps * std::log(s), "lse", static_cast<size_t>(r));
+    expect_close(lse[static_cast<size_t>(r)], std::log(s), 8 * kEps * std::log(s), "lse",
+                 static_cast<size_t>(r));
     if (r < 4) {
-      const int64_t l = labels[static_cast<size_t>(r)] < 0 ? labels[static_cast<size_t>(r)] + n : labels[static_cast<size_t>(r)];
-      expect_close(loss[static_cast<size_t>(r)], std::log(s) - x[static_cast<size_t>(r * n + l)], 8 * kEps * 30, "loss", static_cast<size_t>(r));
+      const int64_t l = labels[static_cast<size_t>(r)] < 0 ? labels[static_cast<size_t>(r)] + n
+                                                           : labels[static_cast<size_t>(r)];
+      expect_close(loss[static_cast<size_t>(r)], std::log(s) - x[static_cast<size_t>(r * n + l)],
+                   8 * kEps * 30, "loss", static_cast<size_t>(r));
     } else {
       EXPECT_TRUE(std::isnan(loss[static_cast<size_t>(r)]));
     }
@@ -240,11 +265,14 @@ TEST(Fused, RopeMatchesFloat64UpToAMillion) {
               const int half = dims / 2;
               const int64_t i = traditional ? d / 2 : d % half;
               const bool second = traditional ? d % 2 : d >= half;
-              const size_t other = traditional ? k ^ 1 : second ? k - static_cast<size_t>(half) : k + static_cast<size_t>(half);
+              const size_t other = traditional ? k ^ 1
+                                   : second    ? k - static_cast<size_t>(half)
+                                               : k + static_cast<size_t>(half);
               const double f = std::pow(10000.0, -2.0 * static_cast<double>(i) / dims);
               EXPECT_NEAR(freq[static_cast<size_t>(i)], f, 1e-14 * f);
               const double angle = pos[static_cast<size_t>(b * T + t)] * f;
-              const double want = second ? x[k] * std::cos(angle) + x[other] * std::sin(angle) : x[k] * std::cos(angle) - x[other] * std::sin(angle);
+              const double want = second ? x[k] * std::cos(angle) + x[other] * std::sin(angle)
+                                         : x[k] * std::cos(angle) - x[other] * std::sin(angle);
               // Two products and a sum in float32; the angle's own error is below 1e-9.
               expect_close(got[k], want, 3 * kEps * (std::abs(x[k]) + std::abs(x[other])) + 2e-9, "rope", k);
             }
@@ -263,7 +291,8 @@ TEST(Fused, RopeOfOneRowEqualsTheSameRowInABatch) {
   std::vector<int32_t> pos(static_cast<size_t>(T));
   for (size_t i = 0; i < pos.size(); ++i) pos[i] = static_cast<int32_t>(1000 + i * 7);
   RopeArgs a;
-  a.x = x.data(), a.out = all.data(), a.time = T, a.dim = D, a.dims = 64, a.inv_freq = freq.data(), a.positions = pos.data();
+  a.x = x.data(), a.out = all.data(), a.time = T, a.dim = D, a.dims = 64, a.inv_freq = freq.data(),
+  a.positions = pos.data();
   a.x_stride[2] = a.out_stride[2] = D;
   rope(a);
   for (int64_t t = 0; t < T; ++t) {

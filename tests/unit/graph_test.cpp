@@ -50,10 +50,12 @@ TEST(Graph, ThreadsMayBuildAndEval) {
   std::vector<float> got(4);
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
-      for (int i = 0; i < 50; ++i) got[static_cast<size_t>(t)] = sum(shared * static_cast<float>(t)).item<float>();
+      for (int i = 0; i < 50; ++i)
+        got[static_cast<size_t>(t)] = sum(shared * static_cast<float>(t)).item<float>();
     });
   for (auto& t : threads) t.join();
-  for (int t = 0; t < 4; ++t) EXPECT_NEAR(got[static_cast<size_t>(t)], 1000 * std::sqrt(2.0f) * static_cast<float>(t), 0.5);
+  for (int t = 0; t < 4; ++t)
+    EXPECT_NEAR(got[static_cast<size_t>(t)], 1000 * std::sqrt(2.0f) * static_cast<float>(t), 0.5);
 }
 
 TEST(Graph, AsyncEvalEndsWithEval) {
@@ -121,7 +123,8 @@ TEST(Compile, ShapelessDoesNotTraceAgain) {
 }
 
 TEST(Compile, DonatedMemoryIsTakenOver) {
-  const Function f = compile([](const Arrays& a) { return Arrays{slice_update(a[0], ones({1}), {0}, {1})}; }, false, {0});
+  const Function f =
+      compile([](const Arrays& a) { return Arrays{slice_update(a[0], ones({1}), {0}, {1})}; }, false, {0});
   Array x = zeros({1000}) + 1.0;
   x.eval();
   const void* before = x.host_data();
@@ -131,7 +134,8 @@ TEST(Compile, DonatedMemoryIsTakenOver) {
 }
 
 TEST(Compile, DonationCopiesMemoryThatOthersSee) {
-  const Function f = compile([](const Arrays& a) { return Arrays{slice_update(a[0], full({1}, 7.0), {0}, {1})}; }, false, {0});
+  const Function f = compile(
+      [](const Arrays& a) { return Arrays{slice_update(a[0], full({1}, 7.0), {0}, {1})}; }, false, {0});
   const Array x = (zeros({10}) + 1.0).eval();
   const Array view = reshape(x, {2, 5}).eval();
   f({x});
@@ -183,10 +187,12 @@ TEST(Grad, TrainingDoesNotKeepEveryStepAlive) {
 
 TEST(Vmap, EqualsALoop) {
   const Function f = [](const Arrays& a) { return Arrays{matmul(a[0], a[1]) + a[2]}; };
-  const Array a = reshape(astype(arange(12), Dtype::F32), {2, 2, 3}), b = reshape(astype(arange(6), Dtype::F32), {3, 2}), c = ones({2, 2});
+  const Array a = reshape(astype(arange(12), Dtype::F32), {2, 2, 3}),
+              b = reshape(astype(arange(6), Dtype::F32), {3, 2}), c = ones({2, 2});
   const Array all = vmap(f, {0, kNoAxis, 0})({a, b, c})[0];
   for (int i = 0; i < 2; ++i) {
-    const Array one = f({squeeze(slice_axis(a, 0, i, i + 1), {0}), b, squeeze(slice_axis(c, 0, i, i + 1), {0})})[0];
+    const Array one =
+        f({squeeze(slice_axis(a, 0, i, i + 1), {0}), b, squeeze(slice_axis(c, 0, i, i + 1), {0})})[0];
     EXPECT_EQ(values(slice_axis(all, 0, i, i + 1)), values(one));
   }
 }

@@ -1,4 +1,5 @@
-// Philox4x32-10 against the published known answers (Random123, kat_vectors) and the words that a key's stream is made of.
+// Philox4x32-10 against the published known answers (Random123, kat_vectors) and the words that a key's
+// stream is made of.
 #include "prims/philox.h"
 
 #include <gtest/gtest.h>
@@ -31,12 +32,14 @@ TEST(Philox, StreamOfAKey) {
   for (int64_t n : {0, 1, 3, 4, 4099, 70001}) {
     const W got = random::bits({n}, random::key(0x1122334455667788ull)).to_vector<uint32_t>();
     ASSERT_EQ(got.size(), static_cast<size_t>(n));
-    for (size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i], philox_block(i / 4, 0x55667788u, 0x11223344u).v[i % 4]) << i;
+    for (size_t i = 0; i < got.size(); ++i)
+      ASSERT_EQ(got[i], philox_block(i / 4, 0x55667788u, 0x11223344u).v[i % 4]) << i;
   }
   // Keys in rows have their own streams.
   const Array two(W{1, 2, 3, 4}, {2, 2});
   EXPECT_EQ(random::bits({5}, two).shape(), (Shape{2, 5}));
-  EXPECT_EQ(slice_axis(random::bits({5}, two), 0, 1, 2).to_vector<uint32_t>(), random::bits({5}, Array(W{3, 4}, {2})).to_vector<uint32_t>());
+  EXPECT_EQ(slice_axis(random::bits({5}, two), 0, 1, 2).to_vector<uint32_t>(),
+            random::bits({5}, Array(W{3, 4}, {2})).to_vector<uint32_t>());
 }
 
 }  // namespace

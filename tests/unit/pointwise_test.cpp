@@ -34,17 +34,20 @@ TEST(IntTiles, AllPairsOfBytesFollowPython) {
     simd::set_isa(isa);
     std::vector<int8_t> a, b;
     for (int x = -128; x < 128; ++x)
-      for (int y = -128; y < 128; ++y) a.push_back(static_cast<int8_t>(x)), b.push_back(static_cast<int8_t>(y));
+      for (int y = -128; y < 128; ++y)
+        a.push_back(static_cast<int8_t>(x)), b.push_back(static_cast<int8_t>(y));
     const auto run = [&](PwOp op) {
       std::vector<int8_t> out(a.size());
       tile_fn(op, Dtype::I8)(a.data(), b.data(), nullptr, out.data(), static_cast<int64_t>(a.size()));
       return out;
     };
-    const auto add = run(PwOp::Add), mul = run(PwOp::Multiply), div = run(PwOp::FloorDivide), mod = run(PwOp::Remainder),
-               shl = run(PwOp::LeftShift), shr = run(PwOp::RightShift), top = run(PwOp::Maximum), sub = run(PwOp::Subtract);
+    const auto add = run(PwOp::Add), mul = run(PwOp::Multiply), div = run(PwOp::FloorDivide),
+               mod = run(PwOp::Remainder), shl = run(PwOp::LeftShift), shr = run(PwOp::RightShift),
+               top = run(PwOp::Maximum), sub = run(PwOp::Subtract);
     for (size_t i = 0; i < a.size(); ++i) {
       const int x = a[i], y = b[i];
-      const int q = y == 0 ? 0 : static_cast<int>(std::floor(static_cast<double>(x) / y)), r = y == 0 ? 0 : x - q * y;
+      const int q = y == 0 ? 0 : static_cast<int>(std::floor(static_cast<double>(x) / y)),
+                r = y == 0 ? 0 : x - q * y;
       ASSERT_EQ(add[i], static_cast<int8_t>(x + y));
       ASSERT_EQ(sub[i], static_cast<int8_t>(x - y));
       ASSERT_EQ(mul[i], static_cast<int8_t>(x * y));
@@ -76,13 +79,29 @@ TEST(IntTiles, NeverTrapAndWrapAtTheEnds) {
 
 // Checked with NumPy: np.floor_divide and np.remainder.
 TEST(FloatTiles, FloorDivideAndRemainderFollowNumpy) {
-  struct Case { double a, b, div, mod; };
+  struct Case {
+    double a, b, div, mod;
+  };
   const double inf = INFINITY;
-  const Case cases[] = {{7, 3, 2, 1}, {-7, 3, -3, 2}, {7, -3, -3, -2}, {-7, -3, 2, -1}, {6, 3, 2, 0.0}, {-6, 3, -2, 0.0}, {6, -3, -2, -0.0},
-                        {5, inf, 0, 5}, {-5, inf, -1, inf}, {1, 0, inf, NAN}, {-1, 0, -inf, NAN}, {0, 0, NAN, NAN}, {1e20, 3, 33333333333333333333.0, 1},
-                        {0.5, 0.25, 2, 0.0}, {inf, 2, NAN, NAN}, {-0.5, 2, -1, 1.5}};
+  const Case cases[] = {{7, 3, 2, 1},
+                        {-7, 3, -3, 2},
+                        {7, -3, -3, -2},
+                        {-7, -3, 2, -1},
+                        {6, 3, 2, 0.0},
+                        {-6, 3, -2, 0.0},
+                        {6, -3, -2, -0.0},
+                        {5, inf, 0, 5},
+                        {-5, inf, -1, inf},
+                        {1, 0, inf, NAN},
+                        {-1, 0, -inf, NAN},
+                        {0, 0, NAN, NAN},
+                        {1e20, 3, 33333333333333333333.0, 1},
+                        {0.5, 0.25, 2, 0.0},
+                        {inf, 2, NAN, NAN},
+                        {-0.5, 2, -1, 1.5}};
   for (const Case& c : cases) {
-    const double div = one(PwOp::FloorDivide, Dtype::F64, c.a, c.b), mod = one(PwOp::Remainder, Dtype::F64, c.a, c.b);
+    const double div = one(PwOp::FloorDivide, Dtype::F64, c.a, c.b),
+                 mod = one(PwOp::Remainder, Dtype::F64, c.a, c.b);
     const auto same = [](double x, double y) { return std::isnan(y) ? std::isnan(x) : x == y; };
     EXPECT_TRUE(same(div, c.div)) << c.a << " " << c.b << ": " << div;
     EXPECT_TRUE(same(mod, c.mod)) << c.a << " " << c.b << ": " << mod;
@@ -93,7 +112,8 @@ TEST(FloatTiles, FloorDivideAndRemainderFollowNumpy) {
 }
 
 TEST(FloatTiles, RoundIsHalfEvenAndExtremaPropagateNan) {
-  const float x[] = {0.5f, 1.5f, 2.5f, -0.5f, -1.5f, 8388609.0f, NAN}, want[] = {0, 2, 2, -0.0f, -2, 8388609.0f, NAN};
+  const float x[] = {0.5f, 1.5f, 2.5f, -0.5f, -1.5f, 8388609.0f, NAN},
+              want[] = {0, 2, 2, -0.0f, -2, 8388609.0f, NAN};
   float y[7];
   tile_fn(PwOp::Round, Dtype::F32)(x, nullptr, nullptr, y, 7);
   for (int i = 0; i < 6; ++i) EXPECT_EQ(y[i], want[i]);
@@ -111,12 +131,16 @@ TEST(ComplexTiles, AgreeWithTheStandardLibraryInLongDouble) {
   using L = std::complex<long double>;
   std::mt19937_64 g(4);
   const auto next = [&](double top) { return (static_cast<double>(g() >> 11) * 0x1p-52 - 1) * top; };
-  struct F { PwOp op; L (*f)(L); };
-  const F functions[] = {{PwOp::Exp, [](L z) { return std::exp(z); }},   {PwOp::Log, [](L z) { return std::log(z); }},
-                         {PwOp::Sqrt, [](L z) { return std::sqrt(z); }}, {PwOp::Sin, [](L z) { return std::sin(z); }},
-                         {PwOp::Cos, [](L z) { return std::cos(z); }},   {PwOp::Tanh, [](L z) { return std::tanh(z); }},
-                         {PwOp::Reciprocal, [](L z) { return L(1) / z; }}, {PwOp::Tan, [](L z) { return std::tan(z); }},
-                         {PwOp::Sinh, [](L z) { return std::sinh(z); }}, {PwOp::Cosh, [](L z) { return std::cosh(z); }}};
+  struct F {
+    PwOp op;
+    L (*f)(L);
+  };
+  const F functions[] = {
+      {PwOp::Exp, [](L z) { return std::exp(z); }},     {PwOp::Log, [](L z) { return std::log(z); }},
+      {PwOp::Sqrt, [](L z) { return std::sqrt(z); }},   {PwOp::Sin, [](L z) { return std::sin(z); }},
+      {PwOp::Cos, [](L z) { return std::cos(z); }},     {PwOp::Tanh, [](L z) { return std::tanh(z); }},
+      {PwOp::Reciprocal, [](L z) { return L(1) / z; }}, {PwOp::Tan, [](L z) { return std::tan(z); }},
+      {PwOp::Sinh, [](L z) { return std::sinh(z); }},   {PwOp::Cosh, [](L z) { return std::cosh(z); }}};
   for (const F& f : functions)
     for (int i = 0; i < 3000; ++i) {
       const double top = i % 3 == 0 ? 1.0 : i % 3 == 1 ? 5.0 : 30.0;
@@ -125,7 +149,8 @@ TEST(ComplexTiles, AgreeWithTheStandardLibraryInLongDouble) {
       tile_fn(f.op, Dtype::C128)(&z, nullptr, nullptr, &got, 1);
       const L want = f.f(L(z));
       // Normwise: each part to a few units in the last place of the whole.
-      ASSERT_LE(std::abs(L(got) - want), 8 * 2.2e-16L * std::abs(want)) << pw_name(f.op) << " " << z << " " << got;
+      ASSERT_LE(std::abs(L(got) - want), 8 * 2.2e-16L * std::abs(want))
+          << pw_name(f.op) << " " << z << " " << got;
     }
   for (int i = 0; i < 1000; ++i) {
     const C a(next(10), next(10)), b(next(10), next(10));
@@ -172,7 +197,8 @@ TEST(Cast, EveryPairKeepsSmallWholeNumbers) {
       cast_fn(static_cast<Dtype>(from), static_cast<Dtype>(to))(a, nullptr, nullptr, b, 4);
       cast_fn(static_cast<Dtype>(to), Dtype::F64)(b, nullptr, nullptr, back, 4);
       const bool boolean = from == 0 || to == 0;
-      for (int i = 0; i < 4; ++i) ASSERT_EQ(back[i], boolean && x[i] > 0 ? 1.0 : x[i]) << from << " to " << to;
+      for (int i = 0; i < 4; ++i)
+        ASSERT_EQ(back[i], boolean && x[i] > 0 ? 1.0 : x[i]) << from << " to " << to;
     }
   const int32_t wide = 0x12345;
   int8_t low;
@@ -249,9 +275,12 @@ TEST(Program, LargeOutputsAreStreamedWhole) {
 
 // Strides of every kind: row, column, scalar, transposed, reversed.
 TEST(Program, BroadcastTransposedAndReversedInputs) {
-  for (const auto& [R, C] : {std::pair<int64_t, int64_t>{3, 5}, {40, 700}, {700, 3}, {1, 2000}, {2000, 1}, {33, 1030}}) {
-    std::vector<float> m(static_cast<size_t>(R * C)), t(m.size()), row(static_cast<size_t>(C)), col(static_cast<size_t>(R));
-    std::iota(m.begin(), m.end(), 1.0f), std::iota(t.begin(), t.end(), 0.5f), std::iota(row.begin(), row.end(), 3.0f), std::iota(col.begin(), col.end(), -2.0f);
+  for (const auto& [R, C] :
+       {std::pair<int64_t, int64_t>{3, 5}, {40, 700}, {700, 3}, {1, 2000}, {2000, 1}, {33, 1030}}) {
+    std::vector<float> m(static_cast<size_t>(R * C)), t(m.size()), row(static_cast<size_t>(C)),
+        col(static_cast<size_t>(R));
+    std::iota(m.begin(), m.end(), 1.0f), std::iota(t.begin(), t.end(), 0.5f),
+        std::iota(row.begin(), row.end(), 3.0f), std::iota(col.begin(), col.end(), -2.0f);
     const float scalar = 0.25f;
     PwProgram p;
     int v = p.op(PwOp::Add, p.input(Dtype::F32), p.input(Dtype::F32));
@@ -262,14 +291,18 @@ TEST(Program, BroadcastTransposedAndReversedInputs) {
     p.output(v);
     everywhere([&] {
       std::vector<float> out(m.size());
-      const int64_t shape[] = {R, C}, sm[] = {C, 1}, st[] = {1, R}, srow[] = {0, 1}, scol[] = {1, 0}, s0[] = {0, 0}, srev[] = {C, -1};
-      const PwProgram::Operand in[] = {{m.data(), sm}, {t.data(), st}, {row.data(), srow}, {col.data(), scol}, {&scalar, s0}, {m.data() + C - 1, srev}};
+      const int64_t shape[] = {R, C}, sm[] = {C, 1}, st[] = {1, R}, srow[] = {0, 1}, scol[] = {1, 0},
+                    s0[] = {0, 0}, srev[] = {C, -1};
+      const PwProgram::Operand in[] = {{m.data(), sm},     {t.data(), st}, {row.data(), srow},
+                                       {col.data(), scol}, {&scalar, s0},  {m.data() + C - 1, srev}};
       void* outs[] = {out.data()};
       p.run(in, outs, shape);
       for (int64_t i = 0; i < R; ++i)
         for (int64_t j = 0; j < C; ++j) {
           const size_t k = static_cast<size_t>(i * C + j);
-          const float want = ((m[k] + t[static_cast<size_t>(j * R + i)]) * row[static_cast<size_t>(j)] - col[static_cast<size_t>(i)]) + scalar + m[static_cast<size_t>(i * C + C - 1 - j)];
+          const float want = ((m[k] + t[static_cast<size_t>(j * R + i)]) * row[static_cast<size_t>(j)] -
+                              col[static_cast<size_t>(i)]) +
+                             scalar + m[static_cast<size_t>(i * C + C - 1 - j)];
           ASSERT_EQ(out[k], want) << i << " " << j;
         }
     });
@@ -288,7 +321,8 @@ TEST(Program, DtypesWhereAndSeveralOutputs) {
   const int64_t n = 5000;
   std::vector<int32_t> x(n);
   std::vector<bfloat16> y(n);
-  for (size_t i = 0; i < n; ++i) x[i] = static_cast<int32_t>(i % 97) - 48, y[i] = simd::to_bf16(static_cast<float>(i % 31) - 15);
+  for (size_t i = 0; i < n; ++i)
+    x[i] = static_cast<int32_t>(i % 97) - 48, y[i] = simd::to_bf16(static_cast<float>(i % 31) - 15);
   everywhere([&] {
     std::vector<uint8_t> o0(n);
     std::vector<float> o1(n), o4(n);

@@ -1,5 +1,6 @@
-// Decompositions by their residuals, what they refuse, derivatives and batching. Residuals are bounded by c·n·eps·norm with
-// c = 16: the backward errors of Householder and pivoted elimination (Higham 2002) have constants of a few units.
+// Decompositions by their residuals, what they refuse, derivatives and batching. Residuals are bounded by
+// c·n·eps·norm with c = 16: the backward errors of Householder and pivoted elimination (Higham 2002) have
+// constants of a few units.
 #include "mc/detail/str.h"
 #include "prims_util.h"
 
@@ -41,17 +42,24 @@ TEST(PrimsLinalg, ShapesAndRefusals) {
   expect_error(ErrorCode::ShapeMismatch, "square", [] { cholesky(zeros({3, 2})); });
   expect_error(ErrorCode::ShapeMismatch, "square", [] { inv(zeros({3, 2})); });
   expect_error(ErrorCode::ShapeMismatch, "does not fit", [] { solve(zeros({3, 3}), zeros({2, 1})); });
-  expect_error(ErrorCode::DtypeMismatch, "complex64", [] { solve(zeros({3, 3}, Dtype::C64), zeros({3, 1}, Dtype::C64)); });
+  expect_error(ErrorCode::DtypeMismatch, "complex64", [] {
+    solve(zeros({3, 3}, Dtype::C64), zeros({3, 1}, Dtype::C64));
+  });
   expect_error(ErrorCode::InvalidArgument, "one or two axes", [] { norm(zeros({2, 2, 2}), {0, 1, 2}); });
   expect_error(ErrorCode::SingularMatrix, "not positive definite", [] { cholesky(negative(eye(3))).eval(); });
-  expect_error(ErrorCode::SingularMatrix, "singular", [] { solve(ones({3, 3}, Dtype::F64), ones({3}, Dtype::F64)).eval(); });
-  expect_error(ErrorCode::SingularMatrix, "diagonal element 1", [] { solve_triangular(f64({1, 0, 5, 0}, {2, 2}), ones({2}, Dtype::F64)).eval(); });
+  expect_error(ErrorCode::SingularMatrix, "singular", [] {
+    solve(ones({3, 3}, Dtype::F64), ones({3}, Dtype::F64)).eval();
+  });
+  expect_error(ErrorCode::SingularMatrix, "diagonal element 1", [] {
+    solve_triangular(f64({1, 0, 5, 0}, {2, 2}), ones({2}, Dtype::F64)).eval();
+  });
   expect_error(ErrorCode::SingularMatrix, "NaN", [] { svd(full({3, 2}, kNan)).s.eval(); });
 }
 
 TEST(PrimsLinalg, Residuals) {
   for (Dtype d : {Dtype::F32, Dtype::F64})
-    for (const Shape& s : {Shape{1, 1}, {5, 3}, {3, 5}, {40, 40}, {2, 3, 6, 4}, {3, 2, 7}, {0, 3}, {4, 0}, {0, 2, 2}}) {
+    for (const Shape& s :
+         {Shape{1, 1}, {5, 3}, {3, 5}, {40, 40}, {2, 3, 6, 4}, {3, 2, 7}, {0, 3}, {4, 0}, {0, 2, 2}}) {
       SCOPED_TRACE(cat(dtype_name(d), ' ', s.str()));
       const Array a = astype(draw(s, 3), d);
       const int64_t k = std::min(s.at(-1), s.at(-2));
@@ -99,7 +107,8 @@ TEST(PrimsLinalg, SquareMatrices) {
   const Array m = spd({4, 4}, 7), junk = triu(full({4, 4}, 100.0, Dtype::F64), 1);
   expect_near(eigh(m + junk).first, eigh(m).first, 1e-300);
   expect_near(cholesky(m + junk), cholesky(m), 1e-300);
-  expect_near(solve_triangular(m + junk, ones({4}, Dtype::F64)), solve_triangular(tril(m), ones({4}, Dtype::F64)), 1e-300);
+  expect_near(solve_triangular(m + junk, ones({4}, Dtype::F64)),
+              solve_triangular(tril(m), ones({4}, Dtype::F64)), 1e-300);
 }
 
 TEST(PrimsLinalg, KnownValues) {
@@ -118,32 +127,66 @@ TEST(PrimsLinalg, KnownValues) {
 }
 
 TEST(PrimsLinalg, Derivatives) {
-  const Array a = draw({3, 3}, 1) + eye(3, -1, 0, Dtype::F64) * 2.0, tall = draw({4, 2}, 2), wide = draw({2, 4}, 3), b = draw({3, 2}, 4), m = spd({3, 3}, 5);
+  const Array a = draw({3, 3}, 1) + eye(3, -1, 0, Dtype::F64) * 2.0, tall = draw({4, 2}, 2),
+              wide = draw({2, 4}, 3), b = draw({3, 2}, 4), m = spd({3, 3}, 5);
   for (const Array& x : {a, tall, wide, draw({2, 3, 2}, 6)}) {
     expect_gradients([](const Arrays& i) { return svd(i[0]).s; }, {x}, "singular values");
     // The sign of a pair of vectors is free: what is compared has both.
-    expect_gradients([](const Arrays& i) { const SvdResult r = svd(i[0]); return matmul(r.u * square(expand_dims(r.s, {-2})), r.vt) + sum(square(r.u)); }, {x}, "svd");
+    expect_gradients(
+        [](const Arrays& i) {
+          const SvdResult r = svd(i[0]);
+          return matmul(r.u * square(expand_dims(r.s, {-2})), r.vt) + sum(square(r.u));
+        },
+        {x}, "svd");
     expect_gradients([](const Arrays& i) { return pinv(i[0]); }, {x}, "pinv");
   }
-  for (const Array& x : {a, tall, draw({2, 3, 2}, 6)}) expect_gradients([](const Arrays& i) { auto [q, r] = qr(i[0]); return matmul(q, sin(r)) + sum(cos(q)); }, {x}, "qr");
-  expect_gradients([](const Arrays& i) { auto [w, v] = eigh(i[0]); return matmul(v * exp(expand_dims(w, {-2})), T(v)) + sum(w * w); }, {m}, "eigh");
+  for (const Array& x : {a, tall, draw({2, 3, 2}, 6)})
+    expect_gradients(
+        [](const Arrays& i) {
+          auto [q, r] = qr(i[0]);
+          return matmul(q, sin(r)) + sum(cos(q));
+        },
+        {x}, "qr");
+  expect_gradients(
+      [](const Arrays& i) {
+        auto [w, v] = eigh(i[0]);
+        return matmul(v * exp(expand_dims(w, {-2})), T(v)) + sum(w * w);
+      },
+      {m}, "eigh");
   expect_gradients([](const Arrays& i) { return cholesky(i[0]); }, {m}, "cholesky");
   expect_gradients([](const Arrays& i) { return solve(i[0], i[1]); }, {a, b}, "solve");
   expect_gradients([](const Arrays& i) { return solve_triangular(i[0], i[1]); }, {a, b}, "lower triangle");
-  expect_gradients([](const Arrays& i) { return solve_triangular(i[0], i[1], true); }, {a, b}, "upper triangle");
+  expect_gradients([](const Arrays& i) { return solve_triangular(i[0], i[1], true); }, {a, b},
+                   "upper triangle");
   expect_gradients([](const Arrays& i) { return inv(i[0]); }, {a}, "inv");
   expect_gradients([](const Arrays& i) { return det(i[0]); }, {a}, "det");
   expect_gradients([](const Arrays& i) { return norm(i[0], {1}) + trace(i[0]); }, {a}, "norm and trace");
   // Equal values: the sum of all is smooth there, and its gradient finite.
-  expect_list(grad([](const Arrays& i) { return Arrays{sum(svd(i[0]).s)}; })({eye(2, -1, 0, Dtype::F64) * 3.0})[0], {1, 0, 0, 1}, 1e-15);
-  expect_list(grad([](const Arrays& i) { return Arrays{sum(eigh(i[0]).first)}; })({eye(2, -1, 0, Dtype::F64) * 3.0})[0], {1, 0, 0, 1}, 1e-15);
-  expect_error(ErrorCode::NotDifferentiable, "as many rows", [&] { grad([](const Arrays& i) { return Arrays{sum(qr(i[0]).second)}; })({wide}); });
+  expect_list(
+      grad([](const Arrays& i) { return Arrays{sum(svd(i[0]).s)}; })({eye(2, -1, 0, Dtype::F64) * 3.0})[0],
+      {1, 0, 0, 1}, 1e-15);
+  expect_list(grad([](const Arrays& i) { return Arrays{sum(eigh(i[0]).first)}; })(
+                  {eye(2, -1, 0, Dtype::F64) * 3.0})[0],
+              {1, 0, 0, 1}, 1e-15);
+  expect_error(ErrorCode::NotDifferentiable, "as many rows",
+               [&] { grad([](const Arrays& i) { return Arrays{sum(qr(i[0]).second)}; })({wide}); });
 }
 
 TEST(PrimsLinalg, Batches) {
   const Array m = spd({3, 3, 3}, 8), b = draw({3, 3, 2}, 9);
-  expect_batch([](const Arrays& i) { const SvdResult r = svd(i[0]); auto [q, u] = qr(i[0]); auto [w, v] = eigh(i[0]); return Arrays{r.u, r.s, r.vt, q, u, w, v, cholesky(i[0]), det(i[0]), inv(i[0]), pinv(i[0])}; }, {m}, "one matrix");
-  expect_batch([](const Arrays& i) { return Arrays{solve(i[0], i[1]), solve_triangular(i[0], i[1]), solve_triangular(i[0], i[1], true)}; }, {m, b}, "systems");
+  expect_batch(
+      [](const Arrays& i) {
+        const SvdResult r = svd(i[0]);
+        auto [q, u] = qr(i[0]);
+        auto [w, v] = eigh(i[0]);
+        return Arrays{r.u, r.s, r.vt, q, u, w, v, cholesky(i[0]), det(i[0]), inv(i[0]), pinv(i[0])};
+      },
+      {m}, "one matrix");
+  expect_batch(
+      [](const Arrays& i) {
+        return Arrays{solve(i[0], i[1]), solve_triangular(i[0], i[1]), solve_triangular(i[0], i[1], true)};
+      },
+      {m, b}, "systems");
 }
 
 }  // namespace

@@ -11,7 +11,8 @@ using namespace test;
 V slow_einsum(const std::vector<std::string>& in, const std::string& out, const Arrays& operands) {
   std::map<char, int64_t> dims;
   for (size_t t = 0; t < in.size(); ++t)
-    for (size_t d = 0; d < in[t].size(); ++d) dims[in[t][d]] = std::max(dims[in[t][d]], operands[t].shape(static_cast<int>(d)));
+    for (size_t d = 0; d < in[t].size(); ++d)
+      dims[in[t][d]] = std::max(dims[in[t][d]], operands[t].shape(static_cast<int>(d)));
   std::string labels;
   int64_t total = 1, size = 1;
   for (const auto& [l, n] : dims) labels += l, total *= n;
@@ -56,12 +57,20 @@ TEST(PrimsMatmul, ShapesAndDtypes) {
 }
 
 TEST(PrimsMatmul, Refusals) {
-  expect_error(ErrorCode::ShapeMismatch, "3 columns against 4 rows", [] { matmul(zeros({2, 3}), zeros({4, 2})); });
-  expect_error(ErrorCode::ShapeMismatch, "can't be broadcast", [] { matmul(zeros({2, 2, 3}), zeros({3, 3, 2})); });
+  expect_error(ErrorCode::ShapeMismatch, "3 columns against 4 rows", [] {
+    matmul(zeros({2, 3}), zeros({4, 2}));
+  });
+  expect_error(ErrorCode::ShapeMismatch, "can't be broadcast", [] {
+    matmul(zeros({2, 2, 3}), zeros({3, 3, 2}));
+  });
   expect_error(ErrorCode::ShapeMismatch, "scalars", [] { matmul(zeros({}), zeros({2})); });
-  expect_error(ErrorCode::InvalidArgument, "differ in number", [] { tensordot(zeros({2}), zeros({2}), {0}, {}); });
-  expect_error(ErrorCode::ShapeMismatch, "does not fit axis", [] { tensordot(zeros({2}), zeros({3}), {0}, {0}); });
-  expect_error(ErrorCode::InvalidArgument, "twice", [] { tensordot(zeros({2, 2}), zeros({2, 2}), {0, 0}, {0, 1}); });
+  expect_error(ErrorCode::InvalidArgument, "differ in number",
+               [] { tensordot(zeros({2}), zeros({2}), {0}, {}); });
+  expect_error(ErrorCode::ShapeMismatch, "does not fit axis",
+               [] { tensordot(zeros({2}), zeros({3}), {0}, {0}); });
+  expect_error(ErrorCode::InvalidArgument, "twice", [] {
+    tensordot(zeros({2, 2}), zeros({2, 2}), {0, 0}, {0, 1});
+  });
   const Array m = zeros({2, 3});
   expect_error(ErrorCode::InvalidArgument, "names 2 operands, got 1", [&] { einsum("ij,jk", {m}); });
   expect_error(ErrorCode::InvalidArgument, "names 1 dimensions", [&] { einsum("i", {m}); });
@@ -74,7 +83,12 @@ TEST(PrimsMatmul, Refusals) {
 }
 
 TEST(PrimsMatmul, Einsum) {
-  struct Case { std::string text; std::vector<std::string> in; std::string out; std::vector<Shape> shapes; };
+  struct Case {
+    std::string text;
+    std::vector<std::string> in;
+    std::string out;
+    std::vector<Shape> shapes;
+  };
   const Case cases[] = {
       {"ij,jk->ik", {"ij", "jk"}, "ik", {{2, 3}, {3, 4}}},
       {"ij,jk", {"ij", "jk"}, "ik", {{2, 3}, {3, 4}}},
@@ -99,7 +113,8 @@ TEST(PrimsMatmul, Einsum) {
     SCOPED_TRACE(c.text);
     Arrays in;
     for (size_t i = 0; i < c.shapes.size(); ++i) in.push_back(draw(c.shapes[i], static_cast<int>(i)));
-    expect_list(einsum(c.text, in), slow_einsum(c.in, c.out, in), 1e-14);  // sums of at most 60 products of order 1
+    expect_list(einsum(c.text, in), slow_einsum(c.in, c.out, in),
+                1e-14);  // sums of at most 60 products of order 1
   }
 }
 
@@ -114,13 +129,26 @@ TEST(PrimsMatmul, ProductsAgreeWithTheirSums) {
 }
 
 TEST(PrimsMatmul, DerivativesAndBatches) {
-  expect_gradients([](const Arrays& x) { return matmul(x[0], x[1]); }, {draw({2, 1, 2, 3}, 1), draw({2, 3, 2}, 2)}, "matmul, batches broadcast");
-  expect_gradients([](const Arrays& x) { return matmul(x[0], x[1]); }, {draw({3}, 1), draw({3}, 2)}, "vectors");
-  expect_gradients([](const Arrays& x) { return einsum("iij,jk->ik", {x[0], x[1]}); }, {draw({2, 2, 3}, 3), draw({3, 2}, 4)}, "einsum");
-  expect_batch([](const Arrays& x) { return Arrays{matmul(x[0], x[1])}; }, {draw({3, 2, 4}, 5), draw({3, 4, 5}, 6)}, "matrices");
-  expect_batch([](const Arrays& x) { return Arrays{matmul(x[0], x[1])}; }, {draw({3, 2, 1, 2, 4}, 5), draw({3, 4, 5}, 6)}, "more dimensions left");
-  expect_batch([](const Arrays& x) { return Arrays{matmul(x[0], x[1])}; }, {draw({3, 4}, 5), draw({3, 2, 4, 5}, 6)}, "vector and batch");
-  expect_batch([](const Arrays& x) { return Arrays{einsum("i...,i...->...", {x[0], x[1]}), tensordot(x[0], x[1], {0}, {0})}; }, {draw({3, 2, 4}, 5), draw({3, 2, 4}, 6)}, "composites");
+  expect_gradients([](const Arrays& x) { return matmul(x[0], x[1]); },
+                   {draw({2, 1, 2, 3}, 1), draw({2, 3, 2}, 2)}, "matmul, batches broadcast");
+  expect_gradients([](const Arrays& x) { return matmul(x[0], x[1]); }, {draw({3}, 1), draw({3}, 2)},
+                   "vectors");
+  expect_gradients(
+      [](const Arrays& x) {
+        return einsum("iij,jk->ik", {x[0], x[1]});
+      },
+      {draw({2, 2, 3}, 3), draw({3, 2}, 4)}, "einsum");
+  expect_batch([](const Arrays& x) { return Arrays{matmul(x[0], x[1])}; },
+               {draw({3, 2, 4}, 5), draw({3, 4, 5}, 6)}, "matrices");
+  expect_batch([](const Arrays& x) { return Arrays{matmul(x[0], x[1])}; },
+               {draw({3, 2, 1, 2, 4}, 5), draw({3, 4, 5}, 6)}, "more dimensions left");
+  expect_batch([](const Arrays& x) { return Arrays{matmul(x[0], x[1])}; },
+               {draw({3, 4}, 5), draw({3, 2, 4, 5}, 6)}, "vector and batch");
+  expect_batch(
+      [](const Arrays& x) {
+        return Arrays{einsum("i...,i...->...", {x[0], x[1]}), tensordot(x[0], x[1], {0}, {0})};
+      },
+      {draw({3, 2, 4}, 5), draw({3, 2, 4}, 6)}, "composites");
 }
 
 }  // namespace

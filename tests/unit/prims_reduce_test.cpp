@@ -17,10 +17,21 @@ TEST(PrimsReduce, ShapesAndDtypes) {
   expect_aval(any(a, {0}), {3, 4}, Dtype::Bool);
   expect_aval(cumsum(a), {24}, Dtype::F32);
   expect_aval(cumprod(a, -1), {2, 3, 4}, Dtype::F32);
-  struct Row { Dtype in, sum, mean; };
-  for (const Row& r : {Row{Dtype::Bool, Dtype::I32, Dtype::F32}, {Dtype::I8, Dtype::I32, Dtype::F32}, {Dtype::I16, Dtype::I32, Dtype::F32}, {Dtype::I32, Dtype::I32, Dtype::F32},
-                       {Dtype::I64, Dtype::I64, Dtype::F32}, {Dtype::U8, Dtype::U32, Dtype::F32}, {Dtype::U16, Dtype::U32, Dtype::F32}, {Dtype::U64, Dtype::U64, Dtype::F32},
-                       {Dtype::F16, Dtype::F16, Dtype::F16}, {Dtype::BF16, Dtype::BF16, Dtype::BF16}, {Dtype::F64, Dtype::F64, Dtype::F64}, {Dtype::C64, Dtype::C64, Dtype::C64}}) {
+  struct Row {
+    Dtype in, sum, mean;
+  };
+  for (const Row& r : {Row{Dtype::Bool, Dtype::I32, Dtype::F32},
+                       {Dtype::I8, Dtype::I32, Dtype::F32},
+                       {Dtype::I16, Dtype::I32, Dtype::F32},
+                       {Dtype::I32, Dtype::I32, Dtype::F32},
+                       {Dtype::I64, Dtype::I64, Dtype::F32},
+                       {Dtype::U8, Dtype::U32, Dtype::F32},
+                       {Dtype::U16, Dtype::U32, Dtype::F32},
+                       {Dtype::U64, Dtype::U64, Dtype::F32},
+                       {Dtype::F16, Dtype::F16, Dtype::F16},
+                       {Dtype::BF16, Dtype::BF16, Dtype::BF16},
+                       {Dtype::F64, Dtype::F64, Dtype::F64},
+                       {Dtype::C64, Dtype::C64, Dtype::C64}}) {
     const Array x = zeros({3}, r.in);
     expect_aval(sum(x), {}, r.sum);
     expect_aval(prod(x), {}, r.sum);
@@ -62,7 +73,8 @@ TEST(PrimsReduce, SpecialValues) {
   expect_list(std(f64({1, 2, 4}, {3}), 1), {std::sqrt(7.0 / 3)}, 1e-15);
   expect_list(logsumexp(f64({1000, 1000}, {2})), {1000 + std::log(2.0)}, 1e-15);
   expect_list(logsumexp(f64({-kInf, -kInf, kInf, 0}, {2, 2}), {1}), {-kInf, kInf});
-  expect_list(logsumexp(zeros({70000}, Dtype::F16)), {std::log(70000.0)}, 1e-3);  // more terms than float16 can count
+  expect_list(logsumexp(zeros({70000}, Dtype::F16)), {std::log(70000.0)},
+              1e-3);  // more terms than float16 can count
   expect_list(cumsum(f64({1, 2, 3}, {3}), 0, true), {6, 5, 3});
   expect_list(cumprod(f64({2, 3, 4}, {3}), 0), {2, 6, 24});
 }
@@ -72,7 +84,8 @@ TEST(PrimsReduce, Derivatives) {
   expect_gradients([](const Arrays& a) { return square(sum(a[0], {0, 2})); }, {x}, "sum");
   expect_gradients([](const Arrays& a) { return prod(a[0], {0, 2}); }, {x}, "prod");
   expect_gradients([](const Arrays& a) { return prod(a[0], {1}); }, {holes}, "prod of zeros");
-  expect_gradient([](const Arrays& a) { return max(a[0], {1}, true) * min(a[0], {0}); }, {draw({3, 3}, 2)}, "max and min");
+  expect_gradient([](const Arrays& a) { return max(a[0], {1}, true) * min(a[0], {0}); }, {draw({3, 3}, 2)},
+                  "max and min");
   expect_gradients([](const Arrays& a) { return square(cumsum(a[0], 1, true)); }, {x}, "cumsum");
   expect_gradients([](const Arrays& a) { return cumprod(a[0], 1); }, {holes}, "cumprod of zeros");
   expect_gradients([](const Arrays& a) { return cumprod(a[0], 0, true); }, {holes}, "cumprod, reverse");
@@ -80,12 +93,25 @@ TEST(PrimsReduce, Derivatives) {
   expect_gradients([](const Arrays& a) { return std(a[0], {1}); }, {x}, "std");
   expect_gradients([](const Arrays& a) { return logsumexp(a[0], {1}); }, {x}, "logsumexp");
   // Equal extremes share.
-  expect_list(grad([](const Arrays& a) { return Arrays{max(a[0])}; })({f64({1, 5, 5}, {3})})[0], {0, 0.5, 0.5});
+  expect_list(grad([](const Arrays& a) { return Arrays{max(a[0])}; })({f64({1, 5, 5}, {3})})[0],
+              {0, 0.5, 0.5});
 }
 
 TEST(PrimsReduce, Batches) {
   const Array x = draw({3, 2, 4}, 3);
-  expect_batch([](const Arrays& a) { return Arrays{sum(a[0], {1}), prod(a[0]), max(a[0], {0}, true), argmax(a[0], 1), argmin(a[0]), cumsum(a[0], 1), cumprod(a[0], 0, true), logsumexp(a[0], {-1}), astype(any(a[0] > 0.5, {0}), Dtype::F64)}; }, {x}, "reductions");
+  expect_batch(
+      [](const Arrays& a) {
+        return Arrays{sum(a[0], {1}),
+                      prod(a[0]),
+                      max(a[0], {0}, true),
+                      argmax(a[0], 1),
+                      argmin(a[0]),
+                      cumsum(a[0], 1),
+                      cumprod(a[0], 0, true),
+                      logsumexp(a[0], {-1}),
+                      astype(any(a[0] > 0.5, {0}), Dtype::F64)};
+      },
+      {x}, "reductions");
 }
 
 }  // namespace

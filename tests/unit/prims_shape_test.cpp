@@ -25,7 +25,8 @@ void fails(F&& f, ErrorCode code, std::initializer_list<const char*> parts = {})
     f();
   } catch (const Error& e) {
     EXPECT_EQ(error_info(e.code()).id, std::string_view(error_info(code).id)) << e.what();
-    for (const char* p : parts) EXPECT_NE(std::string(e.what()).find(p), std::string::npos) << "'" << p << "' is not in: " << e.what();
+    for (const char* p : parts)
+      EXPECT_NE(std::string(e.what()).find(p), std::string::npos) << "'" << p << "' is not in: " << e.what();
     return;
   }
   ADD_FAILURE() << "nothing was thrown; expected " << error_info(code).id;
@@ -232,7 +233,8 @@ TEST(PrimsShape, SlicesAsNumPyCounts) {
         auto bound = [&](int64_t v) { return std::min(std::max(v < 0 ? v + n : v, lo), hi); };
         int64_t count = 0;
         for (int64_t i = bound(start); step > 0 ? i < bound(stop) : i > bound(stop); i += step) ++count;
-        EXPECT_EQ(slice_axis(of({n}), 0, start, stop, step).shape(0), count) << start << ":" << stop << ":" << step;
+        EXPECT_EQ(slice_axis(of({n}), 0, start, stop, step).shape(0), count)
+            << start << ":" << stop << ":" << step;
       }
   fails([&] { slice(a, {0, 0}, {1, 1}, {1, 0}); }, InvalidArgument);
   fails([&] { slice(a, {0}, {1}); }, InvalidArgument, {"(5, 7)"});
@@ -287,12 +289,20 @@ TEST(PrimsShape, RopeAndAttention) {
   fails([&] { rope_freqs(x, of({5}, Dtype::I32), of({3})); }, ShapeMismatch, {"(3,)", "(4,)"});
 
   const Array k = of({2, 2, 7, 8}), v = of({2, 2, 7, 6});
-  auto attend = [](const Array& q, const Array& kk, const Array& vv, AttentionOptions o = {}, const Array& mask = {}, const Array& start = {},
-                   const Array& len = {}) { return scaled_dot_product_attention(q, kk, vv, o, mask, start, len); };
+  auto attend = [](const Array& q, const Array& kk, const Array& vv, AttentionOptions o = {},
+                   const Array& mask = {}, const Array& start = {}, const Array& len = {}) {
+    return scaled_dot_product_attention(q, kk, vv, o, mask, start, len);
+  };
   is(attend(x, k, v), {2, 4, 5, 6});
   is(attend(astype(x, Dtype::F16), k, v), {2, 4, 5, 6}, Dtype::F16);
-  is(attend(x, k, v, {.causal = true, .window = 3}, of({5, 7}, Dtype::Bool), of({2}, Dtype::I32), of({2}, Dtype::I64)), {2, 4, 5, 6});
-  fails([&] { attend(x, of({2, 3, 7, 8}), of({2, 3, 7, 6})); }, ShapeMismatch, {"(2, 4, 5, 8)", "(2, 3, 7, 8)"});
+  is(attend(x, k, v, {.causal = true, .window = 3}, of({5, 7}, Dtype::Bool), of({2}, Dtype::I32),
+            of({2}, Dtype::I64)),
+     {2, 4, 5, 6});
+  fails(
+      [&] {
+        attend(x, of({2, 3, 7, 8}), of({2, 3, 7, 6}));
+      },
+      ShapeMismatch, {"(2, 4, 5, 8)", "(2, 3, 7, 8)"});
   fails([&] { attend(x, k, of({2, 2, 6, 6})); }, ShapeMismatch, {"(2, 2, 6, 6)"});
   fails([&] { attend(x, k, of({2, 2, 7})); }, ShapeMismatch, {"(2, 2, 7)"});
   fails([&] { attend(x, k, v, {}, of({5, 6})); }, ShapeMismatch, {"(5, 6)", "(2, 4, 5, 7)"});
@@ -304,8 +314,10 @@ TEST(PrimsShape, RopeAndAttention) {
 }
 
 TEST(PrimsShape, DecompositionsKeepShapeAndDtype) {
-  const Array q = of({2, 4, 5, 8}, Dtype::BF16), k = of({2, 2, 7, 8}, Dtype::BF16), v = of({2, 2, 7, 6}, Dtype::BF16);
-  const Array mask = of({1, 1, 5, 7}, Dtype::Bool), n = of({2}, Dtype::I32), p = of({2, 5}, Dtype::I32), w = of({8}), l = of({2, 4, 5}, Dtype::I32);
+  const Array q = of({2, 4, 5, 8}, Dtype::BF16), k = of({2, 2, 7, 8}, Dtype::BF16),
+              v = of({2, 2, 7, 6}, Dtype::BF16);
+  const Array mask = of({1, 1, 5, 7}, Dtype::Bool), n = of({2}, Dtype::I32), p = of({2, 5}, Dtype::I32),
+              w = of({8}), l = of({2, 4, 5}, Dtype::I32);
   auto same = [](const Array& y) {
     const Node* node = y.node();
     const Arrays parts = op_def(node->op).decompose(node->inputs.span(), node->attrs);

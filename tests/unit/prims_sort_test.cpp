@@ -43,9 +43,14 @@ TEST(PrimsSort, Search) {
 
 TEST(PrimsSort, DerivativesAndBatches) {
   const Array x = draw({3, 5}, 1);
-  expect_gradients([](const Arrays& a) { return square(sort(a[0], 1)) * arange(0, 5, 1, Dtype::F64); }, {x}, "sort");
+  expect_gradients([](const Arrays& a) { return square(sort(a[0], 1)) * arange(0, 5, 1, Dtype::F64); }, {x},
+                   "sort");
   expect_gradients([](const Arrays& a) { return square(topk(a[0], 2, 1).first); }, {x}, "topk");
-  expect_batch([](const Arrays& a) { return Arrays{sort(a[0]), argsort(a[0], 0), topk(a[0], 2).first, topk(a[0], 1, 0).second}; }, {draw({4, 3, 3}, 2)}, "sort");
+  expect_batch(
+      [](const Arrays& a) {
+        return Arrays{sort(a[0]), argsort(a[0], 0), topk(a[0], 2).first, topk(a[0], 1, 0).second};
+      },
+      {draw({4, 3, 3}, 2)}, "sort");
   for (bool right : {false, true})
     expect_batch([right](const Arrays& a) { return Arrays{searchsorted(a[0], a[1], right)}; },
                  {f64({1, 2, 2, 0, 2, 5, 2, 2, 2}, {3, 3}), f64({2, 1, 0, 5, 3, 2}, {3, 2})}, "searchsorted");

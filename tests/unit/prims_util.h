@@ -14,7 +14,8 @@
 namespace mc::test {
 
 using V = std::vector<double>;
-inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN(), kInf = std::numeric_limits<double>::infinity();
+inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN(),
+                        kInf = std::numeric_limits<double>::infinity();
 
 inline V list(const Array& a) { return astype(a, Dtype::F64).to_vector<double>(); }
 inline Array f64(const V& v, const Shape& s) { return Array(v, s); }
@@ -65,8 +66,10 @@ void expect_error(ErrorCode code, const std::string& part, F f) {
   }
 }
 
-// Against central differences with h = 1e-5: errors of h²·f''' and eps·|f|/h, below 1e-6 for derivatives of order 1000.
-inline void expect_gradient(const std::function<Array(const Arrays&)>& f, const Arrays& in, const std::string& what) {
+// Against central differences with h = 1e-5: errors of h²·f''' and eps·|f|/h, below 1e-6 for derivatives of
+// order 1000.
+inline void expect_gradient(const std::function<Array(const Arrays&)>& f, const Arrays& in,
+                            const std::string& what) {
   SCOPED_TRACE(what);
   auto weighted = [&](const Arrays& a) {
     const Array y = f(a);
@@ -92,7 +95,8 @@ inline void expect_gradient(const std::function<Array(const Arrays&)>& f, const 
     expect_near(g[i], Array(slope, in[i].shape()), 1e-6);
   }
 }
-inline void expect_gradients(const std::function<Array(const Arrays&)>& f, const Arrays& in, const std::string& what) {
+inline void expect_gradients(const std::function<Array(const Arrays&)>& f, const Arrays& in,
+                             const std::string& what) {
   expect_gradient(f, in, what);
   auto first = [f](const Arrays& b) {
     const Array y = f(b);
@@ -101,8 +105,9 @@ inline void expect_gradients(const std::function<Array(const Arrays&)>& f, const
   expect_gradient([&](const Arrays& a) { return grad(first)(a)[0]; }, in, what + ", twice");
 }
 
-// vmap over axis 0 of every input, and of each alone (element 0 of the others), against one example at a time. Bounds: a
-// product of matrices may be summed in another shape of the same order, a decomposition is the same work.
+// vmap over axis 0 of every input, and of each alone (element 0 of the others), against one example at a
+// time. Bounds: a product of matrices may be summed in another shape of the same order, a decomposition is
+// the same work.
 inline void expect_batch(const Function& f, const Arrays& many, const std::string& what) {
   SCOPED_TRACE(what);
   for (size_t m = 1; m < (size_t{1} << many.size()); ++m) {

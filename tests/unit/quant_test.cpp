@@ -37,7 +37,9 @@ std::vector<float> reference(const Sample& s, const std::vector<float>& x, int64
   std::vector<float> w(static_cast<size_t>(s.n * s.k)), y(static_cast<size_t>(m * s.n));
   dequantize(s.format, s.source(), s.n, s.k, w.data());
   for (int64_t i = 0; i < m; ++i)
-    for (int64_t j = 0; j < s.n; ++j) y[static_cast<size_t>(i * s.n + j)] = dot(&x[static_cast<size_t>(i * s.k)], &w[static_cast<size_t>(j * s.k)], s.k);
+    for (int64_t j = 0; j < s.n; ++j)
+      y[static_cast<size_t>(i * s.n + j)] =
+          dot(&x[static_cast<size_t>(i * s.k)], &w[static_cast<size_t>(j * s.k)], s.k);
   return y;
 }
 
@@ -60,7 +62,9 @@ std::vector<float> fast_reference(const Sample& s, const std::vector<float>& x, 
       dx[at] = NAN;
     } else if (amax >= 0x1p-119f) {
       dx[at] = amax / 127.0f;
-      for (int j = 0; j < 32; ++j) sum += xq[at * 32 + static_cast<size_t>(j)] = static_cast<int>(std::nearbyint(in[j] * (1.0f / dx[at])));
+      for (int j = 0; j < 32; ++j)
+        sum += xq[at * 32 + static_cast<size_t>(j)] =
+            static_cast<int>(std::nearbyint(in[j] * (1.0f / dx[at])));
     }
     xs[at] = dx[at] * static_cast<float>(sum);
   }
@@ -73,7 +77,8 @@ std::vector<float> fast_reference(const Sample& s, const std::vector<float>& x, 
         const auto at = static_cast<size_t>(i * nb + b);
         for (int h = 0; h < w.halves; ++h) {
           int dot = 0;
-          for (int64_t j = 32 * b + 32 / w.halves * h; j < 32 * b + 32 / w.halves * (h + 1); ++j) dot += w.q[static_cast<size_t>(j)] * xq[static_cast<size_t>(i * s.k + j)];
+          for (int64_t j = 32 * b + 32 / w.halves * h; j < 32 * b + 32 / w.halves * (h + 1); ++j)
+            dot += w.q[static_cast<size_t>(j)] * xq[static_cast<size_t>(i * s.k + j)];
           acc = std::fma(w.d[static_cast<size_t>(b * w.halves + h)] * dx[at], static_cast<float>(dot), acc);
         }
         if (w.has_min) acc = std::fma(w.m[static_cast<size_t>(b)], xs[at], acc);
@@ -101,7 +106,9 @@ TEST(QuantizedMatmul, FastFollowsItsContractOnEverySetThreadCountAndBatch) {
           const Packed packed(s);
           for (int64_t m : {1, 2, 3, 4, 5, 6, 7, 8, 12, 33, 70}) {
             if (isa == simd::Isa::Scalar && m > 12) continue;
-            ASSERT_EQ(run(s, packed, x, m, Precision::Fast, want), "") << name(format) << " n " << n << " k " << k << " m " << m << " " << isa_name(isa) << " threads " << threads;
+            ASSERT_EQ(run(s, packed, x, m, Precision::Fast, want), "")
+                << name(format) << " n " << n << " k " << k << " m " << m << " " << isa_name(isa)
+                << " threads " << threads;
           }
         }
     }
@@ -118,17 +125,24 @@ TEST(QuantizedMatmul, FastIsExactAtTheExtremes) {
       } else {
         const Sample scales = make_sample(format, 32, 256, 8);
         std::fill(s.codes.begin(), s.codes.end(), static_cast<uint8_t>(fill));
-        const size_t size = static_cast<size_t>(block_bytes(format.block)), at = format.block == BlockFormat::Q6_K ? 208 : 0;
-        for (size_t b = 0; b < s.codes.size(); b += size) std::memcpy(&s.codes[b + at], &scales.codes[b + at], 2);
-        if (format.block == BlockFormat::Q4_1 || format.block == BlockFormat::Q5_1 || format.block == BlockFormat::Q4_K || format.block == BlockFormat::Q5_K)
-          for (size_t b = 0; b < s.codes.size(); b += size) std::memcpy(&s.codes[b + 2], &scales.codes[b + 2], 2);
+        const size_t size = static_cast<size_t>(block_bytes(format.block)),
+                     at = format.block == BlockFormat::Q6_K ? 208 : 0;
+        for (size_t b = 0; b < s.codes.size(); b += size)
+          std::memcpy(&s.codes[b + at], &scales.codes[b + at], 2);
+        if (format.block == BlockFormat::Q4_1 || format.block == BlockFormat::Q5_1 ||
+            format.block == BlockFormat::Q4_K || format.block == BlockFormat::Q5_K)
+          for (size_t b = 0; b < s.codes.size(); b += size)
+            std::memcpy(&s.codes[b + 2], &scales.codes[b + 2], 2);
       }
       std::vector<float> x(7 * 256);
-      for (size_t i = 0; i < x.size(); ++i) x[i] = (i / 256 < 2 ? 1.0f : i / 256 < 4 ? -1.0f : i % 2 ? 1.0f : -1.0f);
+      for (size_t i = 0; i < x.size(); ++i)
+        x[i] = (i / 256 < 2 ? 1.0f : i / 256 < 4 ? -1.0f : i % 2 ? 1.0f : -1.0f);
       const auto want = fast_reference(s, x, 7);
       for (simd::Isa isa : sets()) {
         const Setting setting(isa, 1);
-        for (int64_t m : {1, 7}) ASSERT_EQ(run(s, Packed(s), x, m, Precision::Fast, want), "") << name(format) << " " << isa_name(isa) << " fill " << fill;
+        for (int64_t m : {1, 7})
+          ASSERT_EQ(run(s, Packed(s), x, m, Precision::Fast, want), "")
+              << name(format) << " " << isa_name(isa) << " fill " << fill;
       }
     }
   }
@@ -149,7 +163,8 @@ TEST(QuantizedMatmul, FastBlocksOfNaNZeroAndTinyValues) {
     const Setting setting(isa, 2);
     EXPECT_EQ(run(s, Packed(s), x, 12, Precision::Fast, want), "") << isa_name(isa);
     for (int64_t row : {0, 1, 2, 3, 4}) {
-      const std::vector<float> one(x.begin() + row * 512, x.begin() + (row + 1) * 512), expect(want.begin() + row * 20, want.begin() + (row + 1) * 20);
+      const std::vector<float> one(x.begin() + row * 512, x.begin() + (row + 1) * 512),
+          expect(want.begin() + row * 20, want.begin() + (row + 1) * 20);
       EXPECT_EQ(run(s, Packed(s), one, 1, Precision::Fast, expect), "") << isa_name(isa) << " row " << row;
     }
   }
@@ -168,7 +183,9 @@ TEST(QuantizedMatmul, HighestIsDequantizeThenDotOnEverySetThreadCountAndBatch) {
           const Packed packed(s);
           for (int64_t m : {1, 2, 3, 4, 5, 7, 8, 9, 14, 15, 33, 70}) {
             if (isa == simd::Isa::Scalar && m > 15) continue;  // the same code in more tiles, and slow
-            ASSERT_EQ(run(s, packed, x, m, Precision::Highest, want), "") << name(format) << " n " << n << " k " << k << " m " << m << " " << isa_name(isa) << " threads " << threads;
+            ASSERT_EQ(run(s, packed, x, m, Precision::Highest, want), "")
+                << name(format) << " n " << n << " k " << k << " m " << m << " " << isa_name(isa)
+                << " threads " << threads;
           }
         }
     }
@@ -188,12 +205,15 @@ TEST(QuantizedMatmul, ManyTokensInChunks) {
 TEST(QuantizedMatmul, ProductsOfOneInputEqualTheirOwnCalls) {
   for (Precision precision : {Precision::Highest, Precision::Fast})
     for (int64_t m : {1, 5, 40}) {
-      const Sample a = make_sample(Format::of(BlockFormat::Q4_K), 70, 512, 1), b = make_sample(Format::of(BlockFormat::Q6_K), 20, 512, 2),
+      const Sample a = make_sample(Format::of(BlockFormat::Q4_K), 70, 512, 1),
+                   b = make_sample(Format::of(BlockFormat::Q6_K), 20, 512, 2),
                    c = make_sample(Format::affine(4, 64, Dtype::F16), 33, 512, 3);
       const auto x = random_floats(m * 512, 9);
       const Packed pa(a), pb(b), pc(c);
-      std::vector<float> ya(static_cast<size_t>(m * 70)), yb(static_cast<size_t>(m * 20)), yc(static_cast<size_t>(m * 33));
-      const Product products[] = {{pa.weight, ya.data(), 70}, {pb.weight, yb.data(), 20}, {pc.weight, yc.data(), 33}};
+      std::vector<float> ya(static_cast<size_t>(m * 70)), yb(static_cast<size_t>(m * 20)),
+          yc(static_cast<size_t>(m * 33));
+      const Product products[] = {
+          {pa.weight, ya.data(), 70}, {pb.weight, yb.data(), 20}, {pc.weight, yc.data(), 33}};
       qmatmul(m, x.data(), 512, products, precision);
       EXPECT_EQ(run(a, pa, x, m, precision, ya), "");
       EXPECT_EQ(run(b, pb, x, m, precision, yb), "");
@@ -252,7 +272,8 @@ TEST(QuantizedMatmul, WrongFormatsAndShapesAreRefused) {
   const Sample s = make_sample(Format::of(BlockFormat::Q8_0), 8, 64, 1);
   const Packed packed(s);
   std::vector<float> x(256), y(64);
-  const Product same[] = {{packed.weight, y.data(), 8}, {{s.format, 8, 96, packed.weight.packed}, y.data(), 8}};
+  const Product same[] = {{packed.weight, y.data(), 8},
+                          {{s.format, 8, 96, packed.weight.packed}, y.data(), 8}};
   EXPECT_THROW(qmatmul(2, x.data(), 64, same, Precision::Highest), Error);
   const Product narrow{packed.weight, y.data(), 7};
   EXPECT_THROW(qmatmul(2, x.data(), 64, {&narrow, 1}, Precision::Highest), Error);
@@ -265,7 +286,10 @@ TEST(QuantizedRows, GatherIsDequantize) {
     dequantize(format, s.source(), 37, 256, all.data());
     const int64_t ids[] = {36, 0, 37, 5, -1};
     dequantize_rows(format, s.source(), 37, 256, ids, 5, some.data());
-    for (int i : {0, 1, 3}) EXPECT_EQ(std::memcmp(&some[static_cast<size_t>(i * 256)], &all[static_cast<size_t>(ids[i] * 256)], 1024), 0) << name(format);
+    for (int i : {0, 1, 3})
+      EXPECT_EQ(
+          std::memcmp(&some[static_cast<size_t>(i * 256)], &all[static_cast<size_t>(ids[i] * 256)], 1024), 0)
+          << name(format);
     for (int i : {2, 4})
       for (int j = 0; j < 256; ++j) EXPECT_TRUE(std::isnan(some[static_cast<size_t>(i * 256 + j)]));
   }

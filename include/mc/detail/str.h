@@ -11,8 +11,7 @@ namespace mc {
 
 inline void append(std::string& out, std::string_view s) { out.append(s); }
 template <class T>
-  requires(std::is_arithmetic_v<T>)
-inline void append(std::string& out, T v) {
+requires(std::is_arithmetic_v<T>) inline void append(std::string& out, T v) {
   if constexpr (std::is_same_v<T, char>) {
     out.push_back(v);
   } else if constexpr (std::is_same_v<T, bool>) {

@@ -1,4 +1,5 @@
-// An engine without data: graphs are captured, legalized and planned, nothing is computed. For tests of graph code.
+// An engine without data: graphs are captured, legalized and planned, nothing is computed. For tests of graph
+// code.
 #include <cstring>
 
 #include "mc/detail/str.h"

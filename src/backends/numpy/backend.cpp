@@ -40,7 +40,9 @@ class NumpyExecutable final : public Executable {
           break;
         }
         case Storage::Kind::Temp: base_[i] = scratch.data() + s.offset; break;
-        case Storage::Kind::Output: base_[i] = static_cast<std::byte*>(buffers[static_cast<size_t>(s.index)]->data); break;
+        case Storage::Kind::Output:
+          base_[i] = static_cast<std::byte*>(buffers[static_cast<size_t>(s.index)]->data);
+          break;
         case Storage::Kind::Const: base_[i] = plan_.consts[static_cast<size_t>(s.index)].data(); break;
       }
     }
@@ -57,7 +59,10 @@ class NumpyExecutable final : public Executable {
       }
       const std::span<const Tensor> all(s.tensors);
       const auto in = all.first(static_cast<size_t>(s.n_in)), out = all.subspan(static_cast<size_t>(s.n_in));
-      ProfileScope profile(s.fused ? "pointwise" : s.kernel ? op_name(s.op) : "copy", static_cast<size_t>(out[0].numel()));
+      ProfileScope profile(s.fused    ? "pointwise"
+                           : s.kernel ? op_name(s.op)
+                                      : "copy",
+                           static_cast<size_t>(out[0].numel()));
       if (s.fused)
         s.fused->run(in, out);
       else if (s.kernel)
@@ -92,7 +97,9 @@ class NumpyExecutable final : public Executable {
   }
 
  private:
-  bool is_donated(int input) const { return static_cast<size_t>(input) < donated_.size() && donated_[static_cast<size_t>(input)]; }
+  bool is_donated(int input) const {
+    return static_cast<size_t>(input) < donated_.size() && donated_[static_cast<size_t>(input)];
+  }
 
   Device device_;
   std::vector<bool> donated_;
@@ -106,7 +113,8 @@ class NumpyBackend final : public Backend {
  public:
   std::string_view name() const override { return "numpy"; }
   std::vector<DeviceInfo> devices() override {
-    return {{"cpu", cat(std::thread::hardware_concurrency(), " cores, ", simd::isa_name(simd::active_isa())), available_memory()}};
+    return {{"cpu", cat(std::thread::hardware_concurrency(), " cores, ", simd::isa_name(simd::active_isa())),
+             available_memory()}};
   }
   bool has_dtype(Dtype) const override { return true; }
   Support supports(Op op, std::span<const Aval> in, const Attrs& attrs) const override {

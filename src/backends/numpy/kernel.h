@@ -15,7 +15,7 @@ struct Tensor {
   Shape shape;
   Shape strides;
   Dtype dtype = Dtype::F32;
-  Buffer* source = nullptr;    // of an input that is not donated: where a kernel may keep a packed form
+  Buffer* source = nullptr;  // of an input that is not donated: where a kernel may keep a packed form
   template <class T>
   T* as() const {
     return reinterpret_cast<T*>(data);
@@ -27,7 +27,7 @@ struct Call {
   Op op;
   const Attrs& attrs;
   std::span<const Tensor> in;
-  std::span<const Tensor> out;  // row-major
+  std::span<const Tensor> out;        // row-major
   std::span<const Attrs> group = {};  // of a step made of several nodes: the attributes of each
   template <class T>
   const T& attr() const {
@@ -38,15 +38,16 @@ struct Call {
 enum KernelFlags : uint32_t {
   kAnyStrides = 1u << 0,  // inputs may have any strides; without it they come row-major
   kRowStrides = 1u << 1,  // the last dimension is contiguous, the others may have any strides
-  kInPlace = 1u << 2,     // output 0 is input 0 changed: may share its memory when that dies here (the kernel copies if
-                          // the pointers differ)
+  kInPlace = 1u << 2,     // output 0 is input 0 changed: may share its memory when that dies here (the kernel
+                       // copies if the pointers differ)
 };
 
 struct KernelRow {
   Op op;
   void (*run)(const Call&);
   uint32_t flags = 0;
-  // Null: always. Else whether the kernel takes these operands; a Fused operation that it does not take is decomposed.
+  // Null: always. Else whether the kernel takes these operands; a Fused operation that it does not take is
+  // decomposed.
   bool (*when)(std::span<const Aval> in, const Attrs& attrs) = nullptr;
 };
 

@@ -14,8 +14,8 @@ const Table& table() {
   static const Table t = [] {
     Table t{};
     for (std::span<const KernelRow> rows :
-         {shape_kernels(), reduce_kernels(), matmul_kernels(), index_kernels(), sort_kernels(), random_kernels(), fused_kernels(),
-          quant_kernels(), linalg_kernels()})
+         {shape_kernels(), reduce_kernels(), matmul_kernels(), index_kernels(), sort_kernels(),
+          random_kernels(), fused_kernels(), quant_kernels(), linalg_kernels()})
       for (const KernelRow& r : rows) t[static_cast<size_t>(r.op)] = &r;
     return t;
   }();
@@ -33,8 +33,16 @@ bool is_pointwise(Op op) {
 
 bool is_view(Op op) {
   switch (op) {
-    case Op::Reshape: case Op::Transpose: case Op::BroadcastTo: case Op::Slice: case Op::Flip: case Op::Bitcast:
-    case Op::StopGradient: case Op::Barrier: case Op::Real: case Op::Imag: return true;
+    case Op::Reshape:
+    case Op::Transpose:
+    case Op::BroadcastTo:
+    case Op::Slice:
+    case Op::Flip:
+    case Op::Bitcast:
+    case Op::StopGradient:
+    case Op::Barrier:
+    case Op::Real:
+    case Op::Imag: return true;
     default: return false;
   }
 }
@@ -121,7 +129,8 @@ void copy_strided(const Tensor& src, std::byte* dst) {
       offset += at[d] * strides[d];
     }
     for (int64_t r = begin; r < end; ++r) {
-      copy_items(src.data + offset * static_cast<int64_t>(item), dst + static_cast<size_t>(r * inner) * item, inner, strides.back(), item);
+      copy_items(src.data + offset * static_cast<int64_t>(item), dst + static_cast<size_t>(r * inner) * item,
+                 inner, strides.back(), item);
       for (int d = nd - 2; d >= 0; --d) {
         offset += strides[d];
         if (++at[d] < shape[d]) break;

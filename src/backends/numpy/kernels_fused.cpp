@@ -30,7 +30,8 @@ void softmax(const Call& c) {
 
 void rms_norm(const Call& c) {
   const auto& a = c.attr<NormAttrs>();
-  kernels::rms_norm(rows_of(c.in[0], c.out[0]), a.has_weight ? c.in[1].as<float>() : nullptr, static_cast<float>(a.eps));
+  kernels::rms_norm(rows_of(c.in[0], c.out[0]), a.has_weight ? c.in[1].as<float>() : nullptr,
+                    static_cast<float>(a.eps));
 }
 
 void layer_norm(const Call& c) {
@@ -40,14 +41,18 @@ void layer_norm(const Call& c) {
   kernels::layer_norm(rows_of(c.in[0], c.out[0]), weight, bias, static_cast<float>(a.eps));
 }
 
-void cross_entropy(const Call& c) { kernels::cross_entropy(rows_of(c.in[0], c.in[0]), c.in[1].data, c.in[1].dtype, c.out[0].as<float>()); }
+void cross_entropy(const Call& c) {
+  kernels::cross_entropy(rows_of(c.in[0], c.in[0]), c.in[1].data, c.in[1].dtype, c.out[0].as<float>());
+}
 
 void swiglu(const Call& c) {
   const kernels::RowsArgs a = rows_of(c.in[0], c.out[0]);
   kernels::gated(a, c.in[1].data, a.n, kernels::Gate::Silu);
 }
 
-int64_t stride_or_0(const Tensor& t, int axis) { return axis >= 0 && t.shape[axis] != 1 ? t.strides[axis] : 0; }
+int64_t stride_or_0(const Tensor& t, int axis) {
+  return axis >= 0 && t.shape[axis] != 1 ? t.strides[axis] : 0;
+}
 
 void rope(const Call& c) {
   const auto& attrs = c.attr<RopeAttrs>();
@@ -71,7 +76,8 @@ void rope(const Call& c) {
   a.scale = attrs.scale;
   std::vector<double> freqs(static_cast<size_t>(attrs.dims / 2));
   if (attrs.has_freqs) {
-    for (size_t i = 0; i < freqs.size(); ++i) freqs[i] = static_cast<double>(c.in[2].as<float>()[static_cast<int64_t>(i) * stride_or_0(c.in[2], 0)]);
+    for (size_t i = 0; i < freqs.size(); ++i)
+      freqs[i] = static_cast<double>(c.in[2].as<float>()[static_cast<int64_t>(i) * stride_or_0(c.in[2], 0)]);
   } else {
     kernels::rope_frequencies(attrs.base, attrs.dims, freqs.data());
   }
@@ -131,7 +137,8 @@ void attention(const Call& c) {
   auto operand = [&](int which) {
     const Tensor& t = c.in[next++];
     dense[which].resize(static_cast<size_t>(a.batch));
-    for (int64_t b = 0; b < a.batch; ++b) dense[which][static_cast<size_t>(b)] = t.as<int32_t>()[b * stride_or_0(t, 0)];
+    for (int64_t b = 0; b < a.batch; ++b)
+      dense[which][static_cast<size_t>(b)] = t.as<int32_t>()[b * stride_or_0(t, 0)];
     return dense[which].data();
   };
   if (attrs.has_start) a.q_start = operand(0);
@@ -150,7 +157,9 @@ bool when_norm(std::span<const Aval> in, const Attrs&) {
 bool when_cross_entropy(std::span<const Aval> in, const Attrs&) {
   return in[0].dtype == Dtype::F32 && (in[1].dtype == Dtype::I32 || in[1].dtype == Dtype::I64);
 }
-bool when_rope(std::span<const Aval> in, const Attrs&) { return narrow(in[0].dtype) && in[0].shape.ndim() >= 2 && in[1].dtype == Dtype::I32; }
+bool when_rope(std::span<const Aval> in, const Attrs&) {
+  return narrow(in[0].dtype) && in[0].shape.ndim() >= 2 && in[1].dtype == Dtype::I32;
+}
 bool when_attention(std::span<const Aval> in, const Attrs& attrs) {
   const auto& a = attrs.as<AttentionAttrs>();
   size_t next = 3;

@@ -69,7 +69,8 @@ struct Windows {
     }
     return true;
   }
-  // Calls fn(element offset in the window's source, element offset in the packed window, run length) for runs of the last axis.
+  // Calls fn(element offset in the window's source, element offset in the packed window, run length) for runs
+  // of the last axis.
   template <class F>
   void runs(F fn) const {
     const int nd = shape.ndim();
@@ -96,23 +97,26 @@ void gather(const Call& c) {
   const int64_t count = c.in.size() > 1 ? c.in[1].numel() : 1, size = a.sizes.numel();
   std::byte fill[16];
   fill_value(src.dtype, fill);
-  parallel_for(count, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, size)), [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) {
-      std::byte* dst = c.out[0].data + k * size * item;
-      int64_t base;
-      if (!w.at(k, base)) {
-        for (int64_t i = 0; i < size; ++i) std::memcpy(dst + i * item, fill, static_cast<size_t>(item));
-        continue;
-      }
-      w.runs([&](int64_t from, int64_t to, int64_t n) {
-        std::memcpy(dst + to * item, src.data + (base + from) * item, static_cast<size_t>(n * item));
+  parallel_for(
+      count, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, size)), [&](int64_t begin, int64_t end) {
+        for (int64_t k = begin; k < end; ++k) {
+          std::byte* dst = c.out[0].data + k * size * item;
+          int64_t base;
+          if (!w.at(k, base)) {
+            for (int64_t i = 0; i < size; ++i) std::memcpy(dst + i * item, fill, static_cast<size_t>(item));
+            continue;
+          }
+          w.runs([&](int64_t from, int64_t to, int64_t n) {
+            std::memcpy(dst + to * item, src.data + (base + from) * item, static_cast<size_t>(n * item));
+          });
+        }
       });
-    }
-  });
 }
 
 template <class T>
-T widen(T v) { return v; }
+T widen(T v) {
+  return v;
+}
 float widen(bfloat16 v) {
   const uint32_t u = static_cast<uint32_t>(v.bits) << 16;
   float f;
@@ -156,7 +160,8 @@ void combine(T* dst, const T* src, int64_t n, ScatterMode mode) {
     if constexpr (std::is_same_v<T, bool>) {
       dst[i] = mode == ScatterMode::Multiply || mode == ScatterMode::Min ? (x && y) : (x || y);
     } else if constexpr (is_complex_t<T>::value) {
-      dst[i] = mode == ScatterMode::Multiply ? x * y : x + y;  // max and min are refused when the operation is built
+      dst[i] = mode == ScatterMode::Multiply ? x * y
+                                             : x + y;  // max and min are refused when the operation is built
     } else {
       using W = decltype(widen(dst[0]));
       switch (mode) {
@@ -191,7 +196,9 @@ void with_type(Dtype dtype, F f) {
 }
 
 void copy_base(const Call& c) {
-  if (c.in[0].data != c.out[0].data) std::memcpy(c.out[0].data, c.in[0].data, static_cast<size_t>(c.out[0].numel()) * itemsize(c.out[0].dtype));
+  if (c.in[0].data != c.out[0].data)
+    std::memcpy(c.out[0].data, c.in[0].data,
+                static_cast<size_t>(c.out[0].numel()) * itemsize(c.out[0].dtype));
 }
 
 // In ascending order of the updates: duplicate indices have one result, so this is one thread's work.
@@ -212,7 +219,8 @@ void scatter(const Call& c) {
       int64_t base;
       if (!w.at(k, base)) continue;
       w.runs([&](int64_t from, int64_t to, int64_t n) {
-        combine(dst.as<T>() + base + from, updates.as<T>() + k * size + to, n, static_cast<ScatterMode>(a.mode));
+        combine(dst.as<T>() + base + from, updates.as<T>() + k * size + to, n,
+                static_cast<ScatterMode>(a.mode));
       });
     }
   });
@@ -233,16 +241,20 @@ void take_along_axis(const Call& c) {
   const size_t item = itemsize(src.dtype);
   std::byte fill[16];
   fill_value(src.dtype, fill);
-  parallel_for(to.outer, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, to.dim * to.inner)), [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o)
-      for (int64_t i = 0; i < to.dim * to.inner; ++i) {
-        const int64_t at = o * to.dim * to.inner + i;
-        int64_t index = index_at(c.in[1], at);
-        const bool ok = resolve(index, from.dim, 1);
-        const std::byte* p = ok ? src.data + static_cast<size_t>((o * from.dim + index) * from.inner + i % to.inner) * item : fill;
-        std::memcpy(c.out[0].data + static_cast<size_t>(at) * item, p, item);
-      }
-  });
+  parallel_for(
+      to.outer, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, to.dim * to.inner)),
+      [&](int64_t begin, int64_t end) {
+        for (int64_t o = begin; o < end; ++o)
+          for (int64_t i = 0; i < to.dim * to.inner; ++i) {
+            const int64_t at = o * to.dim * to.inner + i;
+            int64_t index = index_at(c.in[1], at);
+            const bool ok = resolve(index, from.dim, 1);
+            const std::byte* p =
+                ok ? src.data + static_cast<size_t>((o * from.dim + index) * from.inner + i % to.inner) * item
+                   : fill;
+            std::memcpy(c.out[0].data + static_cast<size_t>(at) * item, p, item);
+          }
+      });
 }
 
 void scatter_add_axis(const Call& c) {
@@ -257,7 +269,8 @@ void scatter_add_axis(const Call& c) {
         const int64_t at = o * from.dim * from.inner + i;
         int64_t index = index_at(c.in[1], at);
         if (!resolve(index, to.dim, 1)) continue;
-        combine(dst.as<T>() + (o * to.dim + index) * to.inner + i % from.inner, c.in[2].as<T>() + at, 1, ScatterMode::Add);
+        combine(dst.as<T>() + (o * to.dim + index) * to.inner + i % from.inner, c.in[2].as<T>() + at, 1,
+                ScatterMode::Add);
       }
   });
 }

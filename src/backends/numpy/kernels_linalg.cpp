@@ -1,5 +1,5 @@
-// Decompositions by LAPACK, one matrix of the batch after another. LAPACK is column-major: a row-major matrix is its
-// transpose there.
+// Decompositions by LAPACK, one matrix of the batch after another. LAPACK is column-major: a row-major matrix
+// is its transpose there.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -20,7 +20,9 @@ struct Dims {
 };
 Dims dims_of(const Tensor& t, std::string_view where) {
   const int64_t m = t.shape.at(-2), n = t.shape.at(-1);
-  if (m > kMaxDim || n > kMaxDim) throw Error(ErrorCode::InvalidArgument, cat("a matrix of shape ", t.shape.str(), " is too large for LAPACK"), std::string(where));
+  if (m > kMaxDim || n > kMaxDim)
+    throw Error(ErrorCode::InvalidArgument,
+                cat("a matrix of shape ", t.shape.str(), " is too large for LAPACK"), std::string(where));
   int64_t batch = 1;
   for (int d = 0; d + 2 < t.shape.ndim(); ++d) batch *= t.shape[d];
   return {static_cast<int>(m), static_cast<int>(n), batch};
@@ -29,7 +31,9 @@ Dims dims_of(const Tensor& t, std::string_view where) {
 template <class T>
 void transpose(const T* src, int rows, int cols, T* dst) {
   for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < cols; ++j) dst[static_cast<size_t>(j) * static_cast<size_t>(rows) + static_cast<size_t>(i)] = src[static_cast<size_t>(i) * static_cast<size_t>(cols) + static_cast<size_t>(j)];
+    for (int j = 0; j < cols; ++j)
+      dst[static_cast<size_t>(j) * static_cast<size_t>(rows) + static_cast<size_t>(i)] =
+          src[static_cast<size_t>(i) * static_cast<size_t>(cols) + static_cast<size_t>(j)];
 }
 
 template <class T>
@@ -37,7 +41,9 @@ bool finite(const std::vector<T>& v) {
   return std::all_of(v.begin(), v.end(), [](T x) { return std::isfinite(x); });
 }
 
-[[noreturn]] void failed(std::string_view op, std::string why) { throw Error(ErrorCode::SingularMatrix, std::move(why), std::string(op)); }
+[[noreturn]] void failed(std::string_view op, std::string why) {
+  throw Error(ErrorCode::SingularMatrix, std::move(why), std::string(op));
+}
 
 template <class F>
 void with_float(Dtype d, F f) {
@@ -65,7 +71,8 @@ void svd(const Call& c) {
       if (!finite(a)) failed("svd", "the matrix holds a NaN or an infinity");
       int info = 0, size = -1;
       for (int pass = 0; pass < 2; ++pass) {
-        lapack<T>().gesdd("S", &n, &m, a.data(), &n, s, vt, &n, u, &k, work.data(), &size, iwork.data(), &info);
+        lapack<T>().gesdd("S", &n, &m, a.data(), &n, s, vt, &n, u, &k, work.data(), &size, iwork.data(),
+                          &info);
         if (pass == 0) {
           size = static_cast<int>(work[0]);
           work.resize(static_cast<size_t>(size));
@@ -91,7 +98,8 @@ void eigh(const Call& c) {
       int info = 0, size = -1, isize = -1;
       for (int pass = 0; pass < 2; ++pass) {
         // Our lower triangle is the upper one there.
-        lapack<T>().syevd("V", "U", &n, a.data(), &n, c.out[0].as<T>() + b * n, work.data(), &size, iwork.data(), &isize, &info);
+        lapack<T>().syevd("V", "U", &n, a.data(), &n, c.out[0].as<T>() + b * n, work.data(), &size,
+                          iwork.data(), &isize, &info);
         if (pass == 0) {
           size = static_cast<int>(work[0]);
           isize = iwork[0];
@@ -114,7 +122,8 @@ void qr(const Call& c) {
       std::fill_n(c.out[1].as<T>(), c.out[1].numel(), T(0));
       return;
     }
-    std::vector<T> a(area(m, n)), tau(static_cast<size_t>(k)), work(static_cast<size_t>(64) * static_cast<size_t>(std::max(m, n)));
+    std::vector<T> a(area(m, n)), tau(static_cast<size_t>(k)),
+        work(static_cast<size_t>(64) * static_cast<size_t>(std::max(m, n)));
     const int size = static_cast<int>(work.size());
     for (int64_t b = 0; b < batch; ++b) {
       transpose(c.in[0].as<T>() + b * static_cast<int64_t>(a.size()), m, n, a.data());  // to column-major
@@ -125,11 +134,14 @@ void qr(const Call& c) {
       std::vector<T> sign(static_cast<size_t>(k));
       for (int i = 0; i < k; ++i) {
         sign[static_cast<size_t>(i)] = a[area(i, m) + static_cast<size_t>(i)] < 0 ? T(-1) : T(1);
-        for (int j = 0; j < n; ++j) r[i * n + j] = j < i ? T(0) : sign[static_cast<size_t>(i)] * a[area(j, m) + static_cast<size_t>(i)];
+        for (int j = 0; j < n; ++j)
+          r[i * n + j] = j < i ? T(0) : sign[static_cast<size_t>(i)] * a[area(j, m) + static_cast<size_t>(i)];
       }
       lapack<T>().orgqr(&m, &k, &k, a.data(), &m, tau.data(), work.data(), &size, &info);
       for (int i = 0; i < m; ++i)
-        for (int j = 0; j < k; ++j) q[static_cast<int64_t>(i) * k + j] = sign[static_cast<size_t>(j)] * a[area(j, m) + static_cast<size_t>(i)];
+        for (int j = 0; j < k; ++j)
+          q[static_cast<int64_t>(i) * k + j] =
+              sign[static_cast<size_t>(j)] * a[area(j, m) + static_cast<size_t>(i)];
     }
   });
 }
@@ -144,8 +156,11 @@ void cholesky(const Call& c) {
       std::copy_n(c.in[0].as<T>() + b * n * n, area(n, n), l);
       int info = 0;
       if (n) lapack<T>().potrf("U", &n, l, &n, &info);  // the upper triangle there is our lower one
-      if (info != 0) failed("cholesky", cat("the leading minor of order ", info, " is not positive: the matrix is not positive definite"));
-      for (int i = 0; i < n; ++i) std::fill(l + static_cast<int64_t>(i) * n + i + 1, l + static_cast<int64_t>(i + 1) * n, T(0));
+      if (info != 0)
+        failed("cholesky", cat("the leading minor of order ", info,
+                               " is not positive: the matrix is not positive definite"));
+      for (int i = 0; i < n; ++i)
+        std::fill(l + static_cast<int64_t>(i) * n + i + 1, l + static_cast<int64_t>(i + 1) * n, T(0));
     }
   });
 }
@@ -165,7 +180,8 @@ void solve(const Call& c) {
       int info = 0;
       lapack<T>().getrf(&n, &n, a.data(), &n, pivot.data(), &info);
       if (info != 0) failed("solve", cat("the matrix is singular: pivot ", info, " is 0"));
-      lapack<T>().getrs("T", &n, &k, a.data(), &n, pivot.data(), x.data(), &n, &info);  // row-major is the transpose
+      lapack<T>().getrs("T", &n, &k, a.data(), &n, pivot.data(), x.data(), &n,
+                        &info);  // row-major is the transpose
       transpose(x.data(), k, n, c.out[0].as<T>() + b * n * k);
     }
   });
@@ -183,8 +199,10 @@ void solve_triangular(const Call& c) {
     for (int64_t b = 0; b < batch; ++b) {
       transpose(c.in[1].as<T>() + b * n * k, n, k, x.data());
       int info = 0;
-      lapack<T>().trtrs(upper ? "L" : "U", "T", "N", &n, &k, c.in[0].as<T>() + b * n * n, &n, x.data(), &n, &info);
-      if (info != 0) failed("solve_triangular", cat("the matrix is singular: diagonal element ", info - 1, " is 0"));
+      lapack<T>().trtrs(upper ? "L" : "U", "T", "N", &n, &k, c.in[0].as<T>() + b * n * n, &n, x.data(), &n,
+                        &info);
+      if (info != 0)
+        failed("solve_triangular", cat("the matrix is singular: diagonal element ", info - 1, " is 0"));
       transpose(x.data(), k, n, c.out[0].as<T>() + b * n * k);
     }
   });
@@ -211,7 +229,10 @@ void det(const Call& c) {
   });
 }
 
-constexpr KernelRow kRows[] = {{Op::Svd, svd}, {Op::Eigh, eigh}, {Op::Qr, qr}, {Op::Cholesky, cholesky}, {Op::Solve, solve}, {Op::SolveTriangular, solve_triangular}, {Op::Det, det}};
+constexpr KernelRow kRows[] = {{Op::Svd, svd},     {Op::Eigh, eigh},
+                               {Op::Qr, qr},       {Op::Cholesky, cholesky},
+                               {Op::Solve, solve}, {Op::SolveTriangular, solve_triangular},
+                               {Op::Det, det}};
 
 }  // namespace
 

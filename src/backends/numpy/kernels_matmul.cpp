@@ -12,7 +12,8 @@ void matmul(const Call& c) {
   const int na = a.shape.ndim(), nb = b.shape.ndim(), no = out.shape.ndim();
   const int64_t m = a.shape[na - 2], k = a.shape[na - 1], n = b.shape[nb - 1];
   if (out.numel() == 0) return;
-  const MatIn x{a.data, a.dtype, a.strides[na - 2], a.strides[na - 1]}, y{b.data, b.dtype, b.strides[nb - 2], b.strides[nb - 1]};
+  const MatIn x{a.data, a.dtype, a.strides[na - 2], a.strides[na - 1]},
+      y{b.data, b.dtype, b.strides[nb - 2], b.strides[nb - 1]};
   const MatOut z{out.data, out.dtype, n};
   const int64_t batch = out.numel() / (m * n);
   if (batch == 1) return gemm(m, n, k, x, y, z);
@@ -26,7 +27,8 @@ void matmul(const Call& c) {
     expect *= a.shape[d];
   }
   if (shared && dense && na == no) return gemm(batch * m, n, k, x, y, z);
-  auto stride = [&](const Tensor& t, int nd, int d) {  // of output dimension d in an operand, 0 where it is broadcast
+  auto stride = [&](const Tensor& t, int nd,
+                    int d) {  // of output dimension d in an operand, 0 where it is broadcast
     const int own = d - (no - nd);
     return own < 0 || t.shape[own] == 1 ? 0 : t.strides[own];
   };

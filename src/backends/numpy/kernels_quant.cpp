@@ -35,7 +35,8 @@ void store_f32(const float* src, const Tensor& dst) {
 }
 
 quant::Format format_of(const QuantAttrs& a, std::span<const Tensor> parts) {
-  if (a.kind == static_cast<int>(QTensor::Kind::Block)) return quant::Format::of(static_cast<BlockFormat>(a.format));
+  if (a.kind == static_cast<int>(QTensor::Kind::Block))
+    return quant::Format::of(static_cast<BlockFormat>(a.format));
   return quant::Format::affine(a.bits, a.group, parts[1].dtype);
 }
 size_t part_count(const QuantAttrs& a) { return a.kind == static_cast<int>(QTensor::Kind::Block) ? 1 : 3; }
@@ -79,8 +80,10 @@ std::shared_ptr<Packed> packed_weight(const QuantAttrs& a, std::span<const Tenso
   std::lock_guard lock(mutex);
   auto p = std::static_pointer_cast<Packed>(keep->packed);
   const quant::Source s = source_of(parts);
-  if (p && p->codes == s.codes && p->scales == s.scales && p->biases == s.biases && p->weight.n == a.rows && p->weight.k == a.cols &&
-      p->weight.format.kind == format_of(a, parts).kind && p->weight.format.block == format_of(a, parts).block && p->weight.format.bits == format_of(a, parts).bits)
+  if (p && p->codes == s.codes && p->scales == s.scales && p->biases == s.biases && p->weight.n == a.rows &&
+      p->weight.k == a.cols && p->weight.format.kind == format_of(a, parts).kind &&
+      p->weight.format.block == format_of(a, parts).block &&
+      p->weight.format.bits == format_of(a, parts).bits)
     return p;
   p = pack(a, parts);
   keep->packed = p;
@@ -88,7 +91,8 @@ std::shared_ptr<Packed> packed_weight(const QuantAttrs& a, std::span<const Tenso
   return p;
 }
 
-void products(const Tensor& x, std::span<const Tensor> parts, std::span<const Tensor> outs, std::span<const Attrs> attrs) {
+void products(const Tensor& x, std::span<const Tensor> parts, std::span<const Tensor> outs,
+              std::span<const Attrs> attrs) {
   std::vector<std::shared_ptr<Packed>> hold;
   std::vector<quant::Product> list;
   std::vector<std::vector<float>> wide(outs.size());
@@ -149,7 +153,8 @@ void quantized_take(const Call& c) {
 
 void block_dequantize(const Call& c) {
   const auto& a = c.attr<BlockAttrs>();
-  quant::dequantize(quant::Format::of(static_cast<BlockFormat>(a.format)), {c.in[0].data, nullptr, nullptr}, a.rows, a.cols, c.out[0].as<float>());
+  quant::dequantize(quant::Format::of(static_cast<BlockFormat>(a.format)), {c.in[0].data, nullptr, nullptr},
+                    a.rows, a.cols, c.out[0].as<float>());
 }
 
 void affine_dequantize(const Call& c) {
@@ -172,7 +177,8 @@ void affine_quantize(const Call& c) {
   std::vector<float> hold, scales(static_cast<size_t>(rows * groups)), biases(scales.size());
   const float* w = as_f32(c.in[0], hold);
   parallel_for(rows, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, k)), [&](int64_t begin, int64_t end) {
-    blocks::affine_quantize(a.bits, a.group, w + begin * k, end - begin, k, c.out[0].data + begin * blocks::affine_row_bytes(a.bits, k),
+    blocks::affine_quantize(a.bits, a.group, w + begin * k, end - begin, k,
+                            c.out[0].data + begin * blocks::affine_row_bytes(a.bits, k),
                             scales.data() + begin * groups, biases.data() + begin * groups);
   });
   for (int i = 0; i < 2; ++i) {
@@ -186,8 +192,9 @@ void affine_quantize(const Call& c) {
 }
 
 constexpr KernelRow kRows[] = {
-    {Op::QuantizedMatmul, quantized_matmul},     {Op::QuantizedTake, quantized_take},       {Op::BlockDequantize, block_dequantize},
-    {Op::AffineDequantize, affine_dequantize},   {Op::AffineQuantize, affine_quantize},
+    {Op::QuantizedMatmul, quantized_matmul}, {Op::QuantizedTake, quantized_take},
+    {Op::BlockDequantize, block_dequantize}, {Op::AffineDequantize, affine_dequantize},
+    {Op::AffineQuantize, affine_quantize},
 };
 
 }  // namespace

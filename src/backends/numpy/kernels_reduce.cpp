@@ -1,5 +1,6 @@
-// Reductions and scans over any axes and strides, in the order of the contract: element i of a reduction (row-major over
-// the reduced axes) goes to accumulator (i/16) mod 4, lane i mod 16; then (a0+a1)+(a2+a3) lane by lane, then a fixed tree.
+// Reductions and scans over any axes and strides, in the order of the contract: element i of a reduction
+// (row-major over the reduced axes) goes to accumulator (i/16) mod 4, lane i mod 16; then (a0+a1)+(a2+a3)
+// lane by lane, then a fixed tree.
 #include <algorithm>
 #include <cmath>
 #include <complex>
@@ -66,30 +67,58 @@ bool is_nan(A v) {
 }
 template <class A>
 A lowest() {
-  if constexpr (std::is_floating_point_v<A>) return -std::numeric_limits<A>::infinity();
-  else return std::numeric_limits<A>::lowest();
+  if constexpr (std::is_floating_point_v<A>)
+    return -std::numeric_limits<A>::infinity();
+  else
+    return std::numeric_limits<A>::lowest();
 }
 template <class A>
 A highest() {
-  if constexpr (std::is_floating_point_v<A>) return std::numeric_limits<A>::infinity();
-  else return std::numeric_limits<A>::max();
+  if constexpr (std::is_floating_point_v<A>)
+    return std::numeric_limits<A>::infinity();
+  else
+    return std::numeric_limits<A>::max();
 }
 
 struct SumOp {
-  template <class A> static A start() { return A(0); }
-  template <class A> static A join(A a, A b) { return wrapping(a, b, false); }
+  template <class A>
+  static A start() {
+    return A(0);
+  }
+  template <class A>
+  static A join(A a, A b) {
+    return wrapping(a, b, false);
+  }
 };
 struct ProdOp {
-  template <class A> static A start() { return A(1); }
-  template <class A> static A join(A a, A b) { return wrapping(a, b, true); }
+  template <class A>
+  static A start() {
+    return A(1);
+  }
+  template <class A>
+  static A join(A a, A b) {
+    return wrapping(a, b, true);
+  }
 };
 struct MaxOp {
-  template <class A> static A start() { return lowest<A>(); }
-  template <class A> static A join(A a, A b) { return is_nan(a) ? a : (is_nan(b) || b > a) ? b : a; }
+  template <class A>
+  static A start() {
+    return lowest<A>();
+  }
+  template <class A>
+  static A join(A a, A b) {
+    return is_nan(a) ? a : (is_nan(b) || b > a) ? b : a;
+  }
 };
 struct MinOp {
-  template <class A> static A start() { return highest<A>(); }
-  template <class A> static A join(A a, A b) { return is_nan(a) ? a : (is_nan(b) || b < a) ? b : a; }
+  template <class A>
+  static A start() {
+    return highest<A>();
+  }
+  template <class A>
+  static A join(A a, A b) {
+    return is_nan(a) ? a : (is_nan(b) || b < a) ? b : a;
+  }
 };
 
 template <class A, class R>
@@ -112,7 +141,8 @@ class Lanes {
   A total() const {
     A lane[16];
     for (int k = 0; k < 16; ++k)
-      lane[k] = R::template join<A>(R::template join<A>(v_[0][k], v_[1][k]), R::template join<A>(v_[2][k], v_[3][k]));
+      lane[k] = R::template join<A>(R::template join<A>(v_[0][k], v_[1][k]),
+                                    R::template join<A>(v_[2][k], v_[3][k]));
     for (int half = 8; half >= 1; half /= 2)
       for (int k = 0; k < half; ++k) lane[k] = R::template join<A>(lane[k], lane[k + half]);
     return lane[0];
@@ -179,9 +209,10 @@ struct Split {
 
 template <class F>
 void each_output(const Tensor& out, int64_t work, F fn) {
-  parallel_for(out.numel(), std::max<int64_t>(1, 32768 / std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) fn(i);
-  });
+  parallel_for(out.numel(), std::max<int64_t>(1, 32768 / std::max<int64_t>(1, work)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) fn(i);
+               });
 }
 
 template <class T, class R>
@@ -192,7 +223,8 @@ void reduce_as(const Call& c) {
   each_output(c.out[0], s.reduced.numel(), [&](int64_t i) {
     Lanes<Wide<T>, R> lanes;
     const T* p = src + s.offset(i);
-    s.runs([&](int64_t offset, int64_t stride, int64_t n, int64_t at) { lanes.add(p + offset, stride, n, at); });
+    s.runs(
+        [&](int64_t offset, int64_t stride, int64_t n, int64_t at) { lanes.add(p + offset, stride, n, at); });
     dst[i] = narrow<T>(lanes.total());
   });
 }
@@ -200,7 +232,8 @@ void reduce_as(const Call& c) {
 template <class F>
 void with_real(Dtype d, F f) {
   switch (d) {
-    case Dtype::Bool: case Dtype::U8: return f(uint8_t{});
+    case Dtype::Bool:
+    case Dtype::U8: return f(uint8_t{});
     case Dtype::U16: return f(uint16_t{});
     case Dtype::U32: return f(uint32_t{});
     case Dtype::U64: return f(uint64_t{});
@@ -304,10 +337,11 @@ void scan(const Call& c) {
 }
 
 constexpr KernelRow kRows[] = {
-    {Op::Sum, reduce_number<SumOp>, kAnyStrides}, {Op::Prod, reduce_number<ProdOp>, kAnyStrides}, {Op::Max, reduce_real<MaxOp>, kAnyStrides},
-    {Op::Min, reduce_real<MinOp>, kAnyStrides},   {Op::Any, reduce_bool<true>, kAnyStrides},       {Op::All, reduce_bool<false>, kAnyStrides},
-    {Op::ArgMax, arg_extreme<true>, kAnyStrides}, {Op::ArgMin, arg_extreme<false>, kAnyStrides},   {Op::CumSum, scan<false>, kAnyStrides},
-    {Op::CumProd, scan<true>, kAnyStrides},
+    {Op::Sum, reduce_number<SumOp>, kAnyStrides}, {Op::Prod, reduce_number<ProdOp>, kAnyStrides},
+    {Op::Max, reduce_real<MaxOp>, kAnyStrides},   {Op::Min, reduce_real<MinOp>, kAnyStrides},
+    {Op::Any, reduce_bool<true>, kAnyStrides},    {Op::All, reduce_bool<false>, kAnyStrides},
+    {Op::ArgMax, arg_extreme<true>, kAnyStrides}, {Op::ArgMin, arg_extreme<false>, kAnyStrides},
+    {Op::CumSum, scan<false>, kAnyStrides},       {Op::CumProd, scan<true>, kAnyStrides},
 };
 
 }  // namespace

@@ -10,7 +10,8 @@ namespace mc::numpy {
 namespace {
 
 // Writes src into a window of dst (row-major of `shape`): dst[start + i*step] = src[i].
-void write_window(std::byte* dst, const Shape& shape, const Tensor& src, const Shape& start, const Shape& step) {
+void write_window(std::byte* dst, const Shape& shape, const Tensor& src, const Shape& start,
+                  const Shape& step) {
   const int64_t item = static_cast<int64_t>(itemsize(src.dtype));
   const int64_t total = src.numel();
   if (total == 0) return;
@@ -34,14 +35,16 @@ void write_window(std::byte* dst, const Shape& shape, const Tensor& src, const S
       std::memcpy(dst + to * item, src.data + from * item, static_cast<size_t>(inner * item));
     } else {
       for (int64_t i = 0; i < inner; ++i)
-        std::memcpy(dst + (to + i * step.back()) * item, src.data + (from + i * src.strides.back()) * item, static_cast<size_t>(item));
+        std::memcpy(dst + (to + i * step.back()) * item, src.data + (from + i * src.strides.back()) * item,
+                    static_cast<size_t>(item));
     }
   }
 }
 
 // Fills the output with input 0 unless they share memory.
 void copy_base(const Call& c) {
-  if (c.in[0].data != c.out[0].data || !is_row_major(c.in[0].shape, c.in[0].strides)) copy_strided(c.in[0], c.out[0].data);
+  if (c.in[0].data != c.out[0].data || !is_row_major(c.in[0].shape, c.in[0].strides))
+    copy_strided(c.in[0], c.out[0].data);
 }
 
 Shape ones_like(const Shape& s) { return Shape::filled(s.ndim(), 1); }
@@ -110,7 +113,8 @@ void dynamic_update(const Call& c) {
   const Shape& shape = c.out[0].shape;
   Shape start = Shape::filled(shape.ndim(), 0);
   if (axis < 0) {
-    for (int d = 0; d < shape.ndim(); ++d) start[d] = std::clamp<int64_t>(read_index(c.in[2], d), 0, shape[d] - update.shape[d]);
+    for (int d = 0; d < shape.ndim(); ++d)
+      start[d] = std::clamp<int64_t>(read_index(c.in[2], d), 0, shape[d] - update.shape[d]);
     return write_window(c.out[0].data, shape, update, start, ones_like(start));
   }
   Tensor row = update;
@@ -127,7 +131,9 @@ void dynamic_update(const Call& c) {
 
 template <class T>
 void arange_ints(T* out, const ArangeAttrs& a) {
-  for (int64_t i = 0; i < a.n; ++i) out[i] = static_cast<T>(static_cast<uint64_t>(a.istart) + static_cast<uint64_t>(i) * static_cast<uint64_t>(a.istep));
+  for (int64_t i = 0; i < a.n; ++i)
+    out[i] = static_cast<T>(static_cast<uint64_t>(a.istart) +
+                            static_cast<uint64_t>(i) * static_cast<uint64_t>(a.istep));
 }
 
 void arange(const Call& c) {
@@ -135,10 +141,14 @@ void arange(const Call& c) {
   const Tensor& o = c.out[0];
   auto at = [&](int64_t i) { return a.start + static_cast<double>(i) * a.step; };
   switch (a.dtype) {
-    case Dtype::U8: case Dtype::I8: return arange_ints(o.as<uint8_t>(), a);
-    case Dtype::U16: case Dtype::I16: return arange_ints(o.as<uint16_t>(), a);
-    case Dtype::U32: case Dtype::I32: return arange_ints(o.as<uint32_t>(), a);
-    case Dtype::U64: case Dtype::I64: return arange_ints(o.as<uint64_t>(), a);
+    case Dtype::U8:
+    case Dtype::I8: return arange_ints(o.as<uint8_t>(), a);
+    case Dtype::U16:
+    case Dtype::I16: return arange_ints(o.as<uint16_t>(), a);
+    case Dtype::U32:
+    case Dtype::I32: return arange_ints(o.as<uint32_t>(), a);
+    case Dtype::U64:
+    case Dtype::I64: return arange_ints(o.as<uint64_t>(), a);
     case Dtype::F32:
       for (int64_t i = 0; i < a.n; ++i) o.as<float>()[i] = static_cast<float>(at(i));
       return;

@@ -32,7 +32,8 @@ struct Less {
   }
 };
 
-// Runs fn(values, indices) for each line along the axis: values are the line, widened; indices 0 … n-1 sorted stably.
+// Runs fn(values, indices) for each line along the axis: values are the line, widened; indices 0 … n-1 sorted
+// stably.
 template <class T, class Read, class Done>
 void each_line(const Shape& shape, int axis, Read read, Done done) {
   int64_t outer = 1, n = 1, inner = 1;
@@ -45,8 +46,9 @@ void each_line(const Shape& shape, int axis, Read read, Done done) {
       const int64_t base = line / inner * n * inner + line % inner;
       for (int64_t i = 0; i < n; ++i) values[static_cast<size_t>(i)] = read(base + i * inner);
       std::iota(order.begin(), order.end(), 0);
-      std::stable_sort(order.begin(), order.end(),
-                       [&](int32_t a, int32_t b) { return Less<T>()(values[static_cast<size_t>(a)], values[static_cast<size_t>(b)]); });
+      std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+        return Less<T>()(values[static_cast<size_t>(a)], values[static_cast<size_t>(b)]);
+      });
       done(base, inner, order);
     }
   });
@@ -55,7 +57,8 @@ void each_line(const Shape& shape, int axis, Read read, Done done) {
 template <class F>
 void with_reader(const Tensor& t, F f) {
   switch (t.dtype) {
-    case Dtype::Bool: case Dtype::U8: return f(uint8_t{}, [p = t.as<uint8_t>()](int64_t i) { return p[i]; });
+    case Dtype::Bool:
+    case Dtype::U8: return f(uint8_t{}, [p = t.as<uint8_t>()](int64_t i) { return p[i]; });
     case Dtype::U16: return f(uint16_t{}, [p = t.as<uint16_t>()](int64_t i) { return p[i]; });
     case Dtype::U32: return f(uint32_t{}, [p = t.as<uint32_t>()](int64_t i) { return p[i]; });
     case Dtype::U64: return f(uint64_t{}, [p = t.as<uint64_t>()](int64_t i) { return p[i]; });
@@ -74,19 +77,23 @@ void with_reader(const Tensor& t, F f) {
 void sort(const Call& c) {
   const size_t item = itemsize(c.in[0].dtype);
   with_reader(c.in[0], [&](auto tag, auto read) {
-    each_line<decltype(tag)>(c.in[0].shape, c.attr<AxisAttrs>().axis, read, [&](int64_t base, int64_t stride, const std::vector<int32_t>& order) {
-      for (size_t i = 0; i < order.size(); ++i)
-        std::memcpy(c.out[0].data + static_cast<size_t>(base + static_cast<int64_t>(i) * stride) * item,
-                    c.in[0].data + static_cast<size_t>(base + order[i] * stride) * item, item);
-    });
+    each_line<decltype(tag)>(
+        c.in[0].shape, c.attr<AxisAttrs>().axis, read,
+        [&](int64_t base, int64_t stride, const std::vector<int32_t>& order) {
+          for (size_t i = 0; i < order.size(); ++i)
+            std::memcpy(c.out[0].data + static_cast<size_t>(base + static_cast<int64_t>(i) * stride) * item,
+                        c.in[0].data + static_cast<size_t>(base + order[i] * stride) * item, item);
+        });
   });
 }
 
 void argsort(const Call& c) {
   with_reader(c.in[0], [&](auto tag, auto read) {
-    each_line<decltype(tag)>(c.in[0].shape, c.attr<AxisAttrs>().axis, read, [&](int64_t base, int64_t stride, const std::vector<int32_t>& order) {
-      for (size_t i = 0; i < order.size(); ++i) c.out[0].as<int32_t>()[base + static_cast<int64_t>(i) * stride] = order[i];
-    });
+    each_line<decltype(tag)>(c.in[0].shape, c.attr<AxisAttrs>().axis, read,
+                             [&](int64_t base, int64_t stride, const std::vector<int32_t>& order) {
+                               for (size_t i = 0; i < order.size(); ++i)
+                                 c.out[0].as<int32_t>()[base + static_cast<int64_t>(i) * stride] = order[i];
+                             });
   });
 }
 
@@ -104,8 +111,10 @@ void searchsorted(const Call& c) {
           while (lo < hi) {
             const int64_t mid = (lo + hi) / 2;
             const bool before = right ? !less(v, read(mid)) : less(read(mid), v);
-            if (before) lo = mid + 1;
-            else hi = mid;
+            if (before)
+              lo = mid + 1;
+            else
+              hi = mid;
           }
           c.out[0].as<int32_t>()[k] = static_cast<int32_t>(lo);
         }

@@ -28,17 +28,22 @@ struct Library {
 void* symbol(const char* name) {
   static const Library library;
   if (!library.handle)
-    throw Error(ErrorCode::BackendMissing, cat("decompositions need OpenBLAS or LAPACK, which can't be loaded: ", library.tried), "linalg",
-                "apt-get install libopenblas0-pthread");
+    throw Error(ErrorCode::BackendMissing,
+                cat("decompositions need OpenBLAS or LAPACK, which can't be loaded: ", library.tried),
+                "linalg", "apt-get install libopenblas0-pthread");
   void* p = dlsym(library.handle, name);
-  if (!p) throw Error(ErrorCode::BackendMissing, cat("the LAPACK library has no ", name), "linalg", "apt-get install libopenblas0-pthread");
+  if (!p)
+    throw Error(ErrorCode::BackendMissing, cat("the LAPACK library has no ", name), "linalg",
+                "apt-get install libopenblas0-pthread");
   return p;
 }
 
 template <class T>
 Lapack<T> load(char letter) {
   Lapack<T> l;
-  auto get = [&](auto& slot, const char* name) { slot = reinterpret_cast<std::remove_reference_t<decltype(slot)>>(symbol(cat(letter, name, "_").c_str())); };
+  auto get = [&](auto& slot, const char* name) {
+    slot = reinterpret_cast<std::remove_reference_t<decltype(slot)>>(symbol(cat(letter, name, "_").c_str()));
+  };
   get(l.gesdd, "gesdd");
   get(l.syevd, "syevd");
   get(l.geqrf, "geqrf");

@@ -6,14 +6,17 @@ namespace mc::numpy {
 // Column-major, 32-bit integers, arguments by address: the Fortran interface.
 template <class T>
 struct Lapack {
-  void (*gesdd)(const char*, const int*, const int*, T*, const int*, T*, T*, const int*, T*, const int*, T*, const int*, int*, int*);
-  void (*syevd)(const char*, const char*, const int*, T*, const int*, T*, T*, const int*, int*, const int*, int*);
+  void (*gesdd)(const char*, const int*, const int*, T*, const int*, T*, T*, const int*, T*, const int*, T*,
+                const int*, int*, int*);
+  void (*syevd)(const char*, const char*, const int*, T*, const int*, T*, T*, const int*, int*, const int*,
+                int*);
   void (*geqrf)(const int*, const int*, T*, const int*, T*, T*, const int*, int*);
   void (*orgqr)(const int*, const int*, const int*, T*, const int*, const T*, T*, const int*, int*);
   void (*potrf)(const char*, const int*, T*, const int*, int*);
   void (*getrf)(const int*, const int*, T*, const int*, int*, int*);
   void (*getrs)(const char*, const int*, const int*, const T*, const int*, const int*, T*, const int*, int*);
-  void (*trtrs)(const char*, const char*, const char*, const int*, const int*, const T*, const int*, T*, const int*, int*);
+  void (*trtrs)(const char*, const char*, const char*, const int*, const int*, const T*, const int*, T*,
+                const int*, int*);
 };
 
 // float or double. Throws BackendMissing naming the library and the command that installs it.

@@ -16,8 +16,8 @@
 namespace mc::numpy {
 namespace {
 
-constexpr size_t kCheckFrom = 64u << 20;   // look at the machine's free memory before taking this much
-constexpr size_t kHugeFrom = 4u << 20;     // ask for huge pages from here
+constexpr size_t kCheckFrom = 64u << 20;  // look at the machine's free memory before taking this much
+constexpr size_t kHugeFrom = 4u << 20;    // ask for huge pages from here
 
 // Blocks come in classes of at most 12.5 % waste, so that freed ones are found again by their class alone.
 size_t class_bytes(size_t bytes) {
@@ -35,7 +35,8 @@ class Pool {
       std::lock_guard lock(mutex_);
       if (limit_ && stats_.active + size > limit_)
         throw Error(ErrorCode::MemoryLimit,
-                    cat("an allocation of ", bytes, " bytes would pass the limit of ", limit_, " bytes (", stats_.active, " in use)"),
+                    cat("an allocation of ", bytes, " bytes would pass the limit of ", limit_, " bytes (",
+                        stats_.active, " in use)"),
                     "memory");
       if (auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
         std::byte* p = it->second.back();
@@ -50,12 +51,17 @@ class Pool {
       if (available && size > available) {
         trim(0);
         if (const size_t now = available_memory(); size > now)
-          throw Error(ErrorCode::OutOfMemory, cat("an allocation of ", bytes, " bytes needs more than the ", now, " bytes that are free"),
-                      "memory");
+          throw Error(
+              ErrorCode::OutOfMemory,
+              cat("an allocation of ", bytes, " bytes needs more than the ", now, " bytes that are free"),
+              "memory");
       }
     }
-    void* p = std::aligned_alloc(size >= kHugeFrom ? (2u << 20) : 64, size >= kHugeFrom ? (size + (2u << 20) - 1) >> 21 << 21 : size);
-    if (!p) throw Error(ErrorCode::OutOfMemory, cat("the system refused an allocation of ", bytes, " bytes"), "memory");
+    void* p = std::aligned_alloc(size >= kHugeFrom ? (2u << 20) : 64,
+                                 size >= kHugeFrom ? (size + (2u << 20) - 1) >> 21 << 21 : size);
+    if (!p)
+      throw Error(ErrorCode::OutOfMemory, cat("the system refused an allocation of ", bytes, " bytes"),
+                  "memory");
     if (size >= kHugeFrom) madvise(p, size, MADV_HUGEPAGE);
     std::lock_guard lock(mutex_);
     use(size);

@@ -63,7 +63,8 @@ std::optional<Shape> reshape_strides(const Shape& shape, const Shape& strides, c
 
 class Planner {
  public:
-  Planner(const Graph& g, const std::vector<bool>& donated) : g_(g), donated_(donated), places_(g.values.size()) {}
+  Planner(const Graph& g, const std::vector<bool>& donated)
+      : g_(g), donated_(donated), places_(g.values.size()) {}
 
   Plan make() {
     for (size_t i = 0; i < g_.inputs.size(); ++i) {
@@ -105,7 +106,9 @@ class Planner {
     return t;
   }
 
-  Place new_temp(const Aval& a) { return {add_storage(Storage::Kind::Temp, 0, a.nbytes()), 0, row_major(a.shape)}; }
+  Place new_temp(const Aval& a) {
+    return {add_storage(Storage::Kind::Temp, 0, a.nbytes()), 0, row_major(a.shape)};
+  }
 
   void add_operand(Step& step, const Aval& a, const Place& p) {
     step.operands.push_back({p.storage, p.offset});
@@ -133,7 +136,9 @@ class Planner {
     if (is_view(n.op)) return view(n);
     if (n.op == Op::QuantizedMatmul && quantized_group(i)) return;
     const KernelRow* k = find_kernel(n.op);
-    if (!k) throw Error(ErrorCode::UnsupportedOp, cat("the host engine has no kernel for ", op_name(n.op)), std::string(op_name(n.op)));
+    if (!k)
+      throw Error(ErrorCode::UnsupportedOp, cat("the host engine has no kernel for ", op_name(n.op)),
+                  std::string(op_name(n.op)));
     Step step;
     step.kernel = k;
     step.op = n.op;
@@ -144,7 +149,8 @@ class Planner {
       Place p = place(v);
       const Aval& a = aval(v);
       const bool row_ok = a.shape.ndim() == 0 || a.shape.back() == 1 || p.strides.back() == 1;
-      const bool ok = (k->flags & kAnyStrides) || ((k->flags & kRowStrides) && row_ok) || is_row_major(a.shape, p.strides);
+      const bool ok = (k->flags & kAnyStrides) || ((k->flags & kRowStrides) && row_ok) ||
+                      is_row_major(a.shape, p.strides);
       in.push_back(ok ? p : materialize(a, p));
     }
     size_t j = 0;
@@ -162,7 +168,8 @@ class Planner {
     for (int32_t m : members_[last]) {
       const GraphNode& n = g_.nodes[static_cast<size_t>(m)];
       for (ValueId v : g_.operands_of(n))
-        if (!inside.count(v) && std::find(group.inputs.begin(), group.inputs.end(), v) == group.inputs.end()) group.inputs.push_back(v);
+        if (!inside.count(v) && std::find(group.inputs.begin(), group.inputs.end(), v) == group.inputs.end())
+          group.inputs.push_back(v);
       inside[n.first_out] = true;
       group.nodes.push_back(&n);
     }
@@ -188,14 +195,16 @@ class Planner {
     plan_.steps.push_back(std::move(step));
   }
 
-  // Products of one x with several weights that are inputs run as one step, where the first of them stands. True if the
-  // node is part of such a step.
+  // Products of one x with several weights that are inputs run as one step, where the first of them stands.
+  // True if the node is part of such a step.
   bool quantized_group(size_t first) {
     const GraphNode& n = g_.nodes[first];
     if (done_.count(n.first_out)) return true;
     const ValueId x = g_.operands_of(n)[0];
     auto fits = [&](const GraphNode& m) {
-      if (m.op != Op::QuantizedMatmul || g_.operands_of(m)[0] != x || m.attrs.as<QuantAttrs>().fast != n.attrs.as<QuantAttrs>().fast) return false;
+      if (m.op != Op::QuantizedMatmul || g_.operands_of(m)[0] != x ||
+          m.attrs.as<QuantAttrs>().fast != n.attrs.as<QuantAttrs>().fast)
+        return false;
       for (ValueId v : g_.operands_of(m).subspan(1))
         if (static_cast<size_t>(v) >= g_.inputs.size()) return false;
       return true;
@@ -207,7 +216,8 @@ class Planner {
     Step step;
     step.kernel = &kQuantizedMatmulGroup;
     step.op = Op::QuantizedMatmul;
-    const Place px = is_row_major(aval(x).shape, place(x).strides) ? place(x) : materialize(aval(x), place(x));
+    const Place px =
+        is_row_major(aval(x).shape, place(x).strides) ? place(x) : materialize(aval(x), place(x));
     add_operand(step, aval(x), px);
     for (const GraphNode* m : members) {
       step.group.push_back(m->attrs);
@@ -230,18 +240,32 @@ class Planner {
     auto put = [&](auto v) { std::memcpy(data.data(), &v, sizeof v); };
     switch (a.dtype) {
       case Dtype::Bool: put(static_cast<uint8_t>(a.i != 0)); break;
-      case Dtype::U8: case Dtype::I8: put(static_cast<uint8_t>(a.i)); break;
-      case Dtype::U16: case Dtype::I16: put(static_cast<uint16_t>(a.i)); break;
-      case Dtype::U32: case Dtype::I32: put(static_cast<uint32_t>(a.i)); break;
-      case Dtype::U64: case Dtype::I64: put(static_cast<uint64_t>(a.i)); break;
+      case Dtype::U8:
+      case Dtype::I8: put(static_cast<uint8_t>(a.i)); break;
+      case Dtype::U16:
+      case Dtype::I16: put(static_cast<uint16_t>(a.i)); break;
+      case Dtype::U32:
+      case Dtype::I32: put(static_cast<uint32_t>(a.i)); break;
+      case Dtype::U64:
+      case Dtype::I64: put(static_cast<uint64_t>(a.i)); break;
       case Dtype::F16: put(simd::to_f16(a.re)); break;
       case Dtype::BF16: put(simd::to_bf16(a.re)); break;
       case Dtype::F32: put(static_cast<float>(a.re)); break;
       case Dtype::F64: put(a.re); break;
-      case Dtype::C64: put(static_cast<float>(a.re)); { const float im = static_cast<float>(a.im); std::memcpy(data.data() + 4, &im, 4); } break;
-      case Dtype::C128: put(a.re); std::memcpy(data.data() + 8, &a.im, 8); break;
+      case Dtype::C64:
+        put(static_cast<float>(a.re));
+        {
+          const float im = static_cast<float>(a.im);
+          std::memcpy(data.data() + 4, &im, 4);
+        }
+        break;
+      case Dtype::C128:
+        put(a.re);
+        std::memcpy(data.data() + 8, &a.im, 8);
+        break;
     }
-    const int32_t s = add_storage(Storage::Kind::Const, static_cast<int>(plan_.consts.size()), itemsize(a.dtype));
+    const int32_t s =
+        add_storage(Storage::Kind::Const, static_cast<int>(plan_.consts.size()), itemsize(a.dtype));
     plan_.consts.push_back(std::move(data));
     place(n.first_out) = {s, 0, Shape::filled(a.shape.ndim(), 0)};
   }
@@ -253,11 +277,13 @@ class Planner {
     const Shape& to = aval(n.first_out).shape;
     const int64_t item = static_cast<int64_t>(itemsize(aval(ops[0]).dtype));
     switch (n.op) {
-      case Op::StopGradient: case Op::Bitcast: break;
+      case Op::StopGradient:
+      case Op::Bitcast: break;
       case Op::Barrier:
         for (int k = 0; k < n.n_out; ++k) place(n.first_out + k) = place(ops[static_cast<size_t>(k)]);
         return;
-      case Op::Real: case Op::Imag:
+      case Op::Real:
+      case Op::Imag:
         if (is_complex(aval(ops[0]).dtype)) {
           for (int64_t& s : p.strides) s *= 2;
           if (n.op == Op::Imag) p.offset += item / 2;
@@ -359,11 +385,16 @@ class Planner {
         const Tensor& t = step.tensors[static_cast<size_t>(k)];
         const int32_t r = root(in.storage);
         Storage& s = storage(r);
-        const bool takeable = s.kind == Storage::Kind::Temp ||
-                              (s.kind == Storage::Kind::Input && static_cast<size_t>(s.index) < donated_.size() &&
-                               donated_[static_cast<size_t>(s.index)]);
-        if (!takeable || last_use(r) != static_cast<int32_t>(i) || in.offset != 0 || s.bytes != storage(out).bytes) continue;
-        if (itemsize(t.dtype) != itemsize(out_t.dtype) || !is_row_major(out_t.shape, t.strides) || !(t.shape == out_t.shape)) continue;
+        const bool takeable =
+            s.kind == Storage::Kind::Temp ||
+            (s.kind == Storage::Kind::Input && static_cast<size_t>(s.index) < donated_.size() &&
+             donated_[static_cast<size_t>(s.index)]);
+        if (!takeable || last_use(r) != static_cast<int32_t>(i) || in.offset != 0 ||
+            s.bytes != storage(out).bytes)
+          continue;
+        if (itemsize(t.dtype) != itemsize(out_t.dtype) || !is_row_major(out_t.shape, t.strides) ||
+            !(t.shape == out_t.shape))
+          continue;
         bool elsewhere = false;  // read through another operand of this step
         for (int m = 0; m < step.n_in; ++m)
           elsewhere = elsewhere || (m != k && root(step.operands[static_cast<size_t>(m)].storage) == r);
@@ -387,10 +418,12 @@ class Planner {
     std::vector<int32_t> order;
     for (size_t i = 0; i < plan_.storages.size(); ++i) {
       const Storage& s = plan_.storages[i];
-      if (s.kind == Storage::Kind::Temp && s.alias < 0 && s.last >= 0) order.push_back(static_cast<int32_t>(i));
+      if (s.kind == Storage::Kind::Temp && s.alias < 0 && s.last >= 0)
+        order.push_back(static_cast<int32_t>(i));
     }
     // Small graphs and long chains alike: sweep in the order of first use with a list of what is live.
-    std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return storage(a).first < storage(b).first; });
+    std::sort(order.begin(), order.end(),
+              [&](int32_t a, int32_t b) { return storage(a).first < storage(b).first; });
     struct Live {
       size_t offset, bytes;
       int32_t last;
@@ -411,7 +444,8 @@ class Planner {
       if (best == SIZE_MAX) best = at;
       s.offset = best;
       plan_.temp_bytes = std::max(plan_.temp_bytes, best + bytes);
-      live.insert(std::upper_bound(live.begin(), live.end(), best, [](size_t o, const Live& l) { return o < l.offset; }),
+      live.insert(std::upper_bound(live.begin(), live.end(), best,
+                                   [](size_t o, const Live& l) { return o < l.offset; }),
                   {best, bytes, s.last});
     }
   }
@@ -427,6 +461,8 @@ class Planner {
 
 }  // namespace
 
-Plan make_plan(const Graph& graph, const std::vector<bool>& donated) { return Planner(graph, donated).make(); }
+Plan make_plan(const Graph& graph, const std::vector<bool>& donated) {
+  return Planner(graph, donated).make();
+}
 
 }  // namespace mc::numpy

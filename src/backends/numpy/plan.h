@@ -14,11 +14,11 @@ namespace mc::numpy {
 // Memory that values live in. Views of a value share its storage.
 struct Storage {
   enum class Kind : uint8_t { Input, Temp, Output, Const } kind = Kind::Temp;
-  int index = 0;           // of the input, output buffer or constant
+  int index = 0;  // of the input, output buffer or constant
   size_t bytes = 0;
-  int32_t alias = -1;      // shares the memory of another storage (in place)
+  int32_t alias = -1;             // shares the memory of another storage (in place)
   int32_t first = -1, last = -1;  // steps that write first and use last
-  size_t offset = 0;       // Temp: in the scratch block
+  size_t offset = 0;              // Temp: in the scratch block
 };
 
 // Where a value is: a strided window of a storage.
@@ -34,11 +34,11 @@ struct Operand {
 };
 
 struct Step {
-  const KernelRow* kernel = nullptr;      // or
-  std::unique_ptr<PointwiseKernel> fused; // or neither: a strided copy of in[0]
+  const KernelRow* kernel = nullptr;       // or
+  std::unique_ptr<PointwiseKernel> fused;  // or neither: a strided copy of in[0]
   Op op{};
   Attrs attrs;
-  std::vector<Attrs> group;       // see Call::group
+  std::vector<Attrs> group;  // see Call::group
   int n_in = 0;
   std::vector<Operand> operands;  // inputs, then outputs
   std::vector<Tensor> tensors;    // their views; data is set at run time
@@ -53,8 +53,8 @@ struct Plan {
   std::vector<Storage> storages;
   std::vector<Step> steps;
   std::vector<OutputRef> outputs;
-  std::vector<size_t> output_buffers;           // bytes of each Output storage
-  std::vector<std::vector<std::byte>> consts;   // data of each Const storage
+  std::vector<size_t> output_buffers;          // bytes of each Output storage
+  std::vector<std::vector<std::byte>> consts;  // data of each Const storage
   size_t temp_bytes = 0;
 };
 

@@ -42,7 +42,8 @@ struct PointwiseKernel::Impl {
   kernels::PwProgram program;
 };
 
-PointwiseKernel::PointwiseKernel(const Graph& g, const PointwiseGroup& group) : impl_(std::make_unique<Impl>()) {
+PointwiseKernel::PointwiseKernel(const Graph& g, const PointwiseGroup& group)
+    : impl_(std::make_unique<Impl>()) {
   kernels::PwProgram& p = impl_->program;
   auto dtype = [&](ValueId v) { return g.values[static_cast<size_t>(v)].dtype; };
   std::map<ValueId, int> numbers;
@@ -56,7 +57,9 @@ PointwiseKernel::PointwiseKernel(const Graph& g, const PointwiseGroup& group) : 
       continue;
     }
     const std::optional<PwOp> op = pw_op(n->op);
-    if (!op) throw Error(ErrorCode::Internal, cat("no pointwise kernel is named ", op_name(n->op)), std::string(op_name(n->op)));
+    if (!op)
+      throw Error(ErrorCode::Internal, cat("no pointwise kernel is named ", op_name(n->op)),
+                  std::string(op_name(n->op)));
     numbers[n->first_out] = p.op(*op, in[0], in[1], in[2]);
   }
   for (ValueId v : group.outputs) p.output(numbers.at(v));
@@ -71,7 +74,8 @@ void PointwiseKernel::run(std::span<const Tensor> in, std::span<const Tensor> ou
   for (size_t i = 0; i < in.size(); ++i) operands[i] = {in[i].data, in[i].strides.begin()};
   for (size_t i = 0; i < out.size(); ++i) outputs[i] = out[i].data;
   const Shape& shape = out[0].shape;
-  impl_->program.run({operands, in.size()}, {outputs, out.size()}, {shape.begin(), static_cast<size_t>(shape.ndim())});
+  impl_->program.run({operands, in.size()}, {outputs, out.size()},
+                     {shape.begin(), static_cast<size_t>(shape.ndim())});
 }
 
 }  // namespace mc::numpy

@@ -9,7 +9,8 @@
 
 namespace mc::numpy {
 
-// `nodes` in topological order; every input of a node is the output of an earlier one of the group or one of `inputs`.
+// `nodes` in topological order; every input of a node is the output of an earlier one of the group or one of
+// `inputs`.
 struct PointwiseGroup {
   std::vector<const GraphNode*> nodes;
   std::vector<ValueId> inputs;   // values from outside
@@ -21,8 +22,8 @@ class PointwiseKernel {
  public:
   PointwiseKernel(const Graph& graph, const PointwiseGroup& group);
   ~PointwiseKernel();
-  // in: strides broadcast to the group's shape. out: row-major. An output may share the memory of an input that is
-  // row-major, of the same shape and of the same item size.
+  // in: strides broadcast to the group's shape. out: row-major. An output may share the memory of an input
+  // that is row-major, of the same shape and of the same item size.
   void run(std::span<const Tensor> in, std::span<const Tensor> out) const;
 
  private:

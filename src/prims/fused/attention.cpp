@@ -13,23 +13,31 @@ namespace {
 
 Dtype wide(Dtype d) { return d == Dtype::F16 || d == Dtype::BF16 ? Dtype::F32 : d; }
 
-// --- rope ------------------------------------------------------------------------------------------------------------------
+// --- rope
+// ------------------------------------------------------------------------------------------------------------------
 void infer_rope(InferCtx& c) {
   const auto& a = c.as<RopeAttrs>();
   require_dtype(c, 0, kDFloats);
   require_dtype(c, 1, kDInts);
   const Shape& x = c.shape(0);
   const Shape& p = c.shape(1);
-  if (x.ndim() < 2) c.fail(ErrorCode::ShapeMismatch, cat("x of shape ", x.str(), " needs a time axis and a feature axis"));
-  if (a.dims < 2 || a.dims % 2 || a.dims > x.back()) c.fail(ErrorCode::InvalidArgument, cat("dims must be even and from 2 to ", x.back(), ", got ", a.dims));
+  if (x.ndim() < 2)
+    c.fail(ErrorCode::ShapeMismatch, cat("x of shape ", x.str(), " needs a time axis and a feature axis"));
+  if (a.dims < 2 || a.dims % 2 || a.dims > x.back())
+    c.fail(ErrorCode::InvalidArgument, cat("dims must be even and from 2 to ", x.back(), ", got ", a.dims));
   const bool one = p == Shape{x.at(-2)}, rows = x.ndim() == 4 && p == Shape{x[0], x.at(-2)};
-  if (!one && !rows) c.fail(ErrorCode::ShapeMismatch, cat("positions of shape ", p.str(), " do not fit x of shape ", x.str(), ": expected (T,), or (B, T) for a 4-d x"));
+  if (!one && !rows)
+    c.fail(ErrorCode::ShapeMismatch, cat("positions of shape ", p.str(), " do not fit x of shape ", x.str(),
+                                         ": expected (T,), or (B, T) for a 4-d x"));
   if (a.has_freqs) require_dtype(c, 2, c.dtype(0) == Dtype::F64 ? kDF32 | kDF64 : kDF32);
-  if (a.has_freqs && !(c.shape(2) == Shape{a.dims / 2})) c.fail(ErrorCode::ShapeMismatch, cat("frequencies of shape ", c.shape(2).str(), ", expected (", a.dims / 2, ",)"));
+  if (a.has_freqs && !(c.shape(2) == Shape{a.dims / 2}))
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("frequencies of shape ", c.shape(2).str(), ", expected (", a.dims / 2, ",)"));
   c.push(x, c.dtype(0));
 }
 
-// cos and sin of the angles, broadcastable to (…, T, dims/2). Angles are formed in float64: positions reach a million.
+// cos and sin of the angles, broadcastable to (…, T, dims/2). Angles are formed in float64: positions reach a
+// million.
 std::pair<Array, Array> rotation(std::span<const Array> in, const RopeAttrs& a, Dtype dtype) {
   const int64_t half = a.dims / 2;
   Array freq;
@@ -77,7 +85,9 @@ Arrays vjp_rope(const VjpCtx& c) {
   const auto& a = c.as<RopeAttrs>();
   if (a.has_freqs && c.needs[2]) {
     const Attrs attrs = c.attrs;
-    return vjp([attrs](const Arrays& in) { return rope_parts(in, attrs); }, Arrays(c.in.begin(), c.in.end()), {c.cot[0]}).second;
+    return vjp([attrs](const Arrays& in) { return rope_parts(in, attrs); }, Arrays(c.in.begin(), c.in.end()),
+               {c.cot[0]})
+        .second;
   }
   Arrays out(c.in.size());
   const Array g = astype(c.cot[0], wide(c.cot[0].dtype()));
@@ -86,8 +96,8 @@ Arrays vjp_rope(const VjpCtx& c) {
   return out;
 }
 
-// The batch is a leading dimension as any other unless each example has positions of its own: then it is, together with
-// the first of four dimensions, what rows of positions belong to.
+// The batch is a leading dimension as any other unless each example has positions of its own: then it is,
+// together with the first of four dimensions, what rows of positions belong to.
 Arrays vmap_rope(const VmapCtx& c) {
   const auto& a = c.as<RopeAttrs>();
   if (a.has_freqs && c.batched[2]) {
@@ -95,7 +105,8 @@ Arrays vmap_rope(const VmapCtx& c) {
     Arrays parts;
     for (int64_t b = 0; b < c.size; ++b) {
       Arrays in;
-      for (size_t i = 0; i < c.in.size(); ++i) in.push_back(c.batched[i] ? squeeze(slice_axis(c.in[i], 0, b, b + 1), {0}) : c.in[i]);
+      for (size_t i = 0; i < c.in.size(); ++i)
+        in.push_back(c.batched[i] ? squeeze(slice_axis(c.in[i], 0, b, b + 1), {0}) : c.in[i]);
       parts.push_back(apply1(Op::Rope, in, c.attrs));
     }
     return {stack(parts, 0)};
@@ -116,7 +127,8 @@ Arrays vmap_rope(const VmapCtx& c) {
   return {reshape(apply1(Op::Rope, in, c.attrs), x.shape())};
 }
 
-// --- attention ---------------------------------------------------------------------------------------------------------------
+// --- attention
+// ---------------------------------------------------------------------------------------------------------------
 struct Optional {
   Array mask, start, len;
 };
@@ -134,25 +146,37 @@ void infer_attention(InferCtx& c) {
   const Shape &q = c.shape(0), &k = c.shape(1), &v = c.shape(2);
   for (size_t i = 0; i < 3; ++i) {
     require_dtype(c, i, kDFloats);
-    if (c.shape(i).ndim() != 4) c.fail(ErrorCode::ShapeMismatch, cat("q, k and v have four dimensions (batch, heads, tokens, features), got ", c.shape(i).str()));
+    if (c.shape(i).ndim() != 4)
+      c.fail(ErrorCode::ShapeMismatch,
+             cat("q, k and v have four dimensions (batch, heads, tokens, features), got ", c.shape(i).str()));
   }
-  if (c.dtype(1) != c.dtype(2)) c.fail(ErrorCode::DtypeMismatch, cat("k is ", dtype_name(c.dtype(1)), ", v ", dtype_name(c.dtype(2))));
-  if (k[0] != q[0] || v[0] != q[0] || k[1] != v[1] || k[2] != v[2] || k[3] != q[3] || (k[1] == 0 ? q[1] != 0 : q[1] % k[1] != 0))
-    c.fail(ErrorCode::ShapeMismatch, cat("q ", q.str(), ", k ", k.str(), " and v ", v.str(), " do not fit: batch, key tokens and features must agree, and the heads of q be a multiple of those of k"));
-  if (a.window < 0 || !(a.softcap >= 0) || !std::isfinite(a.softcap)) c.fail(ErrorCode::InvalidArgument, cat("window and softcap must be 0 or more, got ", a.window, " and ", a.softcap));
-  if (!(a.scale >= 0) || !std::isfinite(a.scale)) c.fail(ErrorCode::InvalidArgument, cat("the scale must be above 0, or 0 for 1/sqrt(d), got ", a.scale));
+  if (c.dtype(1) != c.dtype(2))
+    c.fail(ErrorCode::DtypeMismatch, cat("k is ", dtype_name(c.dtype(1)), ", v ", dtype_name(c.dtype(2))));
+  if (k[0] != q[0] || v[0] != q[0] || k[1] != v[1] || k[2] != v[2] || k[3] != q[3] ||
+      (k[1] == 0 ? q[1] != 0 : q[1] % k[1] != 0))
+    c.fail(ErrorCode::ShapeMismatch, cat("q ", q.str(), ", k ", k.str(), " and v ", v.str(),
+                                         " do not fit: batch, key tokens and features must agree, and the "
+                                         "heads of q be a multiple of those of k"));
+  if (a.window < 0 || !(a.softcap >= 0) || !std::isfinite(a.softcap))
+    c.fail(ErrorCode::InvalidArgument,
+           cat("window and softcap must be 0 or more, got ", a.window, " and ", a.softcap));
+  if (!(a.scale >= 0) || !std::isfinite(a.scale))
+    c.fail(ErrorCode::InvalidArgument, cat("the scale must be above 0, or 0 for 1/sqrt(d), got ", a.scale));
   if (a.window > 0 && !a.causal) c.fail(ErrorCode::InvalidArgument, "a window needs causal attention");
   size_t next = 3;
   if (a.has_mask) {
     require_dtype(c, next, kDFloats | kDBool);
     const Shape full{q[0], q[1], q[2], k[2]};
     if (!(broadcast_shapes(c.shape(next), full, "scaled_dot_product_attention") == full))
-      c.fail(ErrorCode::ShapeMismatch, cat("a mask of shape ", c.shape(next).str(), " can't be broadcast to ", full.str()));
+      c.fail(ErrorCode::ShapeMismatch,
+             cat("a mask of shape ", c.shape(next).str(), " can't be broadcast to ", full.str()));
     ++next;
   }
   for (; next < c.in.size(); ++next) {
     require_dtype(c, next, kDInts);
-    if (!(c.shape(next) == Shape{q[0]})) c.fail(ErrorCode::ShapeMismatch, cat("q_start and kv_len have shape (", q[0], ",), got ", c.shape(next).str()));
+    if (!(c.shape(next) == Shape{q[0]}))
+      c.fail(ErrorCode::ShapeMismatch,
+             cat("q_start and kv_len have shape (", q[0], ",), got ", c.shape(next).str()));
   }
   c.push({q[0], q[1], q[2], v[3]}, c.dtype(0));
 }
@@ -161,9 +185,11 @@ Arrays attention_parts(std::span<const Array> in, const Attrs& attrs) {
   const auto& a = attrs.as<AttentionAttrs>();
   const Optional o = optional_inputs(in, a);
   const Dtype d = wide(in[0].dtype());
-  const int64_t b = in[0].shape(0), h = in[0].shape(1), t = in[0].shape(2), dim = in[0].shape(3), kv = in[1].shape(1), s = in[1].shape(2);
+  const int64_t b = in[0].shape(0), h = in[0].shape(1), t = in[0].shape(2), dim = in[0].shape(3),
+                kv = in[1].shape(1), s = in[1].shape(2);
   const int64_t group = kv ? h / kv : 1;
-  const Array q = reshape(astype(in[0], d), {b, kv, group * t, dim});  // the query heads of a key head side by side
+  const Array q =
+      reshape(astype(in[0], d), {b, kv, group * t, dim});  // the query heads of a key head side by side
   const Array k = astype(in[1], d), v = astype(in[2], d);
   const double scale = a.scale > 0 ? a.scale : 1 / std::sqrt(static_cast<double>(dim));
   Array scores = reshape(matmul(q, swapaxes(k, -1, -2)), {b, h, t, s}) * scale;
@@ -177,7 +203,8 @@ Arrays attention_parts(std::span<const Array> in, const Attrs& attrs) {
   }
   const Array key = reshape(arange(0, s), {1, 1, 1, s});
   if (a.causal) {
-    const Array start = a.has_start ? reshape(astype(o.start, Dtype::I32), {b, 1, 1, 1}) : full({1, 1, 1, 1}, s - t, Dtype::I32);
+    const Array start = a.has_start ? reshape(astype(o.start, Dtype::I32), {b, 1, 1, 1})
+                                    : full({1, 1, 1, 1}, s - t, Dtype::I32);
     const Array query = start + reshape(arange(0, t), {1, 1, t, 1});
     Array seen = less_equal(key, query);
     if (a.window > 0) seen = logical_and(seen, greater(key, query - a.window));
@@ -210,30 +237,59 @@ Arrays vmap_attention(const VmapCtx& c) {
 
 using Cases = std::vector<SampleCase>;
 Cases rope_cases() {
-  return {{{{2, 3, 5, 8}, {5}}, RopeAttrs{8, false, 10000, 1, false}, "rope(in0, in1, 8, False, 10000.0, 1.0)", {Dtype::F32, Dtype::I32}, 100},
-          {{{2, 1, 5, 8}, {2, 5}}, RopeAttrs{6, true, 500, 0.5, false}, "rope(in0, in1, 6, True, 500.0, 0.5)", {Dtype::F32, Dtype::I32}, 100}};
+  return {{{{2, 3, 5, 8}, {5}},
+           RopeAttrs{8, false, 10000, 1, false},
+           "rope(in0, in1, 8, False, 10000.0, 1.0)",
+           {Dtype::F32, Dtype::I32},
+           100},
+          {{{2, 1, 5, 8}, {2, 5}},
+           RopeAttrs{6, true, 500, 0.5, false},
+           "rope(in0, in1, 6, True, 500.0, 0.5)",
+           {Dtype::F32, Dtype::I32},
+           100}};
 }
 Cases attention_cases() {
-  return {{{{2, 4, 5, 8}, {2, 2, 7, 8}, {2, 2, 7, 8}}, AttentionAttrs{0, false, 0, 0, false, false, false}, "attention(in0, in1, in2)"},
-          {{{1, 2, 6, 4}, {1, 1, 6, 4}, {1, 1, 6, 4}}, AttentionAttrs{0.3, true, 3, 0, false, false, false}, "attention(in0, in1, in2, scale=0.3, causal=True, window=3)"},
-          {{{2, 2, 3, 4}, {2, 2, 9, 4}, {2, 2, 9, 4}, {2}}, AttentionAttrs{0, true, 0, 5, false, true, false}, "attention(in0, in1, in2, causal=True, softcap=5, start=in3)", {Dtype::F32, Dtype::F32, Dtype::F32, Dtype::I32}, 6},
-          {{{1, 2, 3, 4}, {1, 2, 70, 4}, {1, 2, 70, 4}, {3, 70}}, AttentionAttrs{0, false, 0, 0, true, false, false}, "attention(in0, in1, in2, mask=in3)"}};
+  return {{{{2, 4, 5, 8}, {2, 2, 7, 8}, {2, 2, 7, 8}},
+           AttentionAttrs{0, false, 0, 0, false, false, false},
+           "attention(in0, in1, in2)"},
+          {{{1, 2, 6, 4}, {1, 1, 6, 4}, {1, 1, 6, 4}},
+           AttentionAttrs{0.3, true, 3, 0, false, false, false},
+           "attention(in0, in1, in2, scale=0.3, causal=True, window=3)"},
+          {{{2, 2, 3, 4}, {2, 2, 9, 4}, {2, 2, 9, 4}, {2}},
+           AttentionAttrs{0, true, 0, 5, false, true, false},
+           "attention(in0, in1, in2, causal=True, softcap=5, start=in3)",
+           {Dtype::F32, Dtype::F32, Dtype::F32, Dtype::I32},
+           6},
+          {{{1, 2, 3, 4}, {1, 2, 70, 4}, {1, 2, 70, 4}, {3, 70}},
+           AttentionAttrs{0, false, 0, 0, true, false, false},
+           "attention(in0, in1, in2, mask=in3)"}};
 }
 
 const OpDef kRows[] = {
-    {.op = Op::Rope, .doc = "rotates pairs of features by position-dependent angles", .infer = infer_rope, .vjp = vjp_rope, .vmap = vmap_rope, .decompose = rope_parts,
+    {.op = Op::Rope,
+     .doc = "rotates pairs of features by position-dependent angles",
+     .infer = infer_rope,
+     .vjp = vjp_rope,
+     .vmap = vmap_rope,
+     .decompose = rope_parts,
      .samples = {.c = 8, .cases = rope_cases}},
-    {.op = Op::Attention, .doc = "softmax(q·kᵀ·scale + mask)·v with grouped queries", .infer = infer_attention, .vmap = vmap_attention, .decompose = attention_parts,
+    {.op = Op::Attention,
+     .doc = "softmax(q·kᵀ·scale + mask)·v with grouped queries",
+     .infer = infer_attention,
+     .vmap = vmap_attention,
+     .decompose = attention_parts,
      .samples = {.c = 16, .cases = attention_cases}},
 };
 
 Array run_rope(const Array& x, const Array& positions, const Array& freqs, const RopeOptions& o) {
   const int dims = o.dims ? o.dims : static_cast<int>(x.shape(-1));
   if (!(o.base > 0) || !std::isfinite(o.base) || !std::isfinite(o.scale))
-    throw Error(ErrorCode::InvalidArgument, cat("base must be above 0 and scale finite, got ", o.base, " and ", o.scale), "rope");
+    throw Error(ErrorCode::InvalidArgument,
+                cat("base must be above 0 and scale finite, got ", o.base, " and ", o.scale), "rope");
   const RopeAttrs a{dims, o.traditional, o.base, o.scale, freqs.defined()};
   const Array p = astype(positions, Dtype::I32);
-  if (freqs.defined()) return apply1(Op::Rope, {x, p, astype(freqs, x.dtype() == Dtype::F64 ? Dtype::F64 : Dtype::F32)}, a);
+  if (freqs.defined())
+    return apply1(Op::Rope, {x, p, astype(freqs, x.dtype() == Dtype::F64 ? Dtype::F64 : Dtype::F32)}, a);
   return apply1(Op::Rope, {x, p}, a);
 }
 
@@ -241,16 +297,25 @@ Array run_rope(const Array& x, const Array& positions, const Array& freqs, const
 
 Rows attention_rows() { return kRows; }
 
-Array rope(const Array& x, const Array& positions, const RopeOptions& options) { return run_rope(x, positions, {}, options); }
-Array rope(const Array& x, int64_t offset, const RopeOptions& options) { return run_rope(x, arange(offset, offset + x.shape(-2)), {}, options); }
-Array rope_freqs(const Array& x, const Array& positions, const Array& inv_freq, const RopeOptions& options) { return run_rope(x, positions, inv_freq, options); }
+Array rope(const Array& x, const Array& positions, const RopeOptions& options) {
+  return run_rope(x, positions, {}, options);
+}
+Array rope(const Array& x, int64_t offset, const RopeOptions& options) {
+  return run_rope(x, arange(offset, offset + x.shape(-2)), {}, options);
+}
+Array rope_freqs(const Array& x, const Array& positions, const Array& inv_freq, const RopeOptions& options) {
+  return run_rope(x, positions, inv_freq, options);
+}
 
-Array scaled_dot_product_attention(const Array& q, const Array& k, const Array& v, const AttentionOptions& o, const Array& mask, const Array& q_start, const Array& kv_len) {
+Array scaled_dot_product_attention(const Array& q, const Array& k, const Array& v, const AttentionOptions& o,
+                                   const Array& mask, const Array& q_start, const Array& kv_len) {
   Arrays in{q, k, v};
   if (mask.defined()) in.push_back(mask);
   if (q_start.defined()) in.push_back(astype(q_start, Dtype::I32));
   if (kv_len.defined()) in.push_back(astype(kv_len, Dtype::I32));
-  return apply1(Op::Attention, in, AttentionAttrs{o.scale, o.causal, o.window, o.softcap, mask.defined(), q_start.defined(), kv_len.defined()});
+  return apply1(Op::Attention, in,
+                AttentionAttrs{o.scale, o.causal, o.window, o.softcap, mask.defined(), q_start.defined(),
+                               kv_len.defined()});
 }
 
 }  // namespace mc

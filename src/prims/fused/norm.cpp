@@ -20,11 +20,14 @@ void infer_last(InferCtx& c) {
 void infer_norm(InferCtx& c) {
   infer_last(c);
   const double eps = c.as<NormAttrs>().eps;
-  if (!(eps >= 0) || !std::isfinite(eps)) c.fail(ErrorCode::InvalidArgument, cat("eps must be 0 or more, got ", eps));
+  if (!(eps >= 0) || !std::isfinite(eps))
+    c.fail(ErrorCode::InvalidArgument, cat("eps must be 0 or more, got ", eps));
   const Shape want{c.shape(0).back()};
   for (size_t i = 1; i < c.in.size(); ++i) {
     require_dtype(c, i, kDFloats);
-    if (!(c.shape(i) == want)) c.fail(ErrorCode::ShapeMismatch, cat("weight or bias of shape ", c.shape(i).str(), " does not fit x of shape ", c.shape(0).str()));
+    if (!(c.shape(i) == want))
+      c.fail(ErrorCode::ShapeMismatch, cat("weight or bias of shape ", c.shape(i).str(),
+                                           " does not fit x of shape ", c.shape(0).str()));
   }
 }
 void infer_cross_entropy(InferCtx& c) {
@@ -33,13 +36,16 @@ void infer_cross_entropy(InferCtx& c) {
   Shape s = c.shape(0);
   if (s.ndim() < 1) c.fail(ErrorCode::ShapeMismatch, "logits need a last axis of classes");
   s.erase(s.ndim() - 1);
-  if (!(c.shape(1) == s)) c.fail(ErrorCode::ShapeMismatch, cat("labels of shape ", c.shape(1).str(), " do not fit logits of shape ", c.shape(0).str()));
+  if (!(c.shape(1) == s))
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("labels of shape ", c.shape(1).str(), " do not fit logits of shape ", c.shape(0).str()));
   c.push(s, wide(c.dtype(0)));
 }
 void infer_swiglu(InferCtx& c) {
   require_dtype(c, 0, kDFloats);
   if (!(c.shape(0) == c.shape(1)) || c.dtype(0) != c.dtype(1))
-    c.fail(ErrorCode::ShapeMismatch, cat("gate ", c.shape(0).str(), " and up ", c.shape(1).str(), " must have one shape and dtype"));
+    c.fail(ErrorCode::ShapeMismatch,
+           cat("gate ", c.shape(0).str(), " and up ", c.shape(1).str(), " must have one shape and dtype"));
   c.push(c.shape(0), c.dtype(0));
 }
 
@@ -60,7 +66,9 @@ Arrays log_softmax_parts(std::span<const Array> in, const Attrs&) {
   const Array x = astype(in[0], wide(in[0].dtype()));
   const Array d = x - last_max(x);
   const Array s = sum(exp(d), {-1}, true);
-  return {astype(where(equal(s, 0), full_like(d, -std::numeric_limits<double>::infinity()), d - log(where(equal(s, 0), ones_like(s), s))), in[0].dtype())};
+  return {astype(where(equal(s, 0), full_like(d, -std::numeric_limits<double>::infinity()),
+                       d - log(where(equal(s, 0), ones_like(s), s))),
+                 in[0].dtype())};
 }
 Arrays rms_norm_parts(std::span<const Array> in, const Attrs& attrs) {
   const auto& a = attrs.as<NormAttrs>();
@@ -137,7 +145,8 @@ Arrays vjp_layer_norm(const VjpCtx& c) {
   return out;
 }
 Arrays vjp_swiglu(const VjpCtx& c) {
-  const Array gate = astype(c.in[0], wide(c.in[0].dtype())), up = astype(c.in[1], gate.dtype()), g = astype(c.cot[0], gate.dtype());
+  const Array gate = astype(c.in[0], wide(c.in[0].dtype())), up = astype(c.in[1], gate.dtype()),
+              g = astype(c.cot[0], gate.dtype());
   const Array s = sigmoid(gate);
   Arrays out(2);
   if (c.needs[0]) out[0] = astype(g * up * s * (gate * (1 - s) + 1), c.in[0].dtype());
@@ -170,33 +179,82 @@ Arrays vmap_norm(const VmapCtx& c) {
 }
 
 using Cases = std::vector<SampleCase>;
-Cases softmax_cases() { return {{{{3, 5}}, AxisAttrs{-1}, "sp.softmax(in0, -1)"}, {{{2, 0}}, AxisAttrs{-1}, "in0"}, {{{2, 3, 33}}, AxisAttrs{-1}, "sp.softmax(in0, -1)"}}; }
-Cases log_softmax_cases() { return {{{{3, 5}}, AxisAttrs{-1}, "sp.log_softmax(in0, -1)"}, {{{70}}, AxisAttrs{-1}, "sp.log_softmax(in0, -1)"}}; }
+Cases softmax_cases() {
+  return {{{{3, 5}}, AxisAttrs{-1}, "sp.softmax(in0, -1)"},
+          {{{2, 0}}, AxisAttrs{-1}, "in0"},
+          {{{2, 3, 33}}, AxisAttrs{-1}, "sp.softmax(in0, -1)"}};
+}
+Cases log_softmax_cases() {
+  return {{{{3, 5}}, AxisAttrs{-1}, "sp.log_softmax(in0, -1)"},
+          {{{70}}, AxisAttrs{-1}, "sp.log_softmax(in0, -1)"}};
+}
 Cases rms_cases() {
-  return {{{{3, 40}, {40}}, NormAttrs{1e-5, true, false}, "in0 / np.sqrt(np.mean(in0**2, -1, keepdims=True) + 1e-5) * in1"},
-          {{{2, 2, 7}}, NormAttrs{1e-3, false, false}, "in0 / np.sqrt(np.mean(in0**2, -1, keepdims=True) + 1e-3)"}};
+  return {{{{3, 40}, {40}},
+           NormAttrs{1e-5, true, false},
+           "in0 / np.sqrt(np.mean(in0**2, -1, keepdims=True) + 1e-5) * in1"},
+          {{{2, 2, 7}},
+           NormAttrs{1e-3, false, false},
+           "in0 / np.sqrt(np.mean(in0**2, -1, keepdims=True) + 1e-3)"}};
 }
 Cases layer_norm_cases() {
-  return {{{{3, 40}, {40}, {40}}, NormAttrs{1e-5, true, true}, "(in0 - in0.mean(-1, keepdims=True)) / np.sqrt(in0.var(-1, keepdims=True) + 1e-5) * in1 + in2"},
-          {{{5, 9}}, NormAttrs{1e-5, false, false}, "(in0 - in0.mean(-1, keepdims=True)) / np.sqrt(in0.var(-1, keepdims=True) + 1e-5)"}};
+  return {{{{3, 40}, {40}, {40}},
+           NormAttrs{1e-5, true, true},
+           "(in0 - in0.mean(-1, keepdims=True)) / np.sqrt(in0.var(-1, keepdims=True) + 1e-5) * in1 + in2"},
+          {{{5, 9}},
+           NormAttrs{1e-5, false, false},
+           "(in0 - in0.mean(-1, keepdims=True)) / np.sqrt(in0.var(-1, keepdims=True) + 1e-5)"}};
 }
 Cases cross_entropy_cases() {
-  return {{{{4, 6}, {4}}, {}, "-np.take_along_axis(sp.log_softmax(in0, -1), in1[..., None], -1)[..., 0]", {Dtype::F32, Dtype::I32}, 6}};
+  return {{{{4, 6}, {4}},
+           {},
+           "-np.take_along_axis(sp.log_softmax(in0, -1), in1[..., None], -1)[..., 0]",
+           {Dtype::F32, Dtype::I32},
+           6}};
 }
 Cases swiglu_cases() { return {{{{3, 33}, {3, 33}}, {}, "in0 / (1 + np.exp(-in0)) * in1"}}; }
 
 const OpDef kRows[] = {
-    {.op = Op::Softmax, .doc = "exp(x)/sum along the last axis; a row of -inf gives zeros", .infer = infer_last, .vjp = vjp_softmax, .vmap = vmap_rows,
-     .decompose = softmax_parts, .samples = {.c = 8, .cases = softmax_cases}},
-    {.op = Op::LogSoftmax, .doc = "log of softmax along the last axis", .infer = infer_last, .vjp = vjp_log_softmax, .vmap = vmap_rows,
-     .decompose = log_softmax_parts, .samples = {.c = 8, .cases = log_softmax_cases}},
-    {.op = Op::RmsNorm, .doc = "x·rsqrt(mean(x²)+eps)·weight (Zhang and Sennrich 2019)", .infer = infer_norm, .vjp = vjp_rms_norm, .vmap = vmap_norm, .decompose = rms_norm_parts,
+    {.op = Op::Softmax,
+     .doc = "exp(x)/sum along the last axis; a row of -inf gives zeros",
+     .infer = infer_last,
+     .vjp = vjp_softmax,
+     .vmap = vmap_rows,
+     .decompose = softmax_parts,
+     .samples = {.c = 8, .cases = softmax_cases}},
+    {.op = Op::LogSoftmax,
+     .doc = "log of softmax along the last axis",
+     .infer = infer_last,
+     .vjp = vjp_log_softmax,
+     .vmap = vmap_rows,
+     .decompose = log_softmax_parts,
+     .samples = {.c = 8, .cases = log_softmax_cases}},
+    {.op = Op::RmsNorm,
+     .doc = "x·rsqrt(mean(x²)+eps)·weight (Zhang and Sennrich 2019)",
+     .infer = infer_norm,
+     .vjp = vjp_rms_norm,
+     .vmap = vmap_norm,
+     .decompose = rms_norm_parts,
      .samples = {.c = 8, .cases = rms_cases}},
-    {.op = Op::LayerNorm, .doc = "(x-mean)·rsqrt(var+eps)·weight+bias (Ba et al. 2016)", .infer = infer_norm, .vjp = vjp_layer_norm, .vmap = vmap_norm, .decompose = layer_norm_parts,
+    {.op = Op::LayerNorm,
+     .doc = "(x-mean)·rsqrt(var+eps)·weight+bias (Ba et al. 2016)",
+     .infer = infer_norm,
+     .vjp = vjp_layer_norm,
+     .vmap = vmap_norm,
+     .decompose = layer_norm_parts,
      .samples = {.c = 16, .cases = layer_norm_cases}},
-    {.op = Op::CrossEntropy, .doc = "-log_softmax(logits)[label]; float32 for 16-bit logits", .infer = infer_cross_entropy, .vjp = vjp_cross_entropy, .vmap = vmap_rows,
-     .decompose = cross_entropy_parts, .samples = {.c = 8, .cases = cross_entropy_cases}},
-    {.op = Op::Swiglu, .doc = "silu(gate)·up (Shazeer 2020)", .infer = infer_swiglu, .vjp = vjp_swiglu, .vmap = vmap_rows, .decompose = swiglu_parts,
+    {.op = Op::CrossEntropy,
+     .doc = "-log_softmax(logits)[label]; float32 for 16-bit logits",
+     .infer = infer_cross_entropy,
+     .vjp = vjp_cross_entropy,
+     .vmap = vmap_rows,
+     .decompose = cross_entropy_parts,
+     .samples = {.c = 8, .cases = cross_entropy_cases}},
+    {.op = Op::Swiglu,
+     .doc = "silu(gate)·up (Shazeer 2020)",
+     .infer = infer_swiglu,
+     .vjp = vjp_swiglu,
+     .vmap = vmap_rows,
+     .decompose = swiglu_parts,
      .samples = {.c = 8, .cases = swiglu_cases}},
 };
 
@@ -226,7 +284,9 @@ Array layer_norm(const Array& x, const Array& weight, const Array& bias, double 
   if (bias.defined()) in.push_back(bias);
   return apply1(Op::LayerNorm, in, NormAttrs{eps, weight.defined(), bias.defined()});
 }
-Array cross_entropy(const Array& logits, const Array& labels) { return apply1(Op::CrossEntropy, {logits, labels}); }
+Array cross_entropy(const Array& logits, const Array& labels) {
+  return apply1(Op::CrossEntropy, {logits, labels});
+}
 Array swiglu(const Array& gate, const Array& up) {
   const Dtype d = promote(gate.dtype(), up.dtype());
   const Shape s = broadcast_shapes(gate.shape(), up.shape(), "swiglu");

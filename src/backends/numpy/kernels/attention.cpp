@@ -34,7 +34,8 @@ class Workspace {
       data_.reset(static_cast<float*>(std::aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64)));
       size_ = data_ ? n : 0;
       if (!data_)
-        throw Error(ErrorCode::OutOfMemory, cat("no memory for ", n * sizeof(float), " bytes of workspace"), "attention");
+        throw Error(ErrorCode::OutOfMemory, cat("no memory for ", n * sizeof(float), " bytes of workspace"),
+                    "attention");
       std::fill_n(data_.get(), n, 0.0f);  // lanes past a short axis are computed with, then dropped
     }
     return data_.get();
@@ -67,14 +68,18 @@ void attention(const AttentionArgs& a) {
   const char* where = "scaled_dot_product_attention";
   if (!is_float(a.dtype) || !is_float(a.kv_dtype))
     throw Error(ErrorCode::DtypeMismatch,
-                cat("float32, float16 or bfloat16 expected, got ", dtype_name(a.dtype), " and ", dtype_name(a.kv_dtype)), where);
-  if (a.mask && !is_float(a.mask_dtype) && a.mask_dtype != Dtype::Bool)
-    throw Error(ErrorCode::DtypeMismatch, cat("the mask must be bool or a 16- or 32-bit float, got ", dtype_name(a.mask_dtype)),
+                cat("float32, float16 or bfloat16 expected, got ", dtype_name(a.dtype), " and ",
+                    dtype_name(a.kv_dtype)),
                 where);
+  if (a.mask && !is_float(a.mask_dtype) && a.mask_dtype != Dtype::Bool)
+    throw Error(ErrorCode::DtypeMismatch,
+                cat("the mask must be bool or a 16- or 32-bit float, got ", dtype_name(a.mask_dtype)), where);
   if (a.kv_heads < 1 || a.heads % a.kv_heads)
-    throw Error(ErrorCode::ShapeMismatch, cat(a.heads, " query heads are no multiple of ", a.kv_heads, " key heads"), where);
+    throw Error(ErrorCode::ShapeMismatch,
+                cat(a.heads, " query heads are no multiple of ", a.kv_heads, " key heads"), where);
   if (a.dim > 65536 || a.v_dim > 65536 || a.kv_size > INT32_MAX - kKeyTile)
-    throw Error(ErrorCode::InvalidArgument, cat("head size ", std::max(a.dim, a.v_dim), " or ", a.kv_size, " keys: too large"), where);
+    throw Error(ErrorCode::InvalidArgument,
+                cat("head size ", std::max(a.dim, a.v_dim), " or ", a.kv_size, " keys: too large"), where);
   const int64_t group = a.heads / a.kv_heads, total = group * a.q_len;
   if (a.batch <= 0 || total <= 0 || a.v_dim <= 0) return;
   const int block = a.dim > 128 ? 48 : 96;
@@ -85,8 +90,12 @@ void attention(const AttentionArgs& a) {
     const AttentionScratch z = scratch(a, static_cast<int>(std::min<int64_t>(block, total)));
     for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
       // Later rows see more keys: they go first, so that the threads end together.
-      const int64_t head = i % (a.batch * a.kv_heads), row = (blocks - 1 - i / (a.batch * a.kv_heads)) * block;
-      t.block(a, {head / a.kv_heads, head % a.kv_heads, row, static_cast<int>(std::min<int64_t>(block, total - row))}, z);
+      const int64_t head = i % (a.batch * a.kv_heads),
+                    row = (blocks - 1 - i / (a.batch * a.kv_heads)) * block;
+      t.block(a,
+              {head / a.kv_heads, head % a.kv_heads, row,
+               static_cast<int>(std::min<int64_t>(block, total - row))},
+              z);
     }
   };
   if (items == 1)

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "backends/numpy/kernels/attention_table.h"
-#include "backends/numpy/simd/math_f32.h"
 #include "backends/numpy/simd/lanes_io.h"
+#include "backends/numpy/simd/math_f32.h"
 
 namespace mc::simd::MC_SIMD_NS {
 
@@ -22,7 +22,8 @@ inline constexpr int kRows = 2, kCols = 1;
 
 enum class Start { Zero, FromC, AddToC };
 
-// c[r][j] = chain over ascending i of fma(a[r][i], b[i][j], ·), from zero or from c, or c plus a chain from zero.
+// c[r][j] = chain over ascending i of fma(a[r][i], b[i][j], ·), from zero or from c, or c plus a chain from
+// zero.
 template <int R, int V, Start S>
 MC_INL void micro(const float* a, int64_t as, const float* b, int64_t bs, int n, float* c, int64_t cs) {
   F32 acc[R][V];
@@ -38,10 +39,12 @@ MC_INL void micro(const float* a, int64_t as, const float* b, int64_t bs, int n,
   }
   for (int r = 0; r < R; ++r)
     for (int j = 0; j < V; ++j)
-      F32::store(c + r * cs + 16 * j, S == Start::AddToC ? F32::load(c + r * cs + 16 * j) + acc[r][j] : acc[r][j]);
+      F32::store(c + r * cs + 16 * j,
+                 S == Start::AddToC ? F32::load(c + r * cs + 16 * j) + acc[r][j] : acc[r][j]);
 }
 template <int V, Start S>
-static void micro_rows(int rows, const float* a, int64_t as, const float* b, int64_t bs, int n, float* c, int64_t cs) {
+static void micro_rows(int rows, const float* a, int64_t as, const float* b, int64_t bs, int n, float* c,
+                       int64_t cs) {
   while (rows >= kRows) {
     micro<kRows, V, S>(a, as, b, bs, n, c, cs);
     rows -= kRows, a += kRows * as, c += kRows * cs;
@@ -56,22 +59,24 @@ static void micro_rows(int rows, const float* a, int64_t as, const float* b, int
 }
 // cols: a multiple of 16.
 template <Start S>
-static void small_gemm(int rows, int cols, const float* a, int64_t as, const float* b, int64_t bs, int n, float* c, int64_t cs) {
+static void small_gemm(int rows, int cols, const float* a, int64_t as, const float* b, int64_t bs, int n,
+                       float* c, int64_t cs) {
   int j = 0;
   for (; j + 16 * kCols <= cols; j += 16 * kCols) micro_rows<kCols, S>(rows, a, as, b + j, bs, n, c + j, cs);
   if constexpr (kCols > 1)
     for (; j < cols; j += 16) micro_rows<1, S>(rows, a, as, b + j, bs, n, c + j, cs);
 }
 
-// kt[d][key] = k[key][d] for keys [from, to) of the tile, zeros for the rest of each group of 16; d up to a multiple of 16.
+// kt[d][key] = k[key][d] for keys [from, to) of the tile, zeros for the rest of each group of 16; d up to a
+// multiple of 16.
 template <class T>
 static void transpose_keys(const T* k, int64_t stride, int from, int to, int dim, float* kt) {
   for (int g = from & ~15; g < to; g += 16)
     for (int d = 0; d < dim; d += 16) {
       const int n = dim - d < 16 ? dim - d : 16;
       if (g >= from && g + 16 <= to)
-        transpose16([&](int i) MC_LAMBDA { return vload_n(k + (g + i) * stride + d, n); }, kt + d * kKeyTile + g,
-                    kKeyTile);
+        transpose16([&](int i) MC_LAMBDA { return vload_n(k + (g + i) * stride + d, n); },
+                    kt + d * kKeyTile + g, kKeyTile);
       else
         transpose16(
             [&](int i) MC_LAMBDA {
@@ -117,9 +122,10 @@ static F32 mask_value(const AttentionArgs& a, const char* mask, int64_t j) {
   return F32::load(v);
 }
 
-// Scores of one row and tile to probabilities, in place; updates running max and sum and rescales the row's output.
-// False: nothing visible, leave the row alone.
-static bool softmax_tile(const AttentionArgs& a, float* s, const TileRow& t, float* max_io, float* sum_io, float* out, int out_n) {
+// Scores of one row and tile to probabilities, in place; updates running max and sum and rescales the row's
+// output. False: nothing visible, leave the row alone.
+static bool softmax_tile(const AttentionArgs& a, float* s, const TileRow& t, float* max_io, float* sum_io,
+                         float* out, int out_n) {
   const F32 low = F32::set(-__builtin_inff());
   F32 x[4];
   for (int j = 0; j < 4; ++j) {
@@ -210,22 +216,24 @@ static void attention_block(const AttentionArgs& a, const AttentionBlock& w, con
     const int from = lo > tile ? lo - tile : 0, to = hi - tile < kKeyTile ? hi - tile : kKeyTile;
     const int c0 = from & ~15, c1 = (to + 15) & ~15;
     with_float_type(a.kv_dtype, [&](auto* t) {
-      transpose_keys(static_cast<decltype(t)>(const_cast<void*>(a.k)) + k0 + tile * a.k_stride[2], a.k_stride[2], from, to, dim,
-                     z.kt);
+      transpose_keys(static_cast<decltype(t)>(const_cast<void*>(a.k)) + k0 + tile * a.k_stride[2],
+                     a.k_stride[2], from, to, dim, z.kt);
     });
     for (int d = 0; d < dim; d += 256) {
       const int n = dim - d < 256 ? dim - d : 256;
       if (d == 0)
         small_gemm<Start::Zero>(w.rows, c1 - c0, z.q, dp, z.kt + c0, kKeyTile, n, z.scores + c0, kKeyTile);
       else
-        small_gemm<Start::AddToC>(w.rows, c1 - c0, z.q + d, dp, z.kt + d * kKeyTile + c0, kKeyTile, n, z.scores + c0, kKeyTile);
+        small_gemm<Start::AddToC>(w.rows, c1 - c0, z.q + d, dp, z.kt + d * kKeyTile + c0, kKeyTile, n,
+                                  z.scores + c0, kKeyTile);
     }
     const float* vt = z.v;
     int64_t vs = vp;
     if (a.kv_dtype == Dtype::F32 && vp == vd)
       vt = static_cast<const float*>(a.v) + v0 + tile * a.v_stride[2], vs = a.v_stride[2];
     else
-      for (int i = from; i < to; ++i) widen_row(a.kv_dtype, a.v, v0 + (tile + i) * a.v_stride[2], z.v + i * vp, vd);
+      for (int i = from; i < to; ++i)
+        widen_row(a.kv_dtype, a.v, v0 + (tile + i) * a.v_stride[2], z.v + i * vp, vd);
     int row_from[kRows], row_to[kRows];
     for (int r0 = 0; r0 < w.rows; r0 += kRows) {
       const int nr = w.rows - r0 < kRows ? w.rows - r0 : kRows;
@@ -239,9 +247,10 @@ static void attention_block(const AttentionArgs& a, const AttentionBlock& w, con
           TileRow t{nullptr, f, u};
           const int64_t q = w.row + r;
           if (a.mask)
-            t.mask = static_cast<const char*>(a.mask) +
-                     mask_size * (w.b * a.mask_stride[0] + (w.kv_head * group + q % group) * a.mask_stride[1] +
-                                  q / group * a.mask_stride[2] + tile * a.mask_stride[3]);
+            t.mask =
+                static_cast<const char*>(a.mask) +
+                mask_size * (w.b * a.mask_stride[0] + (w.kv_head * group + q % group) * a.mask_stride[1] +
+                             q / group * a.mask_stride[2] + tile * a.mask_stride[3]);
           seen = softmax_tile(a, z.scores + r * kKeyTile, t, z.max + r, z.sum + r, z.out + r * vp, vp);
         }
         if (!seen) f = u = 0;
@@ -249,11 +258,12 @@ static void attention_block(const AttentionArgs& a, const AttentionBlock& w, con
         all_from = f > all_from ? f : all_from;
         all_to = u < all_to ? u : all_to;
       }
-      // Each row's chain runs over exactly the keys it sees, in order: what only some rows see comes before and after.
+      // Each row's chain runs over exactly the keys it sees, in order: what only some rows see comes before
+      // and after.
       const auto edge = [&](int i, int f, int u) {
         if (f < u)
-          small_gemm<Start::FromC>(1, vp, z.scores + (r0 + i) * kKeyTile + f, kKeyTile, vt + f * vs, vs, u - f,
-                                   z.out + (r0 + i) * vp, vp);
+          small_gemm<Start::FromC>(1, vp, z.scores + (r0 + i) * kKeyTile + f, kKeyTile, vt + f * vs, vs,
+                                   u - f, z.out + (r0 + i) * vp, vp);
       };
       if (all_from >= all_to) {
         for (int i = 0; i < nr; ++i) edge(i, row_from[i], row_to[i]);
@@ -271,9 +281,8 @@ static void attention_block(const AttentionArgs& a, const AttentionBlock& w, con
     const F32 scale = F32::set(z.sum[r] == 0 ? 0.0f : 1.0f / z.sum[r]);
     with_float_type(a.dtype, [&](auto* p) {
       auto* out = static_cast<decltype(p)>(a.out) + o;
-      for_vectors(vd, [&](int64_t i, int n) MC_LAMBDA {
-        vstore_n(out + i, F32::load(z.out + r * vp + i) * scale, n);
-      });
+      for_vectors(vd, [&](int64_t i, int n)
+                          MC_LAMBDA { vstore_n(out + i, F32::load(z.out + r * vp + i) * scale, n); });
     });
   }
 }

@@ -7,8 +7,8 @@ namespace mc::kernels {
 
 inline constexpr int kKeyTile = 64;
 
-// One unit of work: rows [row, row + rows) of the query rows of one key head; row = t·group + head in group, so that
-// rows in a block see nearly the same keys.
+// One unit of work: rows [row, row + rows) of the query rows of one key head; row = t·group + head in group,
+// so that rows in a block see nearly the same keys.
 struct AttentionBlock {
   int64_t b, kv_head, row;
   int rows;
@@ -25,7 +25,8 @@ struct AttentionTable {
 extern const AttentionTable kAttentionScalar, kAttentionAvx2, kAttentionAvx512;
 
 // Visible keys [lo, hi) of query t in batch row b, before any mask operand.
-inline __attribute__((always_inline)) void key_range(const AttentionArgs& a, int64_t b, int64_t t, int64_t& lo, int64_t& hi) {
+inline __attribute__((always_inline)) void key_range(const AttentionArgs& a, int64_t b, int64_t t,
+                                                     int64_t& lo, int64_t& hi) {
   const int64_t start = (a.q_start ? a.q_start[b] : a.kv_size - a.q_len) + t;
   hi = a.kv_len ? a.kv_len[b] : a.kv_size;
   hi = hi < 0 ? 0 : hi > a.kv_size ? a.kv_size : hi;

@@ -25,8 +25,8 @@ template <class T>
 inline constexpr bool kIsComplex<Complex<T>> = true;
 
 // Dtype's order.
-using Types = std::tuple<Bool, uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t, float16, bfloat16, float,
-                         double, Complex<float>, Complex<double>>;
+using Types = std::tuple<Bool, uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t,
+                         float16, bfloat16, float, double, Complex<float>, Complex<double>>;
 static_assert(std::tuple_size_v<Types> == kDtypeCount);
 
 // A source as a plain arithmetic value.
@@ -93,8 +93,8 @@ void cast_tile(const void* a, const void*, const void*, void* out, int64_t n) {
 
 template <size_t... I>
 constexpr auto make_table(std::index_sequence<I...>) {
-  return std::array<TileFn, sizeof...(I)>{
-      cast_tile<std::tuple_element_t<I / kDtypeCount, Types>, std::tuple_element_t<I % kDtypeCount, Types>>...};
+  return std::array<TileFn, sizeof...(I)>{cast_tile<std::tuple_element_t<I / kDtypeCount, Types>,
+                                                    std::tuple_element_t<I % kDtypeCount, Types>>...};
 }
 constexpr auto kCasts = make_table(std::make_index_sequence<kDtypeCount * kDtypeCount>());
 
@@ -113,7 +113,9 @@ struct Pair {
 
 }  // namespace
 
-TileFn cast_fn(Dtype from, Dtype to) { return kCasts[static_cast<size_t>(from) * kDtypeCount + static_cast<size_t>(to)]; }
+TileFn cast_fn(Dtype from, Dtype to) {
+  return kCasts[static_cast<size_t>(from) * kDtypeCount + static_cast<size_t>(to)];
+}
 
 void load_tile(void* dst, const void* src, int item, int64_t stride, int64_t n) {
   if (n <= 0) return;

@@ -1,6 +1,7 @@
-// Fused kernels of the host engine on plain pointers. Rows are float32, float16 or bfloat16 in memory and float32 in
-// arithmetic. Results do not depend on instruction set, threads or how rows are split into calls. All run on the thread
-// pool; none allocates per row. Inputs and outputs may be the same memory where the row layout is equal.
+// Fused kernels of the host engine on plain pointers. Rows are float32, float16 or bfloat16 in memory and
+// float32 in arithmetic. Results do not depend on instruction set, threads or how rows are split into calls.
+// All run on the thread pool; none allocates per row. Inputs and outputs may be the same memory where the row
+// layout is equal.
 #pragma once
 
 #include <cstdint>
@@ -19,21 +20,22 @@ struct RowsArgs {
   Dtype dtype = Dtype::F32;  // of x and out
 };
 
-// exp(x - max)/sum, or its logarithm. -inf gives 0 (-inf); a row of only -inf gives zeros (log: -inf); a row with NaN or
-// +inf gives NaN.
+// exp(x - max)/sum, or its logarithm. -inf gives 0 (-inf); a row of only -inf gives zeros (log: -inf); a row
+// with NaN or +inf gives NaN.
 void softmax(const RowsArgs& a, bool log);
 // x·(1/sqrt(sum(x²)/n + eps))·weight; weight: n float32 or null.
 void rms_norm(const RowsArgs& a, const float* weight, float eps);
 // (x - mean)·(1/sqrt(var + eps))·weight + bias; weight, bias: n float32 or null.
 void layer_norm(const RowsArgs& a, const float* weight, const float* bias, float eps);
-// -log_softmax(x)[label] per row into float32 `out`; labels int32 or int64. A negative label counts from the end; one out
-// of range gives NaN. a.out and a.out_stride are not used.
+// -log_softmax(x)[label] per row into float32 `out`; labels int32 or int64. A negative label counts from the
+// end; one out of range gives NaN. a.out and a.out_stride are not used.
 void cross_entropy(const RowsArgs& a, const void* labels, Dtype label_dtype, float* out);
 // Logsumexp per row into float32 `out`; a row of only -inf gives -inf.
 void logsumexp(const RowsArgs& a, float* out);
 
 enum class Gate : uint8_t { Silu, Gelu, GeluTanh };
-// act(gate)·up row by row; all three of a.dtype. The activation is not rounded to a 16-bit dtype before the product.
+// act(gate)·up row by row; all three of a.dtype. The activation is not rounded to a 16-bit dtype before the
+// product.
 void gated(const RowsArgs& gate, const void* up, int64_t up_stride, Gate act);
 
 struct RopeArgs {
@@ -49,7 +51,8 @@ struct RopeArgs {
   int dims = 0;  // leading dimensions that are rotated; even, <= dim. The rest is copied.
   bool traditional = false;
   double scale = 1.0;
-  // dims/2 inverse frequencies: the angle is position·scale·inv_freq[i], in float64 as is its range reduction.
+  // dims/2 inverse frequencies: the angle is position·scale·inv_freq[i], in float64 as is its range
+  // reduction.
   const double* inv_freq = nullptr;
 };
 void rope(const RopeArgs& a);

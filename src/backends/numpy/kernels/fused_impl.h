@@ -2,8 +2,8 @@
 #pragma once
 
 #include "backends/numpy/kernels/fused_table.h"
-#include "backends/numpy/simd/math_f32.h"
 #include "backends/numpy/simd/lanes_io.h"
+#include "backends/numpy/simd/math_f32.h"
 
 namespace mc::simd::MC_SIMD_NS {
 
@@ -40,24 +40,23 @@ static void softmax_row(const T* x, T* out, int64_t n, bool log) {
     return;
   }
   if constexpr (sizeof(T) == 4) {
-    const MaxSum r =
-        max_sum(x, n, [&](int64_t i, int k, F32 e) MC_LAMBDA { vstore_n(out + i, e, k); });
+    const MaxSum r = max_sum(x, n, [&](int64_t i, int k, F32 e) MC_LAMBDA { vstore_n(out + i, e, k); });
     const F32 scale = F32::set(r.sum == 0 ? 0.0f : 1.0f / r.sum);
     for_vectors(n, [&](int64_t i, int k) MC_LAMBDA { vstore_n(out + i, vload_n(out + i, k) * scale, k); });
   } else {
     const MaxSum r = max_sum(x, n, [](int64_t, int, F32) {});
     const F32 shift = F32::set(r.max == -__builtin_inff() ? 0.0f : r.max);
     const F32 scale = F32::set(r.sum == 0 ? 0.0f : 1.0f / r.sum);
-    for_vectors(n, [&](int64_t i, int k) MC_LAMBDA {
-      vstore_n(out + i, exp(vload_n(x + i, k) - shift) * scale, k);
-    });
+    for_vectors(
+        n, [&](int64_t i, int k) MC_LAMBDA { vstore_n(out + i, exp(vload_n(x + i, k) - shift) * scale, k); });
   }
 }
 static void softmax_rows(const RowsArgs& a, bool log, int64_t begin, int64_t end) {
   with_float_type(a.dtype, [&](auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
     for (int64_t r = begin; r < end; ++r)
-      softmax_row(static_cast<const T*>(a.x) + r * a.x_stride, static_cast<T*>(a.out) + r * a.out_stride, a.n, log);
+      softmax_row(static_cast<const T*>(a.x) + r * a.x_stride, static_cast<T*>(a.out) + r * a.out_stride, a.n,
+                  log);
   });
 }
 
@@ -76,16 +75,18 @@ MC_INL float row_logsumexp(const T* x, int64_t n) {
 static void logsumexp_rows(const RowsArgs& a, float* out, int64_t begin, int64_t end) {
   with_float_type(a.dtype, [&](auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
-    for (int64_t r = begin; r < end; ++r) out[r] = row_logsumexp(static_cast<const T*>(a.x) + r * a.x_stride, a.n);
+    for (int64_t r = begin; r < end; ++r)
+      out[r] = row_logsumexp(static_cast<const T*>(a.x) + r * a.x_stride, a.n);
   });
 }
-static void cross_entropy_rows(const RowsArgs& a, const void* labels, Dtype label_dtype, float* out, int64_t begin,
-                               int64_t end) {
+static void cross_entropy_rows(const RowsArgs& a, const void* labels, Dtype label_dtype, float* out,
+                               int64_t begin, int64_t end) {
   with_float_type(a.dtype, [&](auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
     for (int64_t r = begin; r < end; ++r) {
       const T* x = static_cast<const T*>(a.x) + r * a.x_stride;
-      int64_t label = label_dtype == Dtype::I64 ? static_cast<const int64_t*>(labels)[r] : static_cast<const int32_t*>(labels)[r];
+      int64_t label = label_dtype == Dtype::I64 ? static_cast<const int64_t*>(labels)[r]
+                                                : static_cast<const int32_t*>(labels)[r];
       if (label < 0) label += a.n;
       if (label < 0 || label >= a.n) {
         out[r] = first(nan32());
@@ -113,20 +114,22 @@ static void rms_norm_rows(const RowsArgs& a, const float* weight, float eps, int
           vstore_n(out + i, vload_n(x + i, k) * scale * vload_n(weight + i, k), k);
         });
       else
-        for_vectors(a.n, [&](int64_t i, int k) MC_LAMBDA { vstore_n(out + i, vload_n(x + i, k) * scale, k); });
+        for_vectors(a.n,
+                    [&](int64_t i, int k) MC_LAMBDA { vstore_n(out + i, vload_n(x + i, k) * scale, k); });
     }
   });
 }
 
-static void layer_norm_rows(const RowsArgs& a, const float* weight, const float* bias, float eps, int64_t begin, int64_t end) {
+static void layer_norm_rows(const RowsArgs& a, const float* weight, const float* bias, float eps,
+                            int64_t begin, int64_t end) {
   with_float_type(a.dtype, [&](auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
     for (int64_t r = begin; r < end; ++r) {
       const T* x = static_cast<const T*>(a.x) + r * a.x_stride;
       T* out = static_cast<T*>(a.out) + r * a.out_stride;
       const float n = static_cast<float>(a.n);
-      const F32 mean = F32::set(
-          reduce_sum(a.n, [&](int64_t i, int k) MC_LAMBDA { return vload_n(x + i, k); }) / n);
+      const F32 mean =
+          F32::set(reduce_sum(a.n, [&](int64_t i, int k) MC_LAMBDA { return vload_n(x + i, k); }) / n);
       const float ss = reduce_sum(a.n, [&](int64_t i, int k) MC_LAMBDA {
         F32 d = vload_n(x + i, k) - mean;
         if (k < 16) d = select(first_lanes(k), d, F32::zero());
@@ -144,7 +147,8 @@ static void layer_norm_rows(const RowsArgs& a, const float* weight, const float*
 }
 
 // Elements [begin, end) of one row.
-static void gated_range(const RowsArgs& a, const void* up, int64_t up_stride, Gate act, int64_t row, int64_t begin, int64_t end) {
+static void gated_range(const RowsArgs& a, const void* up, int64_t up_stride, Gate act, int64_t row,
+                        int64_t begin, int64_t end) {
   with_float_type(a.dtype, [&](auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
     const T* g = static_cast<const T*>(a.x) + row * a.x_stride + begin;
@@ -200,19 +204,21 @@ static void rope_rows(const RopeArgs& a, int64_t begin, int64_t end) {
       const double pos = a.positions[b * a.position_stride[0] + t * a.position_stride[1]] * a.scale;
       for_vectors(half, [&](int64_t i, int k) MC_LAMBDA {
         const F64 p = F64::set(pos);
-        const F64 lo = F64::load(a.inv_freq + i, k < 8 ? k : 8), hi = k > 8 ? F64::load(a.inv_freq + i + 8, k - 8) : F64::zero();
+        const F64 lo = F64::load(a.inv_freq + i, k < 8 ? k : 8),
+                  hi = k > 8 ? F64::load(a.inv_freq + i + 8, k - 8) : F64::zero();
         const SinCos r = sincos_reduced(reduce_angle(p * lo, p * hi));
         vstore_n(sn + i, r.s, k);
         vstore_n(cs + i, r.c, k);
       });
       for (int64_t h = 0; h < a.heads; ++h)
         rope_row(a, static_cast<const T*>(a.x) + b * a.x_stride[0] + h * a.x_stride[1] + t * a.x_stride[2],
-                 static_cast<T*>(a.out) + b * a.out_stride[0] + h * a.out_stride[1] + t * a.out_stride[2], cs, sn);
+                 static_cast<T*>(a.out) + b * a.out_stride[0] + h * a.out_stride[1] + t * a.out_stride[2], cs,
+                 sn);
     }
   });
 }
 
-inline constexpr kernels::FusedTable kFusedRow = {softmax_rows,       rms_norm_rows,  layer_norm_rows, cross_entropy_rows,
-                                                  logsumexp_rows, gated_range, rope_rows};
+inline constexpr kernels::FusedTable kFusedRow = {
+    softmax_rows, rms_norm_rows, layer_norm_rows, cross_entropy_rows, logsumexp_rows, gated_range, rope_rows};
 
 }  // namespace mc::simd::MC_SIMD_NS

@@ -9,15 +9,16 @@ namespace mc::kernels {
 namespace {
 
 constexpr const char* kNames[] = {
-    "copy",     "negative",     "abs",         "sign",       "sqrt",          "rsqrt",       "square",     "reciprocal",
-    "exp",      "expm1",        "exp2",        "log",        "log1p",         "log2",        "sin",        "cos",
-    "tan",      "arcsin",       "arccos",      "arctan",     "sinh",          "cosh",        "tanh",       "erf",
-    "erfinv",   "sigmoid",      "silu",        "gelu",       "gelu_tanh",     "floor",       "ceil",       "round",
-    "isnan",    "isinf",        "isfinite",    "logical_not", "bitwise_not",  "conj",        "real",       "imag",
-    "add",      "subtract",     "multiply",    "divide",     "power",         "floor_divide", "remainder", "maximum",
-    "minimum",  "arctan2",      "equal",       "not_equal",  "less",          "less_equal",  "greater",    "greater_equal",
-    "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or",  "bitwise_xor", "left_shift", "right_shift",
-    "where"};
+    "copy",        "negative",    "abs",         "sign",         "sqrt",       "rsqrt",       "square",
+    "reciprocal",  "exp",         "expm1",       "exp2",         "log",        "log1p",       "log2",
+    "sin",         "cos",         "tan",         "arcsin",       "arccos",     "arctan",      "sinh",
+    "cosh",        "tanh",        "erf",         "erfinv",       "sigmoid",    "silu",        "gelu",
+    "gelu_tanh",   "floor",       "ceil",        "round",        "isnan",      "isinf",       "isfinite",
+    "logical_not", "bitwise_not", "conj",        "real",         "imag",       "add",         "subtract",
+    "multiply",    "divide",      "power",       "floor_divide", "remainder",  "maximum",     "minimum",
+    "arctan2",     "equal",       "not_equal",   "less",         "less_equal", "greater",     "greater_equal",
+    "logical_and", "logical_or",  "logical_xor", "bitwise_and",  "bitwise_or", "bitwise_xor", "left_shift",
+    "right_shift", "where"};
 static_assert(std::size(kNames) == kPwOpCount);
 constexpr int kInputs[] = {
 #define MC_PW_INPUTS(name, inputs) inputs,

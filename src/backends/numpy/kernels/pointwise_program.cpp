@@ -30,8 +30,8 @@ int64_t last_level_cache() {
   return size;
 }
 
-// Past the caches where the instruction set can: an output too large to stay in them would only be read in to be
-// overwritten.
+// Past the caches where the instruction set can: an output too large to stay in them would only be read in to
+// be overwritten.
 void stream_copy(char* dst, const char* src, size_t n) {
 #if defined(__SSE2__)
   const size_t head = std::min(n, (16 - reinterpret_cast<uintptr_t>(dst) % 16) % 16);
@@ -39,7 +39,8 @@ void stream_copy(char* dst, const char* src, size_t n) {
   dst += head, src += head, n -= head;
   for (; n >= 64; n -= 64, dst += 64, src += 64)
     for (int i = 0; i < 64; i += 16)
-      _mm_stream_si128(reinterpret_cast<__m128i*>(dst + i), _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + i)));
+      _mm_stream_si128(reinterpret_cast<__m128i*>(dst + i),
+                       _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + i)));
 #endif
   std::memcpy(dst, src, n);
 }
@@ -59,7 +60,9 @@ char* scratch(size_t bytes) {
   if (bytes > size) {
     data.reset(static_cast<char*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)));
     size = data ? bytes : 0;
-    if (!data) throw Error(ErrorCode::OutOfMemory, cat("no memory for ", bytes, " bytes of workspace"), "elementwise group");
+    if (!data)
+      throw Error(ErrorCode::OutOfMemory, cat("no memory for ", bytes, " bytes of workspace"),
+                  "elementwise group");
   }
   return data.get();
 }
@@ -96,12 +99,17 @@ int PwProgram::op(PwOp op, int a, int b, int c) {
   const int given[] = {a, b, c};
   for (int i = 0; i < 3; ++i)
     if ((i < count) != (given[i] >= 0) || given[i] >= known)
-      throw Error(ErrorCode::Internal, cat(pw_name(op), " takes ", count, " earlier values"), "elementwise group");
+      throw Error(ErrorCode::Internal, cat(pw_name(op), " takes ", count, " earlier values"),
+                  "elementwise group");
   const Dtype first = dtype(op == PwOp::Where ? b : a);
-  const bool fits = op == PwOp::Where ? dtype(a) == Dtype::Bool && dtype(c) == first : count < 2 || dtype(b) == first;
-  if (!fits) throw Error(ErrorCode::DtypeMismatch, cat(pw_name(op), " needs operands of one dtype"), "elementwise group");
+  const bool fits =
+      op == PwOp::Where ? dtype(a) == Dtype::Bool && dtype(c) == first : count < 2 || dtype(b) == first;
+  if (!fits)
+    throw Error(ErrorCode::DtypeMismatch, cat(pw_name(op), " needs operands of one dtype"),
+                "elementwise group");
   if (!tile_fn(op, first))
-    throw Error(ErrorCode::DtypeMismatch, cat(pw_name(op), " is not defined for ", dtype_name(first)), pw_name(op));
+    throw Error(ErrorCode::DtypeMismatch, cat(pw_name(op), " is not defined for ", dtype_name(first)),
+                pw_name(op));
   values_.push_back({.dtype = tile_result(op, first), .step = static_cast<int>(steps_.size())});
   add_step({op, false, first, a, b, c, known});
   return known;
@@ -141,8 +149,8 @@ struct PwProgram::Run {
   std::vector<int> buffer;       // per value, -1: none
   std::vector<TileFn> fn;        // per step
   int buffers = 0;
-  int64_t tile = 0, item = 1;    // elements, and bytes of the largest item
-  bool rows = false;             // tiles stay within a row of the last dimension
+  int64_t tile = 0, item = 1;  // elements, and bytes of the largest item
+  bool rows = false;           // tiles stay within a row of the last dimension
   int64_t row_tiles = 0;
 
   const int64_t* stride(size_t input) const { return strides.data() + input * kMaxDims; }
@@ -158,7 +166,8 @@ struct PwProgram::Run {
   }
 };
 
-void PwProgram::run(std::span<const Operand> in, std::span<void* const> out, std::span<const int64_t> shape) const {
+void PwProgram::run(std::span<const Operand> in, std::span<void* const> out,
+                    std::span<const int64_t> shape) const {
   if (in.size() != inputs_.size() || out.size() != outputs_.size() || shape.size() > kMaxDims)
     throw Error(ErrorCode::Internal, "operands do not fit the program", "elementwise group");
   Run r;
@@ -170,11 +179,11 @@ void PwProgram::run(std::span<const Operand> in, std::span<void* const> out, std
     r.total *= shape[d];
     if (shape[d] == 1) continue;
     bool merge = r.dims > 0;
-    for (size_t i = 0; merge && i < ni; ++i)
-      merge = r.stride(i)[r.dims - 1] == in[i].strides[d] * shape[d];
+    for (size_t i = 0; merge && i < ni; ++i) merge = r.stride(i)[r.dims - 1] == in[i].strides[d] * shape[d];
     if (!merge) ++r.dims, r.shape[r.dims - 1] = 1;
     r.shape[r.dims - 1] *= shape[d];
-    for (size_t i = 0; i < ni; ++i) r.strides[i * kMaxDims + static_cast<size_t>(r.dims) - 1] = in[i].strides[d];
+    for (size_t i = 0; i < ni; ++i)
+      r.strides[i * kMaxDims + static_cast<size_t>(r.dims) - 1] = in[i].strides[d];
   }
   if (r.total == 0) return;
   if (r.dims == 0) r.dims = 1, r.shape[0] = 1;
@@ -192,19 +201,25 @@ void PwProgram::run(std::span<const Operand> in, std::span<void* const> out, std
     }
     // A single element is read as it lies, whatever its strides say.
     if (r.total == 1) flat = true;
-    r.access[i] = flat ? Access::Direct : zero ? Access::Splat : r.rows && r.stride(i)[last] == 1 ? Access::Row : Access::Gather;
+    r.access[i] = flat                               ? Access::Direct
+                  : zero                             ? Access::Splat
+                  : r.rows && r.stride(i)[last] == 1 ? Access::Row
+                                                     : Access::Gather;
     // Written by a step before its last reader: keep a copy of the tile.
     for (size_t o = 0; flat && o < out.size(); ++o) {
       const Value& v = values_[static_cast<size_t>(outputs_[o])];
-      if (out[o] == in[i].data && values_[static_cast<size_t>(inputs_[i])].last_use > v.step) r.access[i] = Access::Gather;
+      if (out[o] == in[i].data && values_[static_cast<size_t>(inputs_[i])].last_use > v.step)
+        r.access[i] = Access::Gather;
     }
   }
 
-  // Buffers: one per input that is not read in place, one per constant, the rest shared by values that are not alive together.
+  // Buffers: one per input that is not read in place, one per constant, the rest shared by values that are
+  // not alive together.
   r.buffer.assign(values_.size(), -1);
   for (const Value& v : values_) r.item = std::max<int64_t>(r.item, static_cast<int64_t>(itemsize(v.dtype)));
   for (size_t i = 0; i < ni; ++i)
-    if (r.access[i] != Access::Direct && r.access[i] != Access::Row) r.buffer[static_cast<size_t>(inputs_[i])] = r.buffers++;
+    if (r.access[i] != Access::Direct && r.access[i] != Access::Row)
+      r.buffer[static_cast<size_t>(inputs_[i])] = r.buffers++;
   for (int c : constants_) r.buffer[static_cast<size_t>(c)] = r.buffers++;
   r.streamed.resize(out.size());
   for (size_t o = 0; o < out.size(); ++o) {
@@ -254,7 +269,8 @@ void PwProgram::run(std::span<const Operand> in, std::span<void* const> out, std
     per_unit = r.tile;
   }
   const int64_t work = static_cast<int64_t>(steps_.size()) + 2;
-  parallel_for(units, std::max<int64_t>(1, 65536 / (work * per_unit)), [&](int64_t b, int64_t e) { run_tiles(r, b, e); });
+  parallel_for(units, std::max<int64_t>(1, 65536 / (work * per_unit)),
+               [&](int64_t b, int64_t e) { run_tiles(r, b, e); });
 }
 
 void PwProgram::run_tiles(const Run& r, int64_t begin, int64_t end) const {
@@ -267,7 +283,8 @@ void PwProgram::run_tiles(const Run& r, int64_t begin, int64_t end) const {
   for (size_t v = 0; v < count; ++v) {
     at[v] = r.buffer[v] >= 0 ? base + r.buffer[v] * bytes : nullptr;
     if (values_[v].constant >= 0)
-      load_tile(at[v], constant_bytes_.data() + values_[v].constant * 16, static_cast<int>(itemsize(values_[v].dtype)), 0, longest);
+      load_tile(at[v], constant_bytes_.data() + values_[v].constant * 16,
+                static_cast<int>(itemsize(values_[v].dtype)), 0, longest);
   }
   for (size_t i = 0; i < inputs_.size(); ++i)
     if (r.access[i] == Access::Splat)
@@ -291,15 +308,20 @@ void PwProgram::run_tiles(const Run& r, int64_t begin, int64_t end) const {
       switch (r.access[i]) {
         case Access::Splat: break;
         case Access::Direct: at[v] = const_cast<char*>(data) + start * item; break;
-        case Access::Row: at[v] = const_cast<char*>(data) + (r.offset(i, row, static_cast<int>(last) - 1) + col) * item; break;
+        case Access::Row:
+          at[v] = const_cast<char*>(data) + (r.offset(i, row, static_cast<int>(last) - 1) + col) * item;
+          break;
         case Access::Gather:
           if (r.rows) {
-            load_tile(at[v], data + (r.offset(i, row, static_cast<int>(last) - 1) + col * inner) * item, item, inner, n);
+            load_tile(at[v], data + (r.offset(i, row, static_cast<int>(last) - 1) + col * inner) * item, item,
+                      inner, n);
             break;
           }
           for (int64_t done = 0; done < n;) {
-            const int64_t flat = start + done, c = flat % r.shape[last], k = std::min(n - done, r.shape[last] - c);
-            load_tile(at[v] + done * item, data + r.offset(i, flat, static_cast<int>(last)) * item, item, inner, k);
+            const int64_t flat = start + done, c = flat % r.shape[last],
+                          k = std::min(n - done, r.shape[last] - c);
+            load_tile(at[v] + done * item, data + r.offset(i, flat, static_cast<int>(last)) * item, item,
+                      inner, k);
             done += k;
           }
           break;

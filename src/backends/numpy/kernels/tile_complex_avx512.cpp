@@ -2,5 +2,6 @@
 #include "backends/numpy/kernels/tile_complex_impl.h"
 
 namespace mc::kernels {
-const ComplexTiles kTileComplexAvx512 = {simd::avx512::complex_row<float>(), simd::avx512::complex_row<double>()};
+const ComplexTiles kTileComplexAvx512 = {simd::avx512::complex_row<float>(),
+                                         simd::avx512::complex_row<double>()};
 }  // namespace mc::kernels

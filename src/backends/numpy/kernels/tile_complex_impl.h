@@ -12,7 +12,8 @@ struct C64 {
 MC_INL C64 operator+(C64 a, C64 b) { return {a.re + b.re, a.im + b.im}; }
 MC_INL C64 operator-(C64 a, C64 b) { return {a.re - b.re, a.im - b.im}; }
 MC_INL C64 operator*(C64 a, C64 b) { return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
-// A power of two near the larger part, to divide by without overflow; 1 where that part is 0, infinite or NaN.
+// A power of two near the larger part, to divide by without overflow; 1 where that part is 0, infinite or
+// NaN.
 MC_INL F64 size_of(C64 a) {
   const F64 m = max(abs(a.re), abs(a.im));
   const F64 p = as_f64(as_i64(m) & I64::set(0x7ff0000000000000));
@@ -83,7 +84,8 @@ MC_INL C64 tanh(C64 a) {
   const F64 x = copysign(min(abs(a.re), set64(300)), a.re), sh = sinh(x), ch = cosh(x);
   const F64 d = sh * sh + t.c * t.c;
   const M64 far = gt(abs(a.re), set64(22));
-  return {select(far, copysign(set64(1), a.re), sh * ch / d), select(far, t.s * t.c * set64(4) * exp(set64(-2) * abs(a.re)), t.s * t.c / d)};
+  return {select(far, copysign(set64(1), a.re), sh * ch / d),
+          select(far, t.s * t.c * set64(4) * exp(set64(-2) * abs(a.re)), t.s * t.c / d)};
 }
 MC_INL C64 tan(C64 a) {
   const C64 r = tanh(C64{neg(a.im), a.re});  // tan z = -i tanh(iz)
@@ -96,7 +98,8 @@ MC_INL C64 pow(C64 a, C64 b) {
   const C64 r = exp(b * log(a));
   const M64 up = gt(b.re, F64::zero());
   const F64 re0 = select(up, F64::zero(), nan64());
-  return {select(zero_exp, set64(1), select(zero_base, re0, r.re)), select(zero_exp, F64::zero(), select(zero_base, re0, r.im))};
+  return {select(zero_exp, set64(1), select(zero_base, re0, r.re)),
+          select(zero_exp, F64::zero(), select(zero_base, re0, r.im))};
 }
 MC_INL C64 sign(C64 a) {  // z/|z|, the array API standard's
   const F64 s = size_of(a), x = a.re / s, y = a.im / s, m = sqrt(x * x + y * y);
@@ -120,7 +123,8 @@ MC_INL C64 log1p(C64 a) {
 template <class T>
 MC_INL C64 cload(const T* p, int n) {
   double re[8] = {}, im[8] = {};
-  for (int i = 0; i < n; ++i) re[i] = static_cast<double>(p[2 * i]), im[i] = static_cast<double>(p[2 * i + 1]);
+  for (int i = 0; i < n; ++i)
+    re[i] = static_cast<double>(p[2 * i]), im[i] = static_cast<double>(p[2 * i + 1]);
   return {F64::load(re), F64::load(im)};
 }
 template <class T>
@@ -141,60 +145,63 @@ MC_INL void mstore(uint8_t* p, M64 m, int n) {
 }
 MC_INL M64 nonzero(C64 a) { return ne(a.re, F64::zero()) | ne(a.im, F64::zero()); }
 
-#define MC_C1(Name, expr)                                                                   \
-  template <class T>                                                                        \
-  static void c##Name(const void* a, const void*, const void*, void* out, int64_t n) {      \
-    for (int64_t i = 0; i < n; i += 8) {                                                    \
-      const int k = n - i < 8 ? static_cast<int>(n - i) : 8;                                \
-      const C64 x = cload(static_cast<const T*>(a) + 2 * i, k);                             \
-      cstore(static_cast<T*>(out) + 2 * i, expr, k);                                        \
-    }                                                                                       \
+#define MC_C1(Name, expr)                                                              \
+  template <class T>                                                                   \
+  static void c##Name(const void* a, const void*, const void*, void* out, int64_t n) { \
+    for (int64_t i = 0; i < n; i += 8) {                                               \
+      const int k = n - i < 8 ? static_cast<int>(n - i) : 8;                           \
+      const C64 x = cload(static_cast<const T*>(a) + 2 * i, k);                        \
+      cstore(static_cast<T*>(out) + 2 * i, expr, k);                                   \
+    }                                                                                  \
   }
-#define MC_C2(Name, expr)                                                                   \
-  template <class T>                                                                        \
-  static void c##Name(const void* a, const void* b, const void*, void* out, int64_t n) {    \
-    for (int64_t i = 0; i < n; i += 8) {                                                    \
-      const int k = n - i < 8 ? static_cast<int>(n - i) : 8;                                \
-      const C64 x = cload(static_cast<const T*>(a) + 2 * i, k);                             \
-      const C64 y = cload(static_cast<const T*>(b) + 2 * i, k);                             \
-      cstore(static_cast<T*>(out) + 2 * i, expr, k);                                        \
-    }                                                                                       \
+#define MC_C2(Name, expr)                                                                \
+  template <class T>                                                                     \
+  static void c##Name(const void* a, const void* b, const void*, void* out, int64_t n) { \
+    for (int64_t i = 0; i < n; i += 8) {                                                 \
+      const int k = n - i < 8 ? static_cast<int>(n - i) : 8;                             \
+      const C64 x = cload(static_cast<const T*>(a) + 2 * i, k);                          \
+      const C64 y = cload(static_cast<const T*>(b) + 2 * i, k);                          \
+      cstore(static_cast<T*>(out) + 2 * i, expr, k);                                     \
+    }                                                                                    \
   }
-#define MC_CR(Name, expr)                                                                   \
-  template <class T>                                                                        \
-  static void c##Name(const void* a, const void*, const void*, void* out, int64_t n) {      \
-    for (int64_t i = 0; i < n; i += 8) {                                                    \
-      const int k = n - i < 8 ? static_cast<int>(n - i) : 8;                                \
-      const C64 x = cload(static_cast<const T*>(a) + 2 * i, k);                             \
-      rstore(static_cast<T*>(out) + i, expr, k);                                            \
-    }                                                                                       \
+#define MC_CR(Name, expr)                                                              \
+  template <class T>                                                                   \
+  static void c##Name(const void* a, const void*, const void*, void* out, int64_t n) { \
+    for (int64_t i = 0; i < n; i += 8) {                                               \
+      const int k = n - i < 8 ? static_cast<int>(n - i) : 8;                           \
+      const C64 x = cload(static_cast<const T*>(a) + 2 * i, k);                        \
+      rstore(static_cast<T*>(out) + i, expr, k);                                       \
+    }                                                                                  \
   }
-#define MC_CB(Name, expr)                                                                   \
-  template <class T>                                                                        \
-  static void c##Name(const void* a, const void* b, const void*, void* out, int64_t n) {    \
-    for (int64_t i = 0; i < n; i += 8) {                                                    \
-      const int k = n - i < 8 ? static_cast<int>(n - i) : 8;                                \
-      const C64 x = cload(static_cast<const T*>(a) + 2 * i, k);                             \
-      const C64 y = b ? cload(static_cast<const T*>(b) + 2 * i, k) : x;                     \
-      (void)y;                                                                              \
-      mstore(static_cast<uint8_t*>(out) + i, expr, k);                                      \
-    }                                                                                       \
+#define MC_CB(Name, expr)                                                                \
+  template <class T>                                                                     \
+  static void c##Name(const void* a, const void* b, const void*, void* out, int64_t n) { \
+    for (int64_t i = 0; i < n; i += 8) {                                                 \
+      const int k = n - i < 8 ? static_cast<int>(n - i) : 8;                             \
+      const C64 x = cload(static_cast<const T*>(a) + 2 * i, k);                          \
+      const C64 y = b ? cload(static_cast<const T*>(b) + 2 * i, k) : x;                  \
+      (void)y;                                                                           \
+      mstore(static_cast<uint8_t*>(out) + i, expr, k);                                   \
+    }                                                                                    \
   }
-#define MC_COMPLEX_1(X)                                                                                           \
-  X(Negative, (C64{neg(x.re), neg(x.im)})) X(Conj, (C64{x.re, neg(x.im)})) X(Square, x* x) X(Reciprocal, recip(x)) \
-  X(Exp, exp(x)) X(Expm1, expm1(x)) X(Log, log(x)) X(Log1p, log1p(x)) X(Sqrt, sqrt(x)) X(Rsqrt, recip(sqrt(x)))   \
-  X(Sin, sin(x)) X(Cos, cos(x)) X(Tan, tan(x)) X(Sinh, sinh(x)) X(Cosh, cosh(x)) X(Tanh, tanh(x)) X(Sign, sign(x)) \
-  X(Round, (C64{round(x.re), round(x.im)}))                                                                       \
-  X(Log2, (C64{log(x).re * set64(kLog2eD), log(x).im * set64(kLog2eD)}))
-#define MC_COMPLEX_2(X) X(Add, x + y) X(Subtract, x - y) X(Multiply, x* y) X(Divide, x / y) X(Power, pow(x, y))
+#define MC_COMPLEX_1(X)                                                                                     \
+  X(Negative, (C64{neg(x.re), neg(x.im)}))                                                                  \
+  X(Conj, (C64{x.re, neg(x.im)})) X(Square, x* x) X(Reciprocal, recip(x)) X(Exp, exp(x)) X(Expm1, expm1(x)) \
+      X(Log, log(x)) X(Log1p, log1p(x)) X(Sqrt, sqrt(x)) X(Rsqrt, recip(sqrt(x))) X(Sin, sin(x))            \
+          X(Cos, cos(x)) X(Tan, tan(x)) X(Sinh, sinh(x)) X(Cosh, cosh(x)) X(Tanh, tanh(x)) X(Sign, sign(x)) \
+              X(Round, (C64{round(x.re), round(x.im)}))                                                     \
+                  X(Log2, (C64{log(x).re * set64(kLog2eD), log(x).im * set64(kLog2eD)}))
+#define MC_COMPLEX_2(X) \
+  X(Add, x + y) X(Subtract, x - y) X(Multiply, x* y) X(Divide, x / y) X(Power, pow(x, y))
 #define MC_COMPLEX_R(X) X(Abs, magnitude(x)) X(Real, x.re) X(Imag, x.im)
-#define MC_COMPLEX_B(X)                                                                                           \
-  X(Equal, eq(x.re, y.re) & eq(x.im, y.im)) X(NotEqual, ne(x.re, y.re) | ne(x.im, y.im))                           \
-  X(LogicalAnd, nonzero(x) & nonzero(y)) X(LogicalOr, nonzero(x) | nonzero(y)) X(LogicalNot, ~nonzero(x))          \
-  X(LogicalXor, (nonzero(x) & ~nonzero(y)) | (~nonzero(x) & nonzero(y)))                                          \
-  X(IsNan, is_nan(x.re) | is_nan(x.im))                                                                           \
-  X(IsInf, eq(abs(x.re), set64(kInfD)) | eq(abs(x.im), set64(kInfD)))                                             \
-  X(IsFinite, lt(abs(x.re), set64(kInfD)) & lt(abs(x.im), set64(kInfD)))
+#define MC_COMPLEX_B(X)                                                               \
+  X(Equal, eq(x.re, y.re) & eq(x.im, y.im))                                           \
+  X(NotEqual, ne(x.re, y.re) | ne(x.im, y.im)) X(LogicalAnd, nonzero(x) & nonzero(y)) \
+      X(LogicalOr, nonzero(x) | nonzero(y)) X(LogicalNot, ~nonzero(x))                \
+          X(LogicalXor, (nonzero(x) & ~nonzero(y)) | (~nonzero(x) & nonzero(y)))      \
+              X(IsNan, is_nan(x.re) | is_nan(x.im))                                   \
+                  X(IsInf, eq(abs(x.re), set64(kInfD)) | eq(abs(x.im), set64(kInfD))) \
+                      X(IsFinite, lt(abs(x.re), set64(kInfD)) & lt(abs(x.im), set64(kInfD)))
 MC_COMPLEX_1(MC_C1)
 MC_COMPLEX_2(MC_C2)
 MC_COMPLEX_R(MC_CR)

@@ -1,5 +1,5 @@
-// Integer and bool tiles, and those that only move bytes. Plain loops, left to the compiler to vectorize; compiled once for
-// the baseline and once for AVX2.
+// Integer and bool tiles, and those that only move bytes. Plain loops, left to the compiler to vectorize;
+// compiled once for the baseline and once for AVX2.
 #pragma once
 
 #include <cstdint>
@@ -22,15 +22,19 @@ using Wide = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
 template <class T>
 inline constexpr int kBits = 8 * sizeof(T);
 
-#define MC_INT_OP1(Name, expr)                  \
-  struct Name##Int {                            \
-    template <class T>                          \
-    static T run(T x) { return static_cast<T>(expr); } \
+#define MC_INT_OP1(Name, expr)     \
+  struct Name##Int {               \
+    template <class T>             \
+    static T run(T x) {            \
+      return static_cast<T>(expr); \
+    }                              \
   };
-#define MC_INT_OP2(Name, expr)                  \
-  struct Name##Int {                            \
-    template <class T>                          \
-    static auto run(T x, T y) { return expr; }  \
+#define MC_INT_OP2(Name, expr)  \
+  struct Name##Int {            \
+    template <class T>          \
+    static auto run(T x, T y) { \
+      return expr;              \
+    }                           \
   };
 template <class T>
 static T floor_divide(T a, T b) {
@@ -60,7 +64,8 @@ static T power(T base, T e) {
     if (e < 0) return base == 1 ? T{1} : base == -1 ? static_cast<T>(e % 2 ? -1 : 1) : T{0};
   }
   Wide<T> b = static_cast<Wide<T>>(base), r = 1;
-  for (auto k = static_cast<std::make_unsigned_t<T>>(e); k; k = static_cast<std::make_unsigned_t<T>>(k >> 1)) {
+  for (auto k = static_cast<std::make_unsigned_t<T>>(e); k;
+       k = static_cast<std::make_unsigned_t<T>>(k >> 1)) {
     if (k & 1) r *= b;
     b *= b;
   }
@@ -78,22 +83,26 @@ static T right_shift(T a, T n) {
   return static_cast<T>(std::is_signed_v<T> && a < T{0} ? -1 : 0);
 }
 
-#define MC_INT_UNARY(X)                                                                                          \
-  X(Negative, Wide<T>{0} - static_cast<Wide<T>>(x))                                                              \
-  X(Abs, std::is_signed_v<T> && x < T{0} ? Wide<T>{0} - static_cast<Wide<T>>(x) : static_cast<Wide<T>>(x))       \
-  X(Sign, (x > T{0}) - (std::is_signed_v<T> && x < T{0})) X(Square, static_cast<Wide<T>>(x) * static_cast<Wide<T>>(x)) \
-  X(BitwiseNot, ~x) X(Copy, x) X(Floor, x) X(Ceil, x) X(Round, x) X(Conj, x) X(Real, x) X(Imag, T{0}* x)
-#define MC_INT_BINARY(X)                                                                        \
-  X(Add, static_cast<T>(static_cast<Wide<T>>(x) + static_cast<Wide<T>>(y)))                     \
-  X(Subtract, static_cast<T>(static_cast<Wide<T>>(x) - static_cast<Wide<T>>(y)))                \
-  X(Multiply, static_cast<T>(static_cast<Wide<T>>(x) * static_cast<Wide<T>>(y)))                \
-  X(FloorDivide, floor_divide(x, y)) X(Remainder, remainder(x, y)) X(Power, power(x, y))        \
-  X(Maximum, x > y ? x : y) X(Minimum, x < y ? x : y) X(BitwiseAnd, static_cast<T>(x & y))      \
-  X(BitwiseOr, static_cast<T>(x | y)) X(BitwiseXor, static_cast<T>(x ^ y))                      \
-  X(LeftShift, left_shift(x, y)) X(RightShift, right_shift(x, y))
-#define MC_INT_COMPARE(X)                                                                                              \
-  X(Equal, x == y) X(NotEqual, x != y) X(Less, x < y) X(LessEqual, x <= y) X(Greater, x > y) X(GreaterEqual, x >= y)   \
-  X(LogicalAnd, (x != 0) & (y != 0)) X(LogicalOr, (x != 0) | (y != 0)) X(LogicalXor, (x != 0) ^ (y != 0))
+#define MC_INT_UNARY(X)                                                                                   \
+  X(Negative, Wide<T>{0} - static_cast<Wide<T>>(x))                                                       \
+  X(Abs, std::is_signed_v<T>&& x < T{0} ? Wide<T>{0} - static_cast<Wide<T>>(x) : static_cast<Wide<T>>(x)) \
+  X(Sign, (x > T{0}) - (std::is_signed_v<T> && x < T{0}))                                                 \
+  X(Square, static_cast<Wide<T>>(x) * static_cast<Wide<T>>(x)) X(BitwiseNot, ~x) X(Copy, x) X(Floor, x)   \
+      X(Ceil, x) X(Round, x) X(Conj, x) X(Real, x) X(Imag, T{0} * x)
+#define MC_INT_BINARY(X)                                                                                  \
+  X(Add, static_cast<T>(static_cast<Wide<T>>(x) + static_cast<Wide<T>>(y)))                               \
+  X(Subtract, static_cast<T>(static_cast<Wide<T>>(x) - static_cast<Wide<T>>(y)))                          \
+  X(Multiply, static_cast<T>(static_cast<Wide<T>>(x) * static_cast<Wide<T>>(y)))                          \
+  X(FloorDivide, floor_divide(x, y))                                                                      \
+  X(Remainder, remainder(x, y)) X(Power, power(x, y)) X(Maximum, x > y ? x : y) X(Minimum, x < y ? x : y) \
+      X(BitwiseAnd, static_cast<T>(x & y)) X(BitwiseOr, static_cast<T>(x | y))                            \
+          X(BitwiseXor, static_cast<T>(x ^ y)) X(LeftShift, left_shift(x, y))                             \
+              X(RightShift, right_shift(x, y))
+#define MC_INT_COMPARE(X)                                                                           \
+  X(Equal, x == y)                                                                                  \
+  X(NotEqual, x != y) X(Less, x < y) X(LessEqual, x <= y) X(Greater, x > y) X(GreaterEqual, x >= y) \
+      X(LogicalAnd, (x != 0) & (y != 0)) X(LogicalOr, (x != 0) | (y != 0))                          \
+          X(LogicalXor, (x != 0) ^ (y != 0))
 MC_INT_UNARY(MC_INT_OP1)
 MC_INT_BINARY(MC_INT_OP2)
 MC_INT_COMPARE(MC_INT_OP2)
@@ -178,7 +187,8 @@ inline constexpr kernels::IntTiles make_int_tiles() {
   t.row[6] = int_row<int16_t>();
   t.row[7] = int_row<int32_t>();
   t.row[8] = int_row<int64_t>();
-  t.where[0] = where<uint8_t>, t.where[1] = where<uint16_t>, t.where[2] = where<uint32_t>, t.where[3] = where<uint64_t>;
+  t.where[0] = where<uint8_t>, t.where[1] = where<uint16_t>, t.where[2] = where<uint32_t>,
+  t.where[3] = where<uint64_t>;
   t.where[4] = where<Pair128>;
   t.copy[0] = copy<1>, t.copy[1] = copy<2>, t.copy[2] = copy<4>, t.copy[3] = copy<8>, t.copy[4] = copy<16>;
   return t;

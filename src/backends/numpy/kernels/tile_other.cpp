@@ -93,9 +93,9 @@ void by_float(const void* a, const void* b, const void*, void* out, int64_t n) {
 }
 template <class H, PwOp op>
 constexpr void set_half(TileRow& r) {
-  if constexpr (op != PwOp::Copy && op != PwOp::Where && op != PwOp::Conj && op != PwOp::Real && op != PwOp::BitwiseNot &&
-                op != PwOp::BitwiseAnd && op != PwOp::BitwiseOr && op != PwOp::BitwiseXor && op != PwOp::LeftShift &&
-                op != PwOp::RightShift)
+  if constexpr (op != PwOp::Copy && op != PwOp::Where && op != PwOp::Conj && op != PwOp::Real &&
+                op != PwOp::BitwiseNot && op != PwOp::BitwiseAnd && op != PwOp::BitwiseOr &&
+                op != PwOp::BitwiseXor && op != PwOp::LeftShift && op != PwOp::RightShift)
     r[op] = by_float<H, op>;
 }
 template <class H>

@@ -26,8 +26,8 @@ struct ComplexTiles {
 };
 extern const ComplexTiles kTileComplexScalar, kTileComplexAvx2, kTileComplexAvx512;
 
-// float16 and bfloat16 by way of the float32 row; floor_divide and remainder of float32 and float64. Independent of the
-// instruction set.
+// float16 and bfloat16 by way of the float32 row; floor_divide and remainder of float32 and float64.
+// Independent of the instruction set.
 extern const TileRow kTileF16, kTileBf16, kTileF32Any, kTileF64Any;
 
 }  // namespace mc::kernels

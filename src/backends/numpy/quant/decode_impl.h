@@ -1,5 +1,5 @@
-// How a vector of rows is read from packed blocks: scales, codes as bytes of four elements, codes as floats. Shared by all
-// kernels; included only by files that are compiled for one instruction set.
+// How a vector of rows is read from packed blocks: scales, codes as bytes of four elements, codes as floats.
+// Shared by all kernels; included only by files that are compiled for one instruction set.
 #pragma once
 
 #include "backends/numpy/quant/layout.h"
@@ -15,7 +15,8 @@ inline constexpr int64_t kMaxAhead = 128 * 1024;
 template <class V>
 inline constexpr int kParts = kPanel / V::kLanes;
 
-// Scales of one block of 32 for the rows of a vector: w = d[h] * q (+ m), h the half of the block (only Q6_K has two).
+// Scales of one block of 32 for the rows of a vector: w = d[h] * q (+ m), h the half of the block (only Q6_K
+// has two).
 template <class V>
 struct Scales {
   typename V::F d[2], m;
@@ -53,10 +54,12 @@ MC_Q Scales<V> load_scales(const Layout& l, const uint8_t* record, const uint8_t
 }
 
 template <int FORM>
-inline constexpr bool kHasMin = kFormRows[FORM].scheme == Scheme::DM || kFormRows[FORM].scheme == Scheme::K || kFormRows[FORM].scheme == Scheme::Affine;
+inline constexpr bool kHasMin = kFormRows[FORM].scheme == Scheme::DM || kFormRows[FORM].scheme == Scheme::K ||
+                                kFormRows[FORM].scheme == Scheme::Affine;
 // Bytes of narrow scales before the codes of a block.
 template <int FORM>
-inline constexpr int kBlockHead = kFormRows[FORM].scheme == Scheme::K || kFormRows[FORM].scheme == Scheme::K6 ? 32 : 0;
+inline constexpr int kBlockHead =
+    kFormRows[FORM].scheme == Scheme::K || kFormRows[FORM].scheme == Scheme::K6 ? 32 : 0;
 
 // Shifts by a signed amount, left when positive.
 template <class V, int N>
@@ -71,8 +74,8 @@ MC_Q typename V::I shift(typename V::I v) {
 
 inline constexpr uint32_t bytes_of(uint32_t b) { return b * 0x01010101u; }
 
-// Four elements of group G (0..7) of each row, one a byte; bits above the code's own are garbage. `codes` is the block's
-// first plane at this part.
+// Four elements of group G (0..7) of each row, one a byte; bits above the code's own are garbage. `codes` is
+// the block's first plane at this part.
 template <class V, int BITS, int G>
 MC_Q typename V::I dirty_bytes(const uint8_t* codes) {
   constexpr int kVec = 4 * kPanel;
@@ -85,14 +88,16 @@ MC_Q typename V::I dirty_bytes(const uint8_t* codes) {
     return V::select(bytes_of(3), low, shift<V, 2 - G>(V::load_i(codes + 2 * kVec)));
   } else {
     const auto low = shift<V, -4 * (G % 2)>(V::load_i(codes + G / 2 * kVec));
-    if constexpr (BITS == 5) return V::select(bytes_of(15), low, shift<V, 4 - G>(V::load_i(codes + 4 * kVec)));
-    if constexpr (BITS == 6) return V::select(bytes_of(15), low, shift<V, 4 - 2 * (G % 4)>(V::load_i(codes + (4 + G / 4) * kVec)));
+    if constexpr (BITS == 5)
+      return V::select(bytes_of(15), low, shift<V, 4 - G>(V::load_i(codes + 4 * kVec)));
+    if constexpr (BITS == 6)
+      return V::select(bytes_of(15), low, shift<V, 4 - 2 * (G % 4)>(V::load_i(codes + (4 + G / 4) * kVec)));
     return low;
   }
 }
 
-// The code at bit P of each word, minus the format's bias, as an exact float: its bits become the low part of a mantissa
-// whose exponent makes them whole numbers.
+// The code at bit P of each word, minus the format's bias, as an exact float: its bits become the low part of
+// a mantissa whose exponent makes them whole numbers.
 template <class V, int BITS, int BIAS, int P>
 MC_Q typename V::F code_at(typename V::I v) {
   static_assert(P + BITS <= 23);
@@ -101,11 +106,13 @@ MC_Q typename V::F code_at(typename V::I v) {
   return V::sub(V::as_f(V::and_or(v, kMask, kOne)), V::set1(kBase));
 }
 
-// Eight consecutive elements (octet O of a block) of the rows of a vector, taken one at a time by code<0..7>().
+// Eight consecutive elements (octet O of a block) of the rows of a vector, taken one at a time by
+// code<0..7>().
 template <class V, int BITS, int BIAS, int O>
 struct Octet {
   typename V::I a, a_high, b, b_high;
-  static constexpr int kDown = BITS == 8 ? 16 : 12;  // brings bytes 2 and 3 (of 8-bit codes) or byte 3 within the mantissa
+  static constexpr int kDown =
+      BITS == 8 ? 16 : 12;  // brings bytes 2 and 3 (of 8-bit codes) or byte 3 within the mantissa
   MC_Q Octet load(const uint8_t* codes) {
     Octet o;
     o.a = dirty_bytes<V, BITS, 2 * O>(codes);
@@ -118,7 +125,8 @@ struct Octet {
   inline __attribute__((always_inline)) typename V::F code() const {
     constexpr int B = K % 4;
     constexpr bool kHigh = 8 * B + BITS > 23;
-    return code_at<V, BITS, BIAS, kHigh ? 8 * B - kDown : 8 * B>(K < 4 ? (kHigh ? a_high : a) : (kHigh ? b_high : b));
+    return code_at < V, BITS, BIAS,
+           kHigh ? 8 * B - kDown : 8 * B > (K < 4 ? (kHigh ? a_high : a) : (kHigh ? b_high : b));
   }
 };
 // Nibbles: both groups straight from one word.
@@ -135,7 +143,7 @@ struct Octet<V, 4, BIAS, O> {
   inline __attribute__((always_inline)) typename V::F code() const {
     constexpr int P = 8 * (K % 4) + (K < 4 ? 0 : 4);
     constexpr bool kHigh = P + 4 > 23;
-    return code_at<V, 4, BIAS, kHigh ? P - 12 : P>(kHigh ? high : v);
+    return code_at < V, 4, BIAS, kHigh ? P - 12 : P > (kHigh ? high : v);
   }
 };
 

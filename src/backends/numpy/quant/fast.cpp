@@ -52,10 +52,12 @@ struct Tokens {
 void one_token(const Kernels& kn, const Product& p, const Tokens& x) {
   const Layout l = layout_of(p.weight.format, p.weight.k);
   parallel_region([&](int t, int threads) {
-    const int64_t panels = panels_of(p.weight.n), begin = share(panels, t, threads), end = share(panels, t + 1, threads);
+    const int64_t panels = panels_of(p.weight.n), begin = share(panels, t, threads),
+                  end = share(panels, t + 1, threads);
     const int64_t whole = std::min(end, p.weight.n / kPanel);
     const auto* w = static_cast<const uint8_t*>(p.weight.packed);
-    if (begin < whole) kn.fast[l.form].gemv(l, w + begin * l.panel_bytes, whole - begin, x.row(0), p.y + begin * kPanel);
+    if (begin < whole)
+      kn.fast[l.form].gemv(l, w + begin * l.panel_bytes, whole - begin, x.row(0), p.y + begin * kPanel);
     if (whole < end && begin < end) {
       float tail[kPanel];
       kn.fast[l.form].gemv(l, w + (end - 1) * l.panel_bytes, 1, x.row(0), tail);
@@ -80,7 +82,8 @@ void many_tokens(const Kernels& kn, const Product& p, float* y, const Tokens& x)
       for (int64_t q = 0; q < 2; ++q) {
         // A missing second panel repeats the first; its columns are not stored.
         const int64_t panel = std::min(2 * s + q, panels - 1);
-        f.expand(l, static_cast<const uint8_t*>(p.weight.packed) + panel * l.panel_bytes, bytes + q * panel_bytes, scales + q * halves * panel_floats, minima + q * panel_floats);
+        f.expand(l, static_cast<const uint8_t*>(p.weight.packed) + panel * l.panel_bytes,
+                 bytes + q * panel_bytes, scales + q * halves * panel_floats, minima + q * panel_floats);
       }
       const FastStrip strip{x.blocks, bytes, scales, minima};
       const FastTokens all{x.codes, x.scales, x.scaled_sums, x.starts, x.k, x.blocks, halves * x.blocks};

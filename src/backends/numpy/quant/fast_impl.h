@@ -1,4 +1,5 @@
-// Kernels of Precision::Fast: exact integer dots of blocks of 32, joined by fma in ascending order (docs/contract-fast.md).
+// Kernels of Precision::Fast: exact integer dots of blocks of 32, joined by fma in ascending order
+// (docs/contract-fast.md).
 #pragma once
 
 #include <bit>
@@ -11,8 +12,8 @@ namespace mc::numpy::quant {
 
 #define MC_INLINE_LAMBDA __attribute__((always_inline))
 
-// x in blocks of 32: scale amax / 127, codes to nearest even. A block with a NaN or an infinity has scale NaN; one whose
-// amax is below 2^-119 (whose reciprocal scale could overflow) counts as zero.
+// x in blocks of 32: scale amax / 127, codes to nearest even. A block with a NaN or an infinity has scale
+// NaN; one whose amax is below 2^-119 (whose reciprocal scale could overflow) counts as zero.
 template <class V>
 void quantize_tokens(int64_t k, const float* x, const QuantizedRow& out) {
   constexpr float kMagic = 0x1.8p23f;  // adding it rounds to a whole number, ties to even
@@ -53,11 +54,13 @@ void quantize_tokens(int64_t k, const float* x, const QuantizedRow& out) {
   }
 }
 
-// Integer dots of NV row vectors with M tokens over groups [G0, G1) of a block. acc comes in with a start value. BITS bounds
-// the codes: sums of 16 bits are emptied before they could overflow.
+// Integer dots of NV row vectors with M tokens over groups [G0, G1) of a block. acc comes in with a start
+// value. BITS bounds the codes: sums of 16 bits are emptied before they could overflow.
 template <class V, int BITS, int NV, int M, int G0, int G1, class Codes>
 MC_Q void block_dots(typename V::I (&acc)[NV][M], const int8_t* const* x, const Codes& codes) {
-  const auto groups = [&]<int... G>(std::integer_sequence<int, G...>, const auto& f) MC_INLINE_LAMBDA { (f.template operator()<G>(), ...); };
+  const auto groups = [&]<int... G>(std::integer_sequence<int, G...>, const auto& f) MC_INLINE_LAMBDA {
+    (f.template operator()<G>(), ...);
+  };
   constexpr auto kSequence = std::make_integer_sequence<int, G1 - G0>{};
   if constexpr (V::kExactDot) {
     groups(kSequence, [&]<int I>() MC_INLINE_LAMBDA {
@@ -73,7 +76,8 @@ MC_Q void block_dots(typename V::I (&acc)[NV][M], const int8_t* const* x, const 
       }
     });
   } else {
-    // 2 * 127 * code per group: eight groups of nibbles, four of 5 bits, two of 6. Bytes go as two planes of nibbles.
+    // 2 * 127 * code per group: eight groups of nibbles, four of 5 bits, two of 6. Bytes go as two planes of
+    // nibbles.
     constexpr int kFlush = BITS == 6 ? 2 : BITS == 5 ? 4 : 8;
     constexpr int kPlanes = BITS == 8 ? 2 : 1;
     const auto plane = [&]<int PLANE>() MC_INLINE_LAMBDA {
@@ -99,7 +103,8 @@ MC_Q void block_dots(typename V::I (&acc)[NV][M], const int8_t* const* x, const 
 #pragma GCC unroll 16
           for (int v = 0; v < NV; ++v)
 #pragma GCC unroll 16
-            for (int m = 0; m < M; ++m) acc[v][m] = V::add_i(acc[v][m], shift<V, 4 * PLANE>(V::pairs32(part[v][m])));
+            for (int m = 0; m < M; ++m)
+              acc[v][m] = V::add_i(acc[v][m], shift<V, 4 * PLANE>(V::pairs32(part[v][m])));
         }
       });
     };
@@ -139,10 +144,12 @@ void fast_panels(const Layout& l, const uint8_t* panel, const QuantizedRow& x, f
     for (int64_t kb = 0; kb < l.record_k; kb += 32, block += l.block_bytes, ++b) {
 #pragma GCC unroll 16
       for (int q = 0; q < P; ++q)
-        for (int64_t line = 0; line < kBlockHead<FORM> + 64 * kBits + 32; line += 64) V::prefetch(block + q * pb + ahead + line);
+        for (int64_t line = 0; line < kBlockHead<FORM> + 64 * kBits + 32; line += 64)
+          V::prefetch(block + q * pb + ahead + line);
       const int8_t* xb[1] = {x.codes + 32 * b};
       const auto codes = [&]<int G>(int v) MC_INLINE_LAMBDA {
-        return clean_bytes<V, kBits, G>(block + kBlockHead<FORM> + v / kParts<V> * pb + v % kParts<V> * 4 * V::kLanes);
+        return clean_bytes<V, kBits, G>(block + kBlockHead<FORM> + v / kParts<V> * pb +
+                                        v % kParts<V> * 4 * V::kLanes);
       };
       typename V::I acc[NV][1], acc1[NV][1];
       const auto dx = V::set1(x.scales[b]);
@@ -159,7 +166,8 @@ void fast_panels(const Layout& l, const uint8_t* panel, const QuantizedRow& x, f
       }
 #pragma GCC unroll 16
       for (int v = 0; v < NV; ++v) {
-        const Scales<V> s = load_scales<V, FORM>(l, record + v / kParts<V> * pb, block + v / kParts<V> * pb, v % kParts<V>);
+        const Scales<V> s =
+            load_scales<V, FORM>(l, record + v / kParts<V> * pb, block + v / kParts<V> * pb, v % kParts<V>);
         sum[v] = V::fma(V::mul(s.d[0], dx), V::to_float(acc[v][0]), sum[v]);
         if constexpr (kHalves) sum[v] = V::fma(V::mul(s.d[1], dx), V::to_float(acc1[v][0]), sum[v]);
         if constexpr (kHasMin<FORM>) sum[v] = V::fma(s.m, V::set1(x.scaled_sums[b]), sum[v]);
@@ -189,7 +197,8 @@ void fast_expand(const Layout& l, const uint8_t* panel, uint8_t* bytes, float* s
   const uint8_t* record = panel;
   for (int64_t r = 0; r < l.k; r += l.record_k, record += l.record_bytes) {
     const uint8_t* block = record + l.head_bytes;
-    for (int64_t kb = 0; kb < l.record_k; kb += 32, block += l.block_bytes, bytes += 32 * kPanel, scales += kHalves * kPanel, minima += kPanel)
+    for (int64_t kb = 0; kb < l.record_k;
+         kb += 32, block += l.block_bytes, bytes += 32 * kPanel, scales += kHalves * kPanel, minima += kPanel)
       for (int part = 0; part < kParts<V>; ++part) {
         const int lane = part * V::kLanes;
         const uint8_t* codes = block + kBlockHead<FORM> + 4 * lane;
@@ -229,7 +238,8 @@ MC_Q void fast_tile(const FastStrip& w, int first, const FastTokens& x, float* c
     const int8_t* xb[M];
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) xb[m] = x.codes + m * x.code_stride + 32 * b;
-    const auto codes = [&]<int G>(int v) MC_INLINE_LAMBDA { return V::load_i(wb[v] + b * 32 * kPanel + G * 4 * kPanel); };
+    const auto codes = [&]<int G>(int v)
+                           MC_INLINE_LAMBDA { return V::load_i(wb[v] + b * 32 * kPanel + G * 4 * kPanel); };
     const auto half = [&]<int PART>() MC_INLINE_LAMBDA {
       typename V::I acc[NV][M];
 #pragma GCC unroll 16
@@ -247,7 +257,8 @@ MC_Q void fast_tile(const FastStrip& w, int first, const FastTokens& x, float* c
         const auto d = V::load(ws[v] + (b * H + PART) * kPanel);
 #pragma GCC unroll 16
         for (int m = 0; m < M; ++m)
-          sum[v][m] = V::fma(V::mul(d, V::set1(x.scales[m * x.scale_stride + b])), V::to_float(acc[v][m]), sum[v][m]);
+          sum[v][m] =
+              V::fma(V::mul(d, V::set1(x.scales[m * x.scale_stride + b])), V::to_float(acc[v][m]), sum[v][m]);
       }
     };
     half.template operator()<0>();
@@ -257,7 +268,8 @@ MC_Q void fast_tile(const FastStrip& w, int first, const FastTokens& x, float* c
       for (int v = 0; v < NV; ++v) {
         const auto low = V::load(wm[v] + b * kPanel);
 #pragma GCC unroll 16
-        for (int m = 0; m < M; ++m) sum[v][m] = V::fma(low, V::set1(x.scaled_sums[m * x.scale_stride + b]), sum[v][m]);
+        for (int m = 0; m < M; ++m)
+          sum[v][m] = V::fma(low, V::set1(x.scaled_sums[m * x.scale_stride + b]), sum[v][m]);
       }
     }
   }
@@ -272,7 +284,8 @@ template <class V, int BITS, bool MIN, bool HALVES>
 void fast_strip(int m, const FastStrip& w, const FastTokens& x, float* c, int64_t ldc) {
   const auto rows = [&]<int M>(const FastTokens& t, float* out) MC_INLINE_LAMBDA {
     constexpr int NV = V::kLanes == 1 ? 1 : 2;
-    for (int r = 0; r < 32; r += NV * V::kLanes) fast_tile<V, BITS, MIN, HALVES, NV, M>(w, r, t, out + r, ldc);
+    for (int r = 0; r < 32; r += NV * V::kLanes)
+      fast_tile<V, BITS, MIN, HALVES, NV, M>(w, r, t, out + r, ldc);
   };
   if constexpr (V::kLanes == 16) {
     switch (m) {

@@ -16,12 +16,14 @@ struct Step {
   static constexpr int64_t kBlock = kBlockHead<FORM> + 64 * kFormRows[FORM].bits;
   MC_Q int64_t record_k(const Layout& l) { return kStatic ? kRecordK : l.record_k; }
   MC_Q int64_t head(const Layout& l) { return kStatic ? kHead : l.head_bytes; }
-  MC_Q int64_t record_bytes(const Layout& l) { return kStatic ? kHead + kRecordK / 32 * kBlock : l.record_bytes; }
+  MC_Q int64_t record_bytes(const Layout& l) {
+    return kStatic ? kHead + kRecordK / 32 * kBlock : l.record_bytes;
+  }
 };
 
 template <class V, int FORM, int NV, int K, int O>
-MC_Q void gemv_one(const Octet<V, kFormRows[FORM].bits, kFormRows[FORM].bias, O>* o, const Scales<V>* s, const float* x,
-                   typename V::F* p) {
+MC_Q void gemv_one(const Octet<V, kFormRows[FORM].bits, kFormRows[FORM].bias, O>* o, const Scales<V>* s,
+                   const float* x, typename V::F* p) {
   const auto xk = V::set1(x[8 * O + K]);
 #pragma GCC unroll 16
   for (int v = 0; v < NV; ++v)
@@ -29,11 +31,13 @@ MC_Q void gemv_one(const Octet<V, kFormRows[FORM].bits, kFormRows[FORM].bias, O>
 }
 
 template <class V, int FORM, int NV, int O>
-MC_Q void gemv_octet(const uint8_t* codes, int64_t panel_bytes, const Scales<V>* s, const float* x, typename V::F* p) {
+MC_Q void gemv_octet(const uint8_t* codes, int64_t panel_bytes, const Scales<V>* s, const float* x,
+                     typename V::F* p) {
   using Oct = Octet<V, kFormRows[FORM].bits, kFormRows[FORM].bias, O>;
   Oct o[NV];
 #pragma GCC unroll 16
-  for (int v = 0; v < NV; ++v) o[v] = Oct::load(codes + v / kParts<V> * panel_bytes + v % kParts<V> * 4 * V::kLanes);
+  for (int v = 0; v < NV; ++v)
+    o[v] = Oct::load(codes + v / kParts<V> * panel_bytes + v % kParts<V> * 4 * V::kLanes);
   gemv_one<V, FORM, NV, 0, O>(o, s, x, p);
   gemv_one<V, FORM, NV, 1, O>(o, s, x, p);
   gemv_one<V, FORM, NV, 2, O>(o, s, x, p);
@@ -50,7 +54,8 @@ void gemv_panels(const Layout& l, const uint8_t* panel, const float* x, float* y
   constexpr int NV = P * kParts<V>;
   using St = Step<FORM>;
   const int64_t k = l.k, pb = l.panel_bytes;
-  // The next group of panels is asked for while this one is used, unless it is so far away that caches would lose it.
+  // The next group of panels is asked for while this one is used, unless it is so far away that caches would
+  // lose it.
   const int64_t ahead = P * pb <= kMaxAhead ? P * pb : kMaxAhead / 16;
   typename V::F acc[NV], p[NV];
 #pragma GCC unroll 16
@@ -67,10 +72,12 @@ void gemv_panels(const Layout& l, const uint8_t* panel, const float* x, float* y
         Scales<V> s[NV];
 #pragma GCC unroll 16
         for (int v = 0; v < NV; ++v)
-          s[v] = load_scales<V, FORM>(l, record + v / kParts<V> * pb, block + v / kParts<V> * pb, v % kParts<V>);
+          s[v] =
+              load_scales<V, FORM>(l, record + v / kParts<V> * pb, block + v / kParts<V> * pb, v % kParts<V>);
 #pragma GCC unroll 16
         for (int q = 0; q < P; ++q)
-          for (int64_t line = 0; line < St::kBlock + 32; line += 64) V::prefetch(block + q * pb + ahead + line);
+          for (int64_t line = 0; line < St::kBlock + 32; line += 64)
+            V::prefetch(block + q * pb + ahead + line);
         const uint8_t* codes = block + kBlockHead<FORM>;
         gemv_octet<V, FORM, NV, 0>(codes, pb, s, xb, p);
         gemv_octet<V, FORM, NV, 1>(codes, pb, s, xb, p);
@@ -139,7 +146,9 @@ void gemv(const Layout& l, const uint8_t* panels, int64_t count, const float* x,
 template <class V, int FORM, int O>
 MC_Q void expand_octet(const uint8_t* codes, const Scales<V>& s, float* dst, int64_t ld) {
   const auto o = Octet<V, kFormRows[FORM].bits, kFormRows[FORM].bias, O>::load(codes);
-  const auto put = [&](int k, typename V::F q) { V::store(dst + (8 * O + k) * ld, weight_of<V, FORM>(q, s.d[O / 2], s.m)); };
+  const auto put = [&](int k, typename V::F q) {
+    V::store(dst + (8 * O + k) * ld, weight_of<V, FORM>(q, s.d[O / 2], s.m));
+  };
   put(0, o.template code<0>());
   put(1, o.template code<1>());
   put(2, o.template code<2>());
@@ -155,7 +164,8 @@ void expand(const Layout& l, const uint8_t* panel, int64_t k0, int64_t kc, float
   if constexpr (kFormRows[FORM].scheme == Scheme::Dense) {
     for (int64_t k = 0; k < kc; ++k)
       for (int part = 0; part < kParts<V>; ++part)
-        V::store(dst + k * ld + part * V::kLanes, load_dense<V, FORM>(panel + (k0 + k) * 2 * kFormRows[FORM].bits, part));
+        V::store(dst + k * ld + part * V::kLanes,
+                 load_dense<V, FORM>(panel + (k0 + k) * 2 * kFormRows[FORM].bits, part));
   } else {
     using St = Step<FORM>;
     const uint8_t* record = panel + k0 / St::record_k(l) * St::record_bytes(l);
@@ -177,7 +187,8 @@ void expand(const Layout& l, const uint8_t* panel, int64_t k0, int64_t kc, float
 
 // A few tokens against an expanded strip of 32 rows, x straight from its rows.
 template <class V, int M, int NV>
-MC_Q void small_tile(int64_t kc, const float* x, int64_t x_stride, const float* w, float* c, int64_t ldc, bool add) {
+MC_Q void small_tile(int64_t kc, const float* x, int64_t x_stride, const float* w, float* c, int64_t ldc,
+                     bool add) {
   typename V::F p[M][NV];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
@@ -204,13 +215,15 @@ MC_Q void small_tile(int64_t kc, const float* x, int64_t x_stride, const float* 
 }
 
 template <class V, int M>
-void small_rows(int64_t kc, const float* x, int64_t x_stride, const float* w, float* c, int64_t ldc, bool add) {
+void small_rows(int64_t kc, const float* x, int64_t x_stride, const float* w, float* c, int64_t ldc,
+                bool add) {
   constexpr int NV = V::kLanes == 16 ? 2 : M <= 3 ? 4 : 2;
   for (int r = 0; r < 32; r += NV * V::kLanes) small_tile<V, M, NV>(kc, x, x_stride, w + r, c + r, ldc, add);
 }
 
 template <class V>
-void small(int m, int64_t kc, const float* x, int64_t x_stride, const float* w, float* c, int64_t ldc, bool add) {
+void small(int m, int64_t kc, const float* x, int64_t x_stride, const float* w, float* c, int64_t ldc,
+           bool add) {
   switch (m) {
     case 1: return small_rows<V, 1>(kc, x, x_stride, w, c, ldc, add);
     case 2: return small_rows<V, 2>(kc, x, x_stride, w, c, ldc, add);

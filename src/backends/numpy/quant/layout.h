@@ -1,6 +1,6 @@
-// The packed order of a weight. Rows are taken 16 at a time (a panel), so that a vector lane is an output row; the last
-// panel is padded with rows of zero scale. A panel is a sequence of records along k; a record holds the scales of its
-// elements and then, for each block of 32 elements, narrow scales and code planes:
+// The packed order of a weight. Rows are taken 16 at a time (a panel), so that a vector lane is an output
+// row; the last panel is padded with rows of zero scale. A panel is a sequence of records along k; a record
+// holds the scales of its elements and then, for each block of 32 elements, narrow scales and code planes:
 //
 //   form         record   head of the record              block of 32
 //   Q4_0 Q5_0    32       16 x f16 d                      codes
@@ -11,8 +11,9 @@
 //   affine       group    16 scales, 16 biases            codes
 //   dense        1        none                            16 elements
 //
-// Codes are unsigned (a signed code q is stored as q + bias). In groups of four consecutive elements g = 0..7 of a block,
-// byte b of a row's 32-bit word belongs to element 4g + b. The planes, each of 16-row vectors of 32-bit words:
+// Codes are unsigned (a signed code q is stored as q + bias). In groups of four consecutive elements g = 0..7
+// of a block, byte b of a row's 32-bit word belongs to element 4g + b. The planes, each of 16-row vectors of
+// 32-bit words:
 //   4 bits: 4 vectors; vector i has group 2i in the low nibbles and 2i + 1 in the high ones
 //   2 bits: 2 vectors; vector s has group 4s + f at bits 2f of each byte
 //   1 bit:  1 vector;  group g at bit g of each byte
@@ -26,7 +27,26 @@
 
 namespace mc::numpy::quant {
 
-enum Form : int { kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ4_K, kQ5_K, kQ6_K, kF32, kF16, kBF16, kA2, kA3, kA4, kA5, kA6, kA8, kForms };
+enum Form : int {
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kF32,
+  kF16,
+  kBF16,
+  kA2,
+  kA3,
+  kA4,
+  kA5,
+  kA6,
+  kA8,
+  kForms
+};
 
 enum class Scheme { D, DM, K, K6, Affine, Dense };
 
@@ -38,9 +58,11 @@ struct FormRow {
   int bias;
 };
 inline constexpr FormRow kFormRows[kForms] = {
-    {Scheme::D, 4, 8},      {Scheme::DM, 4, 0},     {Scheme::D, 5, 16},     {Scheme::DM, 5, 0},     {Scheme::D, 8, 128},    {Scheme::K, 4, 0},
-    {Scheme::K, 5, 0},      {Scheme::K6, 6, 32},    {Scheme::Dense, 32, 0}, {Scheme::Dense, 16, 0}, {Scheme::Dense, 16, 0}, {Scheme::Affine, 2, 0},
-    {Scheme::Affine, 3, 0}, {Scheme::Affine, 4, 0}, {Scheme::Affine, 5, 0}, {Scheme::Affine, 6, 0}, {Scheme::Affine, 8, 0},
+    {Scheme::D, 4, 8},      {Scheme::DM, 4, 0},     {Scheme::D, 5, 16},     {Scheme::DM, 5, 0},
+    {Scheme::D, 8, 128},    {Scheme::K, 4, 0},      {Scheme::K, 5, 0},      {Scheme::K6, 6, 32},
+    {Scheme::Dense, 32, 0}, {Scheme::Dense, 16, 0}, {Scheme::Dense, 16, 0}, {Scheme::Affine, 2, 0},
+    {Scheme::Affine, 3, 0}, {Scheme::Affine, 4, 0}, {Scheme::Affine, 5, 0}, {Scheme::Affine, 6, 0},
+    {Scheme::Affine, 8, 0},
 };
 
 struct Layout {

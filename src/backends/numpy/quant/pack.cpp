@@ -63,7 +63,8 @@ Codes q6k_codes(const uint8_t* b, int j) {
   const uint8_t *ql = b + 64 * half + 32 * (quarter % 2), *qh = b + 128 + 32 * half;
   Codes c;
   for (int i = 0; i < 8; ++i)
-    c.w[i] = (word(ql + 4 * i) >> 4 * (quarter / 2) & kLow) | (word(qh + 4 * i) >> 2 * quarter & 0x03030303u) << 4;
+    c.w[i] = (word(ql + 4 * i) >> 4 * (quarter / 2) & kLow) | (word(qh + 4 * i) >> 2 * quarter & 0x03030303u)
+                                                                  << 4;
   return c;
 }
 
@@ -193,14 +194,16 @@ void pack_affine_row(const Layout& l, int bits, const Source& src, int64_t index
     std::memcpy(head + size * lane, scales + g * size, static_cast<size_t>(size));
     std::memcpy(head + size * (kPanel + lane), biases + g * size, static_cast<size_t>(size));
     for (int64_t b = 0; b < l.record_k / 32; ++b)
-      put_codes(affine_codes_of(bits, row, g * (l.record_k / 32) + b), bits, head + l.head_bytes + b * l.block_bytes + 4 * lane);
+      put_codes(affine_codes_of(bits, row, g * (l.record_k / 32) + b), bits,
+                head + l.head_bytes + b * l.block_bytes + 4 * lane);
   }
 }
 
 float scale_at(Dtype dtype, const void* p, int64_t i) {
   if (dtype == Dtype::F32) return static_cast<const float*>(p)[i];
   const uint16_t h = static_cast<const uint16_t*>(p)[i];
-  return dtype == Dtype::F16 ? blocks::half_to_float(h) : std::bit_cast<float>(static_cast<uint32_t>(h) << 16);
+  return dtype == Dtype::F16 ? blocks::half_to_float(h)
+                             : std::bit_cast<float>(static_cast<uint32_t>(h) << 16);
 }
 
 int64_t source_row_bytes(const Format& f, int64_t k) {
@@ -226,20 +229,24 @@ void check_format(const Format& f, int64_t k) {
   int64_t unit = 0;
   if (f.kind == QTensor::Kind::Block) {
     if (static_cast<int>(f.block) >= kBlockFormatCount)
-      throw Error(ErrorCode::InvalidArgument, cat("there is no block format ", static_cast<int>(f.block)), "quantized weight");
+      throw Error(ErrorCode::InvalidArgument, cat("there is no block format ", static_cast<int>(f.block)),
+                  "quantized weight");
     unit = block_elements(f.block);
   } else {
     if (f.bits < 2 || f.bits == 7 || f.bits > 8)
-      throw Error(ErrorCode::InvalidArgument, cat("affine groups have 2, 3, 4, 5, 6 or 8 bits, not ", f.bits), "quantized weight");
+      throw Error(ErrorCode::InvalidArgument, cat("affine groups have 2, 3, 4, 5, 6 or 8 bits, not ", f.bits),
+                  "quantized weight");
     if (f.group != 32 && f.group != 64 && f.group != 128)
-      throw Error(ErrorCode::InvalidArgument, cat("affine groups have 32, 64 or 128 elements, not ", f.group), "quantized weight");
+      throw Error(ErrorCode::InvalidArgument, cat("affine groups have 32, 64 or 128 elements, not ", f.group),
+                  "quantized weight");
     if (f.scale_dtype != Dtype::F32 && f.scale_dtype != Dtype::F16 && f.scale_dtype != Dtype::BF16)
-      throw Error(ErrorCode::DtypeMismatch, "scales and biases are float32, float16 or bfloat16", "quantized weight");
+      throw Error(ErrorCode::DtypeMismatch, "scales and biases are float32, float16 or bfloat16",
+                  "quantized weight");
     unit = f.group;
   }
   if (k < 0 || k % unit != 0)
-    throw Error(ErrorCode::ShapeMismatch, cat("rows of ", k, " elements are not whole blocks of ", unit), "quantized weight",
-                cat("the last dimension must be a multiple of ", unit));
+    throw Error(ErrorCode::ShapeMismatch, cat("rows of ", k, " elements are not whole blocks of ", unit),
+                "quantized weight", cat("the last dimension must be a multiple of ", unit));
 }
 
 int64_t packed_bytes(const Format& format, int64_t n, int64_t k) {
@@ -267,7 +274,8 @@ void pack(const Format& format, const Source& src, int64_t n, int64_t k, void* d
   });
 }
 
-void dequantize_rows(const Format& format, const Source& src, int64_t n, int64_t k, const int64_t* ids, int64_t count, float* dst) {
+void dequantize_rows(const Format& format, const Source& src, int64_t n, int64_t k, const int64_t* ids,
+                     int64_t count, float* dst) {
   check_format(format, k);
   parallel_for(count, 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

@@ -1,9 +1,10 @@
 // Matrix products with quantized weights, straight from packed blocks: y = x · dequantize(W)ᵀ.
 //
-// Weights are packed once into the engine's own order (panels of 16 rows, codes and scales as narrow as in the file).
-// Precision::Highest gives the bits of dequantizing W to float32 and taking the float32 dot of the contract: a chain of
-// fma over ascending k, restarted every 256, partial sums added in ascending order. Precision::Fast rounds x to int8 per
-// block of 32 (docs/contract-fast.md). Neither depends on instruction set, threads, batch or chunking.
+// Weights are packed once into the engine's own order (panels of 16 rows, codes and scales as narrow as in
+// the file). Precision::Highest gives the bits of dequantizing W to float32 and taking the float32 dot of the
+// contract: a chain of fma over ascending k, restarted every 256, partial sums added in ascending order.
+// Precision::Fast rounds x to int8 per block of 32 (docs/contract-fast.md). Neither depends on instruction
+// set, threads, batch or chunking.
 #pragma once
 
 #include <cstdint>
@@ -28,16 +29,19 @@ struct Format {
   }
 };
 
-// The bytes as they stand in a file or array, row after row. scales and biases (rows, k / group) for affine groups only.
+// The bytes as they stand in a file or array, row after row. scales and biases (rows, k / group) for affine
+// groups only.
 struct Source {
   const void* codes = nullptr;
   const void* scales = nullptr;
   const void* biases = nullptr;
 };
 
-// Throws InvalidArgument or ShapeMismatch when there is no such format or rows of k elements do not hold whole blocks.
+// Throws InvalidArgument or ShapeMismatch when there is no such format or rows of k elements do not hold
+// whole blocks.
 void check_format(const Format& format, int64_t k);
-// Bytes of a packed (n, k) weight: the source's size with n rounded up to 16, plus 2.8 % for Q4_K and 2.3 % for Q5_K.
+// Bytes of a packed (n, k) weight: the source's size with n rounded up to 16, plus 2.8 % for Q4_K and 2.3 %
+// for Q5_K.
 int64_t packed_bytes(const Format& format, int64_t n, int64_t k);
 // Packs on all threads. dst: packed_bytes, aligned to 64 bytes.
 void pack(const Format& format, const Source& src, int64_t n, int64_t k, void* dst);
@@ -58,13 +62,16 @@ struct Product {
   int64_t y_stride = 0;
 };
 
-// y = x · Wᵀ for every product; x (m, k) float32, x_stride elements from row to row. x is packed or quantized once for all
-// of them, so projections of one input belong into one call. All weights have the same k. Runs on all threads.
-void qmatmul(int64_t m, const float* x, int64_t x_stride, std::span<const Product> products, Precision precision);
+// y = x · Wᵀ for every product; x (m, k) float32, x_stride elements from row to row. x is packed or quantized
+// once for all of them, so projections of one input belong into one call. All weights have the same k. Runs
+// on all threads.
+void qmatmul(int64_t m, const float* x, int64_t x_stride, std::span<const Product> products,
+             Precision precision);
 
-// dst (count, k) = dequantize(W)[ids], float32, from the weight as it stands in the file. ids must lie in [0, n): a row out of
-// range is filled with NaN.
-void dequantize_rows(const Format& format, const Source& src, int64_t n, int64_t k, const int64_t* ids, int64_t count, float* dst);
+// dst (count, k) = dequantize(W)[ids], float32, from the weight as it stands in the file. ids must lie in [0,
+// n): a row out of range is filled with NaN.
+void dequantize_rows(const Format& format, const Source& src, int64_t n, int64_t k, const int64_t* ids,
+                     int64_t count, float* dst);
 // All rows in order.
 void dequantize(const Format& format, const Source& src, int64_t n, int64_t k, float* dst);
 

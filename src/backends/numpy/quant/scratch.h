@@ -19,7 +19,9 @@ class Scratch {
       data_.reset();
       size_ = 0;
       data_.reset(std::aligned_alloc(64, rounded));
-      if (!data_) throw Error(ErrorCode::OutOfMemory, cat("no memory for ", bytes, " bytes of working space"), "quantized matmul");
+      if (!data_)
+        throw Error(ErrorCode::OutOfMemory, cat("no memory for ", bytes, " bytes of working space"),
+                    "quantized matmul");
       size_ = static_cast<int64_t>(rounded);
     }
     return data_.get();

@@ -20,7 +20,9 @@ struct VecAvx2 {
   MC_V F zero() { return _mm256_setzero_ps(); }
   MC_V F set1(float x) { return _mm256_set1_ps(x); }
   MC_V I set1_i(uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
-  MC_V I and_or(I v, uint32_t mask, uint32_t bits) { return _mm256_or_si256(_mm256_and_si256(v, set1_i(mask)), set1_i(bits)); }
+  MC_V I and_or(I v, uint32_t mask, uint32_t bits) {
+    return _mm256_or_si256(_mm256_and_si256(v, set1_i(mask)), set1_i(bits));
+  }
   MC_V I and_i(I v, uint32_t mask) { return _mm256_and_si256(v, set1_i(mask)); }
   MC_V I select(uint32_t mask, I a, I b) { return _mm256_or_si256(and_i(a, mask), and_i(b, ~mask)); }
   template <int N>
@@ -39,17 +41,23 @@ struct VecAvx2 {
   MC_V F neg(F a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
   MC_V F load_half(const void* p) { return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
   MC_V F load_bfloat(const void* p) {
-    return as_f(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))), 16));
+    return as_f(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))), 16));
   }
-  MC_V F load_u8(const void* p) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p)))); }
-  MC_V F load_i8(const void* p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p)))); }
+  MC_V F load_u8(const void* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))));
+  }
+  MC_V F load_i8(const void* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))));
+  }
   MC_V I broadcast4(const int8_t* p) {
     int v;
     std::memcpy(&v, p, 4);
     return _mm256_set1_epi32(v);
   }
   MC_V F to_float(I v) { return _mm256_cvtepi32_ps(v); }
-  // Without a byte dot: pairs into 16 bits, which the caller keeps from overflowing, then pairs of those into 32.
+  // Without a byte dot: pairs into 16 bits, which the caller keeps from overflowing, then pairs of those
+  // into 32.
   static constexpr bool kExactDot = false;
   MC_V I pairs16(I u, I s) { return _mm256_maddubs_epi16(u, s); }
   MC_V I add16(I a, I b) { return _mm256_add_epi16(a, b); }

@@ -25,7 +25,9 @@ struct VecAvx512 {
   MC_V F zero() { return _mm512_setzero_ps(); }
   MC_V F set1(float x) { return _mm512_set1_ps(x); }
   MC_V I set1_i(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
-  MC_V I and_or(I v, uint32_t mask, uint32_t bits) { return _mm512_or_si512(_mm512_and_si512(v, set1_i(mask)), set1_i(bits)); }
+  MC_V I and_or(I v, uint32_t mask, uint32_t bits) {
+    return _mm512_or_si512(_mm512_and_si512(v, set1_i(mask)), set1_i(bits));
+  }
   MC_V I and_i(I v, uint32_t mask) { return _mm512_and_si512(v, set1_i(mask)); }
   MC_V I select(uint32_t mask, I a, I b) { return _mm512_ternarylogic_epi32(set1_i(mask), a, b, 0xCA); }
   template <int N>
@@ -42,12 +44,19 @@ struct VecAvx512 {
   MC_V F mul(F a, F b) { return _mm512_mul_ps(a, b); }
   MC_V F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   MC_V F neg(F a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
-  MC_V F load_half(const void* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p))); }
-  MC_V F load_bfloat(const void* p) {
-    return as_f(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p))), 16));
+  MC_V F load_half(const void* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
   }
-  MC_V F load_u8(const void* p) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))); }
-  MC_V F load_i8(const void* p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))); }
+  MC_V F load_bfloat(const void* p) {
+    return as_f(
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p))), 16));
+  }
+  MC_V F load_u8(const void* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))));
+  }
+  MC_V F load_i8(const void* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))));
+  }
   MC_V I broadcast4(const int8_t* p) {
     int v;
     std::memcpy(&v, p, 4);

@@ -1,8 +1,9 @@
-// The vector types that every kernel template is written with: F32 (16 floats), I32 (16 int32), F64 (8 doubles), I64 (8
-// int64) and their masks. One definition per instruction set, each with the same results bit for bit: one zmm register,
-// two ymm registers, or a plain array. Include it from X_scalar.cpp, X_avx2.cpp and X_avx512.cpp after defining
-// MC_SIMD_TARGET as 0, 1 or 2; everything lives in namespace mc::simd::MC_SIMD_NS so that no inline function compiled for
-// a wide instruction set can be chosen by the linker for a machine without it.
+// The vector types that every kernel template is written with: F32 (16 floats), I32 (16 int32), F64 (8
+// doubles), I64 (8 int64) and their masks. One definition per instruction set, each with the same results bit
+// for bit: one zmm register, two ymm registers, or a plain array. Include it from X_scalar.cpp, X_avx2.cpp
+// and X_avx512.cpp after defining MC_SIMD_TARGET as 0, 1 or 2; everything lives in namespace
+// mc::simd::MC_SIMD_NS so that no inline function compiled for a wide instruction set can be chosen by the
+// linker for a machine without it.
 //
 // min(a, b) is a < b ? a : b and max(a, b) is a > b ? a : b: the second operand where either is NaN.
 #pragma once
@@ -14,7 +15,8 @@
 #include <cstdint>
 #include <cstring>
 
-// Inlined where registers hold vectors; calls where vectors are arrays, or the compiler drowns in unrolled loops.
+// Inlined where registers hold vectors; calls where vectors are arrays, or the compiler drowns in unrolled
+// loops.
 #if MC_SIMD_TARGET == 0
 #define MC_INL [[maybe_unused]] static __attribute__((noinline))
 #define MC_LAMBDA

@@ -60,19 +60,28 @@ struct I32 {
   friend I32 operator^(I32 x, I32 y) { return {_mm256_xor_si256(x.a, y.a), _mm256_xor_si256(x.b, y.b)}; }
 };
 template <int K>
-MC_INL I32 shl(I32 x) { return {_mm256_slli_epi32(x.a, K), _mm256_slli_epi32(x.b, K)}; }
+MC_INL I32 shl(I32 x) {
+  return {_mm256_slli_epi32(x.a, K), _mm256_slli_epi32(x.b, K)};
+}
 template <int K>
-MC_INL I32 shr(I32 x) { return {_mm256_srli_epi32(x.a, K), _mm256_srli_epi32(x.b, K)}; }
+MC_INL I32 shr(I32 x) {
+  return {_mm256_srli_epi32(x.a, K), _mm256_srli_epi32(x.b, K)};
+}
 template <int K>
-MC_INL I32 sar(I32 x) { return {_mm256_srai_epi32(x.a, K), _mm256_srai_epi32(x.b, K)}; }
+MC_INL I32 sar(I32 x) {
+  return {_mm256_srai_epi32(x.a, K), _mm256_srai_epi32(x.b, K)};
+}
 MC_INL M32 eq(I32 x, I32 y) {
-  return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(x.a, y.a)), _mm256_castsi256_ps(_mm256_cmpeq_epi32(x.b, y.b))};
+  return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(x.a, y.a)),
+          _mm256_castsi256_ps(_mm256_cmpeq_epi32(x.b, y.b))};
 }
 MC_INL M32 gt(I32 x, I32 y) {
-  return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(x.a, y.a)), _mm256_castsi256_ps(_mm256_cmpgt_epi32(x.b, y.b))};
+  return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(x.a, y.a)),
+          _mm256_castsi256_ps(_mm256_cmpgt_epi32(x.b, y.b))};
 }
 MC_INL I32 select(M32 m, I32 x, I32 y) {
-  return {_mm256_blendv_epi8(y.a, x.a, _mm256_castps_si256(m.a)), _mm256_blendv_epi8(y.b, x.b, _mm256_castps_si256(m.b))};
+  return {_mm256_blendv_epi8(y.a, x.a, _mm256_castps_si256(m.a)),
+          _mm256_blendv_epi8(y.b, x.b, _mm256_castps_si256(m.b))};
 }
 
 struct F32 {
@@ -83,17 +92,21 @@ struct F32 {
   MC_INL F32 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
   MC_INL F32 load(const float* p, int n) {
     const M32 m = first_lanes(n);
-    return {_mm256_maskload_ps(p, _mm256_castps_si256(m.a)), _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.b))};
+    return {_mm256_maskload_ps(p, _mm256_castps_si256(m.a)),
+            _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.b))};
   }
   MC_INL void store(float* p, F32 x) { _mm256_storeu_ps(p, x.a), _mm256_storeu_ps(p + 8, x.b); }
   MC_INL void store(float* p, F32 x, int n) {
     const M32 m = first_lanes(n);
-    _mm256_maskstore_ps(p, _mm256_castps_si256(m.a), x.a), _mm256_maskstore_ps(p + 8, _mm256_castps_si256(m.b), x.b);
+    _mm256_maskstore_ps(p, _mm256_castps_si256(m.a), x.a),
+        _mm256_maskstore_ps(p + 8, _mm256_castps_si256(m.b), x.b);
   }
   // 64-byte aligned; past the caches.
   MC_INL void stream(float* p, F32 x) { _mm256_stream_ps(p, x.a), _mm256_stream_ps(p + 8, x.b); }
-#define MC_OP2(F, op, name, suffix) \
-  friend F operator op(F x, F y) { return {_mm256_##name##_##suffix(x.a, y.a), _mm256_##name##_##suffix(x.b, y.b)}; }
+#define MC_OP2(F, op, name, suffix)                                                  \
+  friend F operator op(F x, F y) {                                                   \
+    return {_mm256_##name##_##suffix(x.a, y.a), _mm256_##name##_##suffix(x.b, y.b)}; \
+  }
   MC_OP2(F32, +, add, ps)
   MC_OP2(F32, -, sub, ps)
   MC_OP2(F32, *, mul, ps)
@@ -110,11 +123,16 @@ struct I64 {
   friend I64 operator^(I64 x, I64 y) { return {_mm256_xor_si256(x.a, y.a), _mm256_xor_si256(x.b, y.b)}; }
 };
 template <int K>
-MC_INL I64 shl(I64 x) { return {_mm256_slli_epi64(x.a, K), _mm256_slli_epi64(x.b, K)}; }
+MC_INL I64 shl(I64 x) {
+  return {_mm256_slli_epi64(x.a, K), _mm256_slli_epi64(x.b, K)};
+}
 template <int K>
-MC_INL I64 shr(I64 x) { return {_mm256_srli_epi64(x.a, K), _mm256_srli_epi64(x.b, K)}; }
+MC_INL I64 shr(I64 x) {
+  return {_mm256_srli_epi64(x.a, K), _mm256_srli_epi64(x.b, K)};
+}
 MC_INL M64 eq(I64 x, I64 y) {
-  return {_mm256_castsi256_pd(_mm256_cmpeq_epi64(x.a, y.a)), _mm256_castsi256_pd(_mm256_cmpeq_epi64(x.b, y.b))};
+  return {_mm256_castsi256_pd(_mm256_cmpeq_epi64(x.a, y.a)),
+          _mm256_castsi256_pd(_mm256_cmpeq_epi64(x.b, y.b))};
 }
 
 struct F64 {
@@ -125,12 +143,14 @@ struct F64 {
   MC_INL F64 load(const double* p) { return {_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
   MC_INL F64 load(const double* p, int n) {
     const M64 m = first_lanes8(n);
-    return {_mm256_maskload_pd(p, _mm256_castpd_si256(m.a)), _mm256_maskload_pd(p + 4, _mm256_castpd_si256(m.b))};
+    return {_mm256_maskload_pd(p, _mm256_castpd_si256(m.a)),
+            _mm256_maskload_pd(p + 4, _mm256_castpd_si256(m.b))};
   }
   MC_INL void store(double* p, F64 x) { _mm256_storeu_pd(p, x.a), _mm256_storeu_pd(p + 4, x.b); }
   MC_INL void store(double* p, F64 x, int n) {
     const M64 m = first_lanes8(n);
-    _mm256_maskstore_pd(p, _mm256_castpd_si256(m.a), x.a), _mm256_maskstore_pd(p + 4, _mm256_castpd_si256(m.b), x.b);
+    _mm256_maskstore_pd(p, _mm256_castpd_si256(m.a), x.a),
+        _mm256_maskstore_pd(p + 4, _mm256_castpd_si256(m.b), x.b);
   }
   MC_INL void stream(double* p, F64 x) { _mm256_stream_pd(p, x.a), _mm256_stream_pd(p + 4, x.b); }
   MC_OP2(F64, +, add, pd)
@@ -140,24 +160,36 @@ struct F64 {
 #undef MC_OP2
 };
 
-#define MC_FLOAT(F, M, s, s2, I)                                                                                            \
-  MC_INL F fma(F x, F y, F z) { return {_mm256_fmadd_##s(x.a, y.a, z.a), _mm256_fmadd_##s(x.b, y.b, z.b)}; }                \
-  MC_INL F fnma(F x, F y, F z) { return {_mm256_fnmadd_##s(x.a, y.a, z.a), _mm256_fnmadd_##s(x.b, y.b, z.b)}; }             \
-  MC_INL F min(F x, F y) { return {_mm256_min_##s(x.a, y.a), _mm256_min_##s(x.b, y.b)}; }                                   \
-  MC_INL F max(F x, F y) { return {_mm256_max_##s(x.a, y.a), _mm256_max_##s(x.b, y.b)}; }                                   \
-  MC_INL F sqrt(F x) { return {_mm256_sqrt_##s(x.a), _mm256_sqrt_##s(x.b)}; }                                               \
-  MC_INL F round(F x) { return {_mm256_round_##s(x.a, 8), _mm256_round_##s(x.b, 8)}; }                                      \
-  MC_INL F floor(F x) { return {_mm256_round_##s(x.a, 9), _mm256_round_##s(x.b, 9)}; }                                      \
-  MC_INL F ceil(F x) { return {_mm256_round_##s(x.a, 10), _mm256_round_##s(x.b, 10)}; }                                     \
-  MC_INL F trunc(F x) { return {_mm256_round_##s(x.a, 11), _mm256_round_##s(x.b, 11)}; }                                    \
-  MC_INL M lt(F x, F y) { return {_mm256_cmp_##s(x.a, y.a, _CMP_LT_OQ), _mm256_cmp_##s(x.b, y.b, _CMP_LT_OQ)}; }            \
-  MC_INL M le(F x, F y) { return {_mm256_cmp_##s(x.a, y.a, _CMP_LE_OQ), _mm256_cmp_##s(x.b, y.b, _CMP_LE_OQ)}; }            \
-  MC_INL M gt(F x, F y) { return lt(y, x); }                                                                                \
-  MC_INL M ge(F x, F y) { return le(y, x); }                                                                                \
-  MC_INL M eq(F x, F y) { return {_mm256_cmp_##s(x.a, y.a, _CMP_EQ_OQ), _mm256_cmp_##s(x.b, y.b, _CMP_EQ_OQ)}; }            \
-  MC_INL M ne(F x, F y) { return {_mm256_cmp_##s(x.a, y.a, _CMP_NEQ_UQ), _mm256_cmp_##s(x.b, y.b, _CMP_NEQ_UQ)}; }          \
-  MC_INL F select(M m, F x, F y) { return {_mm256_blendv_##s(y.a, x.a, m.a), _mm256_blendv_##s(y.b, x.b, m.b)}; }           \
-  MC_INL F as_f##s2(I x) { return {_mm256_castsi256_##s(x.a), _mm256_castsi256_##s(x.b)}; }                                 \
+#define MC_FLOAT(F, M, s, s2, I)                                                                             \
+  MC_INL F fma(F x, F y, F z) { return {_mm256_fmadd_##s(x.a, y.a, z.a), _mm256_fmadd_##s(x.b, y.b, z.b)}; } \
+  MC_INL F fnma(F x, F y, F z) {                                                                             \
+    return {_mm256_fnmadd_##s(x.a, y.a, z.a), _mm256_fnmadd_##s(x.b, y.b, z.b)};                             \
+  }                                                                                                          \
+  MC_INL F min(F x, F y) { return {_mm256_min_##s(x.a, y.a), _mm256_min_##s(x.b, y.b)}; }                    \
+  MC_INL F max(F x, F y) { return {_mm256_max_##s(x.a, y.a), _mm256_max_##s(x.b, y.b)}; }                    \
+  MC_INL F sqrt(F x) { return {_mm256_sqrt_##s(x.a), _mm256_sqrt_##s(x.b)}; }                                \
+  MC_INL F round(F x) { return {_mm256_round_##s(x.a, 8), _mm256_round_##s(x.b, 8)}; }                       \
+  MC_INL F floor(F x) { return {_mm256_round_##s(x.a, 9), _mm256_round_##s(x.b, 9)}; }                       \
+  MC_INL F ceil(F x) { return {_mm256_round_##s(x.a, 10), _mm256_round_##s(x.b, 10)}; }                      \
+  MC_INL F trunc(F x) { return {_mm256_round_##s(x.a, 11), _mm256_round_##s(x.b, 11)}; }                     \
+  MC_INL M lt(F x, F y) {                                                                                    \
+    return {_mm256_cmp_##s(x.a, y.a, _CMP_LT_OQ), _mm256_cmp_##s(x.b, y.b, _CMP_LT_OQ)};                     \
+  }                                                                                                          \
+  MC_INL M le(F x, F y) {                                                                                    \
+    return {_mm256_cmp_##s(x.a, y.a, _CMP_LE_OQ), _mm256_cmp_##s(x.b, y.b, _CMP_LE_OQ)};                     \
+  }                                                                                                          \
+  MC_INL M gt(F x, F y) { return lt(y, x); }                                                                 \
+  MC_INL M ge(F x, F y) { return le(y, x); }                                                                 \
+  MC_INL M eq(F x, F y) {                                                                                    \
+    return {_mm256_cmp_##s(x.a, y.a, _CMP_EQ_OQ), _mm256_cmp_##s(x.b, y.b, _CMP_EQ_OQ)};                     \
+  }                                                                                                          \
+  MC_INL M ne(F x, F y) {                                                                                    \
+    return {_mm256_cmp_##s(x.a, y.a, _CMP_NEQ_UQ), _mm256_cmp_##s(x.b, y.b, _CMP_NEQ_UQ)};                   \
+  }                                                                                                          \
+  MC_INL F select(M m, F x, F y) {                                                                           \
+    return {_mm256_blendv_##s(y.a, x.a, m.a), _mm256_blendv_##s(y.b, x.b, m.b)};                             \
+  }                                                                                                          \
+  MC_INL F as_f##s2(I x) { return {_mm256_castsi256_##s(x.a), _mm256_castsi256_##s(x.b)}; }                  \
   MC_INL I as_i##s2(F x) { return {_mm256_cast##s##_si256(x.a), _mm256_cast##s##_si256(x.b)}; }
 MC_FLOAT(F32, M32, ps, 32, I32)
 MC_FLOAT(F64, M64, pd, 64, I64)

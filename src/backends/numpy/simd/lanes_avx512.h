@@ -35,11 +35,17 @@ struct I32 {
   friend I32 operator^(I32 a, I32 b) { return {_mm512_xor_si512(a.v, b.v)}; }
 };
 template <int K>
-MC_INL I32 shl(I32 a) { return {_mm512_slli_epi32(a.v, K)}; }
+MC_INL I32 shl(I32 a) {
+  return {_mm512_slli_epi32(a.v, K)};
+}
 template <int K>
-MC_INL I32 shr(I32 a) { return {_mm512_srli_epi32(a.v, K)}; }
+MC_INL I32 shr(I32 a) {
+  return {_mm512_srli_epi32(a.v, K)};
+}
 template <int K>
-MC_INL I32 sar(I32 a) { return {_mm512_srai_epi32(a.v, K)}; }
+MC_INL I32 sar(I32 a) {
+  return {_mm512_srai_epi32(a.v, K)};
+}
 MC_INL M32 eq(I32 a, I32 b) { return {_mm512_cmpeq_epi32_mask(a.v, b.v)}; }
 MC_INL M32 gt(I32 a, I32 b) { return {_mm512_cmpgt_epi32_mask(a.v, b.v)}; }
 MC_INL I32 select(M32 m, I32 a, I32 b) { return {_mm512_mask_blend_epi32(m.m, b.v, a.v)}; }
@@ -94,9 +100,13 @@ struct I64 {
   friend I64 operator^(I64 a, I64 b) { return {_mm512_xor_si512(a.v, b.v)}; }
 };
 template <int K>
-MC_INL I64 shl(I64 a) { return {_mm512_slli_epi64(a.v, K)}; }
+MC_INL I64 shl(I64 a) {
+  return {_mm512_slli_epi64(a.v, K)};
+}
 template <int K>
-MC_INL I64 shr(I64 a) { return {_mm512_srli_epi64(a.v, K)}; }
+MC_INL I64 shr(I64 a) {
+  return {_mm512_srli_epi64(a.v, K)};
+}
 MC_INL M64 eq(I64 a, I64 b) { return {_mm512_cmpeq_epi64_mask(a.v, b.v)}; }
 
 struct F64 {
@@ -142,7 +152,9 @@ MC_INL F32 narrow(F64 lo, F64 hi) {
 MC_INL M32 join(M64 lo, M64 hi) { return {static_cast<__mmask16>(lo.m | (hi.m << 8))}; }
 MC_INL F64 load_widen(const float* p) { return {_mm512_cvtps_pd(_mm256_loadu_ps(p))}; }
 
-MC_INL F32 load_f16(const uint16_t* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+MC_INL F32 load_f16(const uint16_t* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
 MC_INL F32 load_bf16(const uint16_t* p) {
   return {_mm512_castsi512_ps(
       _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16))};
@@ -192,8 +204,10 @@ MC_INL void transpose16(const __m512 (&r)[16], float* out, int64_t out_stride) {
   }
   // u[4k + c] holds, in its four 128-bit lanes l, column 4l + c of rows 4k..4k+3.
   for (int c = 0; c < 4; ++c) {
-    const __m512 p = _mm512_shuffle_f32x4(u[c], u[4 + c], 0x88), q = _mm512_shuffle_f32x4(u[c], u[4 + c], 0xdd);
-    const __m512 s = _mm512_shuffle_f32x4(u[8 + c], u[12 + c], 0x88), w = _mm512_shuffle_f32x4(u[8 + c], u[12 + c], 0xdd);
+    const __m512 p = _mm512_shuffle_f32x4(u[c], u[4 + c], 0x88),
+                 q = _mm512_shuffle_f32x4(u[c], u[4 + c], 0xdd);
+    const __m512 s = _mm512_shuffle_f32x4(u[8 + c], u[12 + c], 0x88),
+                 w = _mm512_shuffle_f32x4(u[8 + c], u[12 + c], 0xdd);
     _mm512_storeu_ps(out + c * out_stride, _mm512_shuffle_f32x4(p, s, 0x88));
     _mm512_storeu_ps(out + (8 + c) * out_stride, _mm512_shuffle_f32x4(p, s, 0xdd));
     _mm512_storeu_ps(out + (4 + c) * out_stride, _mm512_shuffle_f32x4(q, w, 0x88));

@@ -1,6 +1,6 @@
-// Loads and stores of 16 elements of float, float16 or bfloat16 as F32, whole or the first n, and the order in which
-// every reduction adds: element i of a run goes to accumulator (i/16)%4, lane i%16; accumulators are combined as
-// (a0+a1)+(a2+a3) and lanes by the tree of sum_lanes.
+// Loads and stores of 16 elements of float, float16 or bfloat16 as F32, whole or the first n, and the order
+// in which every reduction adds: element i of a run goes to accumulator (i/16)%4, lane i%16; accumulators are
+// combined as (a0+a1)+(a2+a3) and lanes by the tree of sum_lanes.
 #pragma once
 
 #include <type_traits>
@@ -55,9 +55,13 @@ MC_INL void for_vectors(int64_t count, F f) {
 }
 // load / store that keep the whole-vector form where n is a constant 16
 template <class T>
-MC_INL F32 vload_n(const T* p, int n) { return n == 16 ? vload(p) : vload(p, n); }
+MC_INL F32 vload_n(const T* p, int n) {
+  return n == 16 ? vload(p) : vload(p, n);
+}
 template <class T>
-MC_INL void vstore_n(T* p, F32 a, int n) { n == 16 ? vstore(p, a) : vstore(p, a, n); }
+MC_INL void vstore_n(T* p, F32 a, int n) {
+  n == 16 ? vstore(p, a) : vstore(p, a, n);
+}
 
 // The contract's sum of f(i, n) over a run; f must return 0 in lanes from n on.
 template <class F>

@@ -1,9 +1,9 @@
-// Range reduction of huge angles: x·2/pi modulo 4 from the product of x's integer mantissa and the right 192 bits of 2/pi
-// (Payne and Hanek's method), in integer arithmetic.
+// Range reduction of huge angles: x·2/pi modulo 4 from the product of x's integer mantissa and the right 192
+// bits of 2/pi (Payne and Hanek's method), in integer arithmetic.
 #pragma once
 
-#include "backends/numpy/simd/math_coef.h"
 #include "backends/numpy/simd/lanes.h"
+#include "backends/numpy/simd/math_coef.h"
 
 namespace mc::simd::MC_SIMD_NS {
 
@@ -19,14 +19,17 @@ struct ReducedAngle {
   const int exponent = static_cast<int>((u >> 52) & 0x7ff);
   if (exponent == 0x7ff) return {__builtin_nan(""), 0, 0};
   const uint64_t m = (u & 0xfffffffffffff) | 0x10000000000000;
-  // x = m·2^e. Bits of 2/pi of weight 2^(e-i) >= 4 contribute whole turns; the window starts at i = e - 1, weight 2.
+  // x = m·2^e. Bits of 2/pi of weight 2^(e-i) >= 4 contribute whole turns; the window starts at i = e - 1,
+  // weight 2.
   const int e = exponent - 1075, at = 64 + e - 2;
   uint64_t w[3];
   for (int k = 0; k < 3; ++k) {
     const int word = (at + 64 * k) / 64, shift = (at + 64 * k) % 64;
-    w[k] = shift ? coef::kTwoOverPi[word] << shift | coef::kTwoOverPi[word + 1] >> (64 - shift) : coef::kTwoOverPi[word];
+    w[k] = shift ? coef::kTwoOverPi[word] << shift | coef::kTwoOverPi[word + 1] >> (64 - shift)
+                 : coef::kTwoOverPi[word];
   }
-  const Wide p0 = static_cast<Wide>(m) * w[2], p1 = static_cast<Wide>(m) * w[1] + static_cast<uint64_t>(p0 >> 64);
+  const Wide p0 = static_cast<Wide>(m) * w[2],
+             p1 = static_cast<Wide>(m) * w[1] + static_cast<uint64_t>(p0 >> 64);
   uint64_t lo = static_cast<uint64_t>(p0), mid = static_cast<uint64_t>(p1),
            hi = m * w[0] + static_cast<uint64_t>(p1 >> 64);
   int q = static_cast<int>(hi >> 62);
@@ -38,7 +41,7 @@ struct ReducedAngle {
   }
   int zeros = hi ? __builtin_clzll(hi) : mid ? 64 + __builtin_clzll(mid) : 127;
   Wide f = (static_cast<Wide>(hi) << 64 | mid) << zeros;
-  const double dh = static_cast<double>(static_cast<uint64_t>(f >> 75)) * 0x1p-53;           // 53 bits
+  const double dh = static_cast<double>(static_cast<uint64_t>(f >> 75)) * 0x1p-53;  // 53 bits
   const double dl = static_cast<double>(static_cast<uint64_t>(f >> 22) & 0x1fffffffffffff) * 0x1p-106;
   double scale = 1;
   for (; zeros >= 32; zeros -= 32) scale *= 0x1p-32;

@@ -1,15 +1,15 @@
-// The float32 functions that models use most, on vectors of 16. Accuracy bounds are measured by vmath_test against
-// float64. Include through lanes.h's scheme: one source for all instruction sets, same bits.
+// The float32 functions that models use most, on vectors of 16. Accuracy bounds are measured by vmath_test
+// against float64. Include through lanes.h's scheme: one source for all instruction sets, same bits.
 #pragma once
 
+#include "backends/numpy/simd/lanes.h"
 #include "backends/numpy/simd/math_angle.h"
 #include "backends/numpy/simd/math_coef.h"
-#include "backends/numpy/simd/lanes.h"
 
 namespace mc::simd::MC_SIMD_NS {
 
 inline constexpr float kLog2e = 0x1.715476p+0f;
-inline constexpr float kLn2Hi = 0x1.62e4p-1f;         // 15 bits: n·kLn2Hi is exact
+inline constexpr float kLn2Hi = 0x1.62e4p-1f;  // 15 bits: n·kLn2Hi is exact
 inline constexpr float kLn2Lo = 0x1.7f7d1cp-20f;
 
 // exp(x) = poly·2^n, for -1e4 < x < 1e4.
@@ -71,7 +71,8 @@ MC_INL F32 sigmoid(F32 x) {
   return select(lt(x, F32::zero()), t, F32::set(1)) / (t + F32::set(1));
 }
 
-// x·sigmoid(x), below 3 ulp. The power of two is applied last so that results that underflow are rounded once.
+// x·sigmoid(x), below 3 ulp. The power of two is applied last so that results that underflow are rounded
+// once.
 MC_INL F32 silu(F32 x) {
   const F32 a = min(F32::set(200.0f), abs(x));
   const ExpParts e = exp_parts(neg(a));

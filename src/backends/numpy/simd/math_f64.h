@@ -1,5 +1,5 @@
-// float64 functions on vectors of 8. Accuracy bounds are measured by vmath_test against the C library's long double.
-// They also carry the rarer float32 functions, whose results are then within 0.51 ulp.
+// float64 functions on vectors of 8. Accuracy bounds are measured by vmath_test against the C library's long
+// double. They also carry the rarer float32 functions, whose results are then within 0.51 ulp.
 #pragma once
 
 #include "backends/numpy/simd/lanes.h"
@@ -166,7 +166,8 @@ struct Quadrant64 {
   F64 hi, lo, q;  // angle = q·pi/2 + hi + lo, q modulo 4
 };
 MC_INL Quadrant64 reduce_angle64(F64 x) {
-  const F64 p1 = set64(0x1.921fb54400000p+0), p2 = set64(0x1.0b4611a600000p-34), p3 = set64(0x1.3198a2e037073p-69);
+  const F64 p1 = set64(0x1.921fb54400000p+0), p2 = set64(0x1.0b4611a600000p-34),
+            p3 = set64(0x1.3198a2e037073p-69);
   const F64 q = round(x * set64(0x1.45f306dc9c883p-1));
   const F64 r = fnma(q, p1, x), s = fnma(q, p2, r);
   const F64 lost = fnma(q, p2, r - s);
@@ -213,7 +214,8 @@ MC_INL F64 tan(F64 x) {
 // atan of a/b for a, b >= 0, not both zero or infinite; in [0, pi/2].
 MC_INL Two atan_ratio(F64 a, F64 b) {
   const M64 first = le(a, b * set64(0.41421356237309503)), last = gt(a, b * set64(2.414213562373095));
-  const F64 num = select(first, a, select(last, neg(b), a - b)), den = select(first, b, select(last, a, a + b));
+  const F64 num = select(first, a, select(last, neg(b), a - b)),
+            den = select(first, b, select(last, a, a + b));
   const F64 base = select(first, F64::zero(), select(last, set64(kHalfPiD), set64(kHalfPiD / 2)));
   const F64 base_lo = select(first, F64::zero(), select(last, set64(kHalfPiLoD), set64(kHalfPiLoD / 2)));
   const F64 t = num / den, z = t * t;
@@ -235,7 +237,8 @@ MC_INL F64 arctan2(F64 y, F64 x) {
   const M64 zero = eq(a, F64::zero()) & eq(b, F64::zero());
   b = select(zero, one, b);
   const F64 top = max(a, b);
-  const F64 scale = select(gt(top, set64(0x1p1000)), set64(0x1p-100), select(lt(top, set64(0x1p-900)), set64(0x1p100), one));
+  const F64 scale = select(gt(top, set64(0x1p1000)), set64(0x1p-100),
+                           select(lt(top, set64(0x1p-900)), set64(0x1p100), one));
   const Two r = atan_ratio(a * scale, b * scale);
   const M64 left = lt(copysign(one, x), F64::zero());
   const F64 turned = (set64(2 * kHalfPiD) - r.hi) + (set64(2 * kHalfPiLoD) - r.lo);
@@ -251,7 +254,8 @@ MC_INL AsinParts asin_parts(F64 x) {
   const M64 small = le(a, set64(0.5));
   const F64 z = select(small, a * a, (set64(1) - a) * set64(0.5)), s = select(small, a, sqrt(z));
   const F64 lost = fnma(s, s, z) / (s + s);  // of the square root
-  return {a, s, s * z * horner(z, coef::kAsinD), select(small | eq(s, F64::zero()), F64::zero(), lost), small};
+  return {a, s, s * z * horner(z, coef::kAsinD), select(small | eq(s, F64::zero()), F64::zero(), lost),
+          small};
 }
 // Below 1.5 ulp.
 MC_INL F64 arcsin(F64 x) {
@@ -307,7 +311,8 @@ MC_INL F64 erfinv(F64 x) {
   const F64 w = neg(select(lt(a, set64(0.5)), log1p(neg(a * a)), log((one - a) * (one + a))));
   const F64 s = sqrt(w);
   const F64 p = select(le(w, set64(6)), horner(w - set64(3), coef::kErfinvLowD),
-                       select(le(s, set64(4)), horner(s - set64(3.2), coef::kErfinvMidD), horner(s - set64(5), coef::kErfinvHighD)));
+                       select(le(s, set64(4)), horner(s - set64(3.2), coef::kErfinvMidD),
+                              horner(s - set64(5), coef::kErfinvHighD)));
   F64 r = select(eq(a, one), set64(kInfD), a * p);
   r = copysign(r, x);
   return select(le(a, one), r, nan64());
@@ -334,10 +339,12 @@ MC_INL F64 gelu(F64 x) {
   const F64 centre = x * fma(set64(0.5), fma(y, horner(y * y, coef::kErfD), y), set64(0.5));
   return select(le(t, set64(1)), centre, select(lt(x, F64::zero()), left, right));
 }
-// x·sigmoid(2u), u = sqrt(2/pi)·(x + 0.044715·x³). The exponent is rounded once: 2^-53 of it is the relative error.
+// x·sigmoid(2u), u = sqrt(2/pi)·(x + 0.044715·x³). The exponent is rounded once: 2^-53 of it is the relative
+// error.
 MC_INL F64 gelu_tanh(F64 x) {
   const F64 t = min(set64(30), abs(x));
-  const ExpParts64 e = exp_parts64(t * fma(t * t, set64(-1.5957691216057307 * 0.044715), set64(-1.5957691216057307)), F64::zero());
+  const ExpParts64 e = exp_parts64(
+      t * fma(t * t, set64(-1.5957691216057307 * 0.044715), set64(-1.5957691216057307)), F64::zero());
   const F64 d = ldexp(e.p, e.n) + set64(1);
   return select(lt(x, F64::zero()), ldexp(max(set64(-30), x) * e.p / d, e.n), x / d);
 }
