@@ -15,8 +15,8 @@
 namespace mc {
 
 // ---- creation
-// ------------------------------------------------------------------------------------------------------- A
-// 0-d array; dtype as given, else bool, int32 or float32.
+
+// A 0-d array; dtype as given, else bool, int32 or float32.
 MC_API Array scalar(Scalar v, std::optional<Dtype> dtype = {});
 MC_API Array full(const Shape& shape, Scalar v, Dtype dtype = Dtype::F32);
 MC_API Array full(const Shape& shape, const Array& v);
@@ -42,7 +42,7 @@ MC_API Array triu(const Array& a, int k = 0);
 MC_API Array create_causal_mask(int64_t n, Dtype dtype = Dtype::F32);
 
 // ---- dtype
-// ----------------------------------------------------------------------------------------------------------
+
 // float -> integer truncates and saturates, NaN gives 0; integer -> integer wraps; anything -> bool is x !=
 // 0.
 MC_API Array astype(const Array& a, Dtype dtype);
@@ -50,7 +50,7 @@ MC_API Array astype(const Array& a, Dtype dtype);
 MC_API Array bitcast(const Array& a, Dtype dtype);
 
 // ---- shape
-// ----------------------------------------------------------------------------------------------------------
+
 // One dimension may be -1.
 MC_API Array reshape(const Array& a, const Shape& shape);
 MC_API Array flatten(const Array& a, int start_axis = 0, int end_axis = -1);
@@ -95,13 +95,14 @@ MC_API Array dynamic_update(const Array& a, const Array& update, const Array& st
 MC_API Array dynamic_update_rows(const Array& a, const Array& update, const Array& starts, int axis);
 
 // ---- elementwise
-// ----------------------------------------------------------------------------------------------------
-#define MC_UNARY_LIST(X)                                                                                     \
-  X(abs)                                                                                                     \
-  X(negative) X(sign) X(sqrt) X(rsqrt) X(square) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2)       \
-      X(sin) X(cos) X(tan) X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) X(tanh) X(erf) X(erfinv) X(sigmoid) \
-          X(silu) X(relu) X(floor) X(ceil) X(isnan) X(isinf) X(isfinite) X(logical_not) X(bitwise_not)       \
-              X(conj) X(real) X(imag) X(stop_gradient)
+
+#define MC_UNARY_LIST(X)                                                                                 \
+  X(abs)                                                                                                 \
+  X(negative)                                                                                            \
+  X(sign) X(sqrt) X(rsqrt) X(square) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) \
+      X(tan) X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) X(tanh) X(erf) X(erfinv) X(sigmoid) X(silu)   \
+          X(relu) X(floor) X(ceil) X(isnan) X(isinf) X(isfinite) X(logical_not) X(bitwise_not) X(conj)   \
+              X(real) X(imag) X(stop_gradient)
 #define MC_DECLARE(name) MC_API Array name(const Array& a);
 MC_UNARY_LIST(MC_DECLARE)
 #undef MC_DECLARE
@@ -110,11 +111,12 @@ MC_API Array gelu(const Array& a, bool exact = true);
 // Half to even; decimals as NumPy.
 MC_API Array round(const Array& a, int decimals = 0);
 
-#define MC_BINARY_LIST(X)                                                                                  \
-  X(add)                                                                                                   \
-  X(subtract) X(multiply) X(divide) X(power) X(floor_divide) X(remainder) X(maximum) X(minimum) X(arctan2) \
-      X(equal) X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal) X(logical_and) X(logical_or) \
-          X(logical_xor) X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(left_shift) X(right_shift)          \
+#define MC_BINARY_LIST(X)                                                                               \
+  X(add)                                                                                                \
+  X(subtract)                                                                                           \
+  X(multiply) X(divide) X(power) X(floor_divide) X(remainder) X(maximum) X(minimum) X(arctan2) X(equal) \
+      X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal) X(logical_and) X(logical_or)       \
+          X(logical_xor) X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(left_shift) X(right_shift)       \
               X(logaddexp)
 #define MC_DECLARE(name)                             \
   MC_API Array name(const Array& a, const Array& b); \
@@ -147,7 +149,7 @@ MC_OPERATOR(>=, greater_equal)
 inline Array operator-(const Array& a) { return negative(a); }
 
 // ---- reductions
-// -----------------------------------------------------------------------------------------------------
+
 // Without axes: over all. Empty axes list: over none. sum and prod of bool and small integers give int32
 // (int64 and unsigned 64-bit stay); mean, var, std of integers give float32. NaN propagates. ddof is 0 unless
 // given.
@@ -175,7 +177,7 @@ MC_API Array cumsum(const Array& a, std::optional<int> axis = {}, bool reverse =
 MC_API Array cumprod(const Array& a, std::optional<int> axis = {}, bool reverse = false);
 
 // ---- products
-// -------------------------------------------------------------------------------------------------------
+
 // NumPy's matmul: batch dimensions broadcast, 1-d operands gain and lose a dimension. float16 and bfloat16
 // accumulate in float32.
 MC_API Array matmul(const Array& a, const Array& b);
@@ -187,7 +189,7 @@ MC_API Array tensordot(const Array& a, const Array& b, const Axes& axes_a, const
 MC_API Array einsum(std::string_view subscripts, const Arrays& operands);
 
 // ---- indexing
-// -------------------------------------------------------------------------------------------------------
+
 // Integer indices; negative ones count from the end. One out of range reads NaN (the lowest value for
 // integers, false for bool); a write there is dropped. a[indices] along `axis`; without axis from the
 // flattened array.
@@ -205,7 +207,7 @@ MC_API Array scatter(const Array& a, const Arrays& indices, const Array& updates
                      ScatterMode mode = ScatterMode::Set);
 
 // ---- sorting
-// --------------------------------------------------------------------------------------------------------
+
 // Ascending and stable, NaN last.
 MC_API Array sort(const Array& a, int axis = -1);
 // int32 indices.
@@ -220,7 +222,7 @@ MC_API std::pair<Array, Array> topk(const Array& a, int64_t k, int axis = -1);
 MC_API Array searchsorted(const Array& sorted, const Array& v, bool right = false);
 
 // ---- linear algebra (on the last two dimensions, batched; float32 and float64)
-// -----------------------------------------
+
 struct SvdResult {
   Array u, s, vt;
 };

@@ -52,6 +52,22 @@ Arrays vjp_checkpoint(const VjpCtx& c) {
       .second;
 }
 
+// sin(x)·y as a body.
+std::vector<SampleCase> checkpoint_cases() {
+  const auto make = [](Dtype d) {
+    const Aval aval{{3, 5}, d};
+    auto g = std::make_shared<Graph>();
+    const ValueId x = g->add_input(aval, InputKind::Value), y = g->add_input(aval, InputKind::Value);
+    const ValueId in[1] = {x};
+    const ValueId s = g->add_node(Op::Sin, {}, in, {&aval, 1});
+    const ValueId both[2] = {s, y};
+    g->outputs = {g->add_node(Op::Multiply, {}, both, {&aval, 1})};
+    g->compute_hash();
+    return SampleCase{{{3, 5}, {3, 5}}, CheckpointAttrs{g}, "np.sin(in0) * in1", {d, d}};
+  };
+  return {make(Dtype::F32), make(Dtype::F64)};
+}
+
 const OpDef kRows[] = {
     {.op = Op::Barrier,
      .doc = "the inputs; what is computed from them is not merged with what is computed elsewhere",
@@ -66,7 +82,7 @@ const OpDef kRows[] = {
      .infer = infer_checkpoint,
      .vjp = vjp_checkpoint,
      .decompose = run_body,
-     .samples = {.smooth = false}},
+     .samples = {.c = 8, .cases = checkpoint_cases}},
 };
 
 }  // namespace

@@ -82,8 +82,9 @@ Arrays indices_of(const VjpCtx& c, size_t end) {
 
 Arrays vjp_gather(const VjpCtx& c) {
   Arrays out(c.in.size());
-  out[0] = scatter(zeros(c.in[0].shape(), c.cot[0].dtype()), indices_of(c, c.in.size()), c.cot[0],
-                   c.as<GatherAttrs>().axes, ScatterMode::Add);
+  out[0] = c.in[0].size() == 0 ? zeros_like(c.in[0])  // every read was outside
+                               : scatter(zeros(c.in[0].shape(), c.cot[0].dtype()), indices_of(c, c.in.size()),
+                                         c.cot[0], c.as<GatherAttrs>().axes, ScatterMode::Add);
   return out;
 }
 Arrays vjp_scatter(const VjpCtx& c) {
@@ -113,9 +114,28 @@ Arrays vjp_scatter(const VjpCtx& c) {
       const Array mine = equal(gather(winner, idx, a.axes, sizes), number);
       out[last] = where(mine, gather(g, idx, a.axes, sizes), zeros_like(c.in[last]));
     }
-  } else {
-    throw Error(ErrorCode::NotDifferentiable, "scatter has a derivative in the modes Set and Add only",
-                "scatter");
+  } else if (mode == ScatterMode::Multiply) {
+    // Others than itself: the product of all that are not zero, divided by itself; zeros are counted.
+    const Array &x = c.in[0], &u = c.in[last];
+    const Array zero = equal(u, 0), factor = where(zero, ones_like(u), u);
+    const Array product = scatter(ones_like(x), idx, factor, a.axes, ScatterMode::Multiply);
+    const Array zeros_at =
+        scatter(zeros(x.shape(), Dtype::I32), idx, astype(zero, Dtype::I32), a.axes, ScatterMode::Add);
+    if (c.needs[0]) out[0] = g * where(equal(zeros_at, 0), product, zeros_like(x));
+    if (c.needs[last]) {
+      auto at = [&](const Array& v) { return gather(v, idx, a.axes, sizes); };
+      const Array kept = at(ones(x.shape(), Dtype::Bool));
+      const Array others =
+          where(equal(at(zeros_at), astype(zero, Dtype::I32)), at(product) / factor, zeros_like(u));
+      out[last] = where(kept, at(g * x) * others, zeros_like(u));
+    }
+  } else {  // Max, Min: shared equally among equal extremes
+    const Array &x = c.in[0], &u = c.in[last], &y = c.out[0];
+    auto at = [&](const Array& v) { return gather(v, idx, a.axes, sizes); };
+    const Array hit = astype(equal(at(y), u), g.dtype()), stayed = astype(equal(x, y), g.dtype());
+    const Array share = g / scatter(stayed, idx, hit, a.axes, ScatterMode::Add);
+    out[0] = stayed * share;
+    if (c.needs[last]) out[last] = where(equal(hit, 1), at(share), zeros_like(u));
   }
   return out;
 }
@@ -183,29 +203,46 @@ Arrays vmap_along(const VmapCtx& c) {
 
 using Cases = std::vector<SampleCase>;
 Cases gather_cases() {
-  return {{{{5, 3}, {4}}, GatherAttrs{{0}, {1, 3}}, "in0[in1][:, None, :]", {Dtype::F32, Dtype::I32}, 5},
+  return {{{{5, 3}, {4}}, GatherAttrs{{0}, {1, 3}}, "in0[in1][:, None, :]", {kSwept, Dtype::I32}, 5, -5},
+          {{{5, 3}, {9}}, GatherAttrs{{0}, {1, 3}}, "gather0(in0, in1)", {kSwept, Dtype::I64}, 9, -9},
           {{{5, 6}, {2, 2}, {2, 2}},
            GatherAttrs{{0, 1}, {1, 1}},
            "in0[in1, in2][..., None, None]",
-           {Dtype::F32, Dtype::I32, Dtype::I32},
-           5}};
+           {kSwept, Dtype::I32, Dtype::I32},
+           5},
+          {{{0, 3}, {4}}, GatherAttrs{{0}, {1, 3}}, "gather0(in0, in1)", {kSwept, Dtype::I32}, 1},
+          {{{5, 3}, {0}}, GatherAttrs{{0}, {1, 3}}, "in0[in1][:, None, :]", {kSwept, Dtype::I32}, 5}};
 }
 Cases scatter_cases() {
-  return {{{{5, 3}, {4}, {4, 1, 3}},
-           ScatterAttrs{{0}, 1},
-           "add_at(in0, in1, in2[:, 0])",
-           {Dtype::F32, Dtype::I32, Dtype::F32},
-           5}};
+  auto one = [](ScatterMode mode, const char* ufunc, double lo) {
+    return SampleCase{{{5, 3}, {7}, {7, 1, 3}},
+                      ScatterAttrs{{0}, static_cast<int>(mode)},
+                      cat("scatter0(in0, in1, in2[:, 0], ", ufunc, ")"),
+                      {kSwept, Dtype::I32, kSwept},
+                      -lo,
+                      lo};
+  };
+  return {one(ScatterMode::Add, "np.add", -5),     one(ScatterMode::Add, "np.add", -9),
+          one(ScatterMode::Set, "None", -5),       one(ScatterMode::Multiply, "np.multiply", -5),
+          one(ScatterMode::Max, "np.maximum", -5), one(ScatterMode::Min, "np.minimum", -5)};
 }
 Cases take_along_cases() {
-  return {{{{4, 5}, {4, 3}}, AxisAttrs{1}, "np.take_along_axis(in0, in1, 1)", {Dtype::F32, Dtype::I32}, 5}};
+  return {{{{4, 5}, {4, 3}}, AxisAttrs{1}, "take_along(in0, in1, 1)", {kSwept, Dtype::I32}, 5, -5},
+          {{{4, 5}, {7, 5}}, AxisAttrs{0}, "take_along(in0, in1, 0)", {kSwept, Dtype::I64}, 8, -8}};
 }
 Cases scatter_add_cases() {
   return {{{{4, 5}, {4, 3}, {4, 3}},
            AxisAttrs{1},
            "add_along(in0, in1, in2, 1)",
-           {Dtype::F32, Dtype::I32, Dtype::F32},
-           5}};
+           {kSwept, Dtype::I32, kSwept},
+           5,
+           -5},
+          {{{4, 5}, {9, 5}, {9, 5}},
+           AxisAttrs{0},
+           "add_along(in0, in1, in2, 0)",
+           {kSwept, Dtype::I32, kSwept},
+           9,
+           -9}};
 }
 
 const OpDef kRows[] = {
@@ -215,26 +252,26 @@ const OpDef kRows[] = {
      .vjp = vjp_gather,
      .vmap = vmap_gather,
      .hlo = "stablehlo.gather",
-     .samples = {.dtypes = kDF32, .c = 0, .cases = gather_cases}},
+     .samples = {.dtypes = kDAll, .c = 0, .cases = gather_cases}},
     {.op = Op::Scatter,
      .doc = "windows combined into a copy, in ascending order of the updates",
      .infer = infer_scatter,
      .vjp = vjp_scatter,
      .vmap = vmap_scatter,
      .hlo = "stablehlo.scatter",
-     .samples = {.dtypes = kDF32, .c = 4, .cases = scatter_cases}},
+     .samples = {.dtypes = kDReal, .c = 4, .cases = scatter_cases}},
     {.op = Op::TakeAlongAxis,
      .doc = "elements chosen along an axis for each line",
      .infer = infer_take_along,
      .vjp = vjp_take_along,
      .vmap = vmap_along,
-     .samples = {.dtypes = kDF32, .c = 0, .cases = take_along_cases}},
+     .samples = {.dtypes = kDAll, .c = 0, .cases = take_along_cases}},
     {.op = Op::ScatterAddAxis,
      .doc = "updates added along an axis for each line",
      .infer = infer_scatter_add,
      .vjp = vjp_scatter_add,
      .vmap = vmap_along,
-     .samples = {.dtypes = kDF32, .c = 4, .cases = scatter_add_cases}},
+     .samples = {.dtypes = kDNumber, .c = 4, .cases = scatter_add_cases}},
 };
 
 }  // namespace

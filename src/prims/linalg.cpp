@@ -107,15 +107,21 @@ Arrays vjp_eigh(const VjpCtx& c) {
   return {tril(s, -1) * 2 + s * matrix_eye(s)};
 }
 Arrays vjp_qr(const VjpCtx& c) {
-  const Array &q = c.out[0], &r = c.out[1];
-  if (r.shape(-2) != r.shape(-1))
-    throw Error(
-        ErrorCode::NotDifferentiable,
-        cat("the gradient of qr needs at least as many rows as columns, got shape ", c.in[0].shape().str()),
-        "qr");
-  const Array m = matmul(r, T(c.cot[1])) - matmul(T(c.cot[0]), q);
-  const Array b = c.cot[0] + matmul(q, tril(m) + T(tril(m, -1)));
-  return {T(solve_triangular(r, T(b), true))};
+  const Array &a = c.in[0], &q = c.out[0];
+  Array r = c.out[1], gq = c.cot[0], gr = c.cot[1], right;
+  const int64_t m = a.shape(-2), n = a.shape(-1);
+  if (n >
+      m) {  // a = [x, y] gives r = [u, qᵀ·y] with x = q·u: y has a gradient of its own and adds to that of q
+    const Array gv = slice_axis(gr, -1, m, n);
+    right = matmul(q, gv);
+    gq = gq + matmul(slice_axis(a, -1, m, n), T(gv));
+    r = slice_axis(r, -1, 0, m);
+    gr = slice_axis(gr, -1, 0, m);
+  }
+  const Array s = matmul(r, T(gr)) - matmul(T(gq), q);
+  const Array b = gq + matmul(q, tril(s) + T(tril(s, -1)));
+  const Array left = T(solve_triangular(r, T(b), true));
+  return {right.defined() ? concatenate({left, right}, -1) : left};
 }
 Arrays vjp_cholesky(const VjpCtx& c) {
   const Array& l = c.out[0];
@@ -155,8 +161,21 @@ Arrays vmap_lead(const VmapCtx& c) {
 }
 
 using Cases = std::vector<SampleCase>;
-Cases svd_cases() { return {{{{5, 3}}, {}, "svd(in0)"}, {{{2, 3, 4}}, {}, "svd(in0)"}}; }
-Cases square_cases() { return {{{{4, 4}}, {}, ""}, {{{2, 3, 3}}, {}, ""}}; }
+// svd, eigh and qr are not unique: the oracle says what the factors must satisfy.
+Cases svd_cases() {
+  return {{{{5, 3}}, {}, "svd(in0)"}, {{{2, 3, 4}}, {}, "svd(in0)"}, {{{40, 40}}, {}, "svd(in0)"}};
+}
+Cases qr_cases() {
+  return {{{{5, 3}}, {}, "qr(in0)"}, {{{2, 3, 4}}, {}, "qr(in0)"}, {{{40, 40}}, {}, "qr(in0)"}};
+}
+Cases eigh_cases() {
+  return {{{{4, 4}}, {}, "eigh(in0)", {}, 0, 0, Draw::Symmetric},
+          {{{2, 3, 3}}, {}, "eigh(in0)", {}, 0, 0, Draw::Symmetric}};
+}
+Cases cholesky_cases() {
+  return {{{{4, 4}}, {}, "np.linalg.cholesky(in0)", {}, 0, 0, Draw::PositiveDefinite},
+          {{{2, 3, 3}}, {}, "np.linalg.cholesky(in0)", {}, 0, 0, Draw::PositiveDefinite}};
+}
 Cases det_cases() {
   return {{{{4, 4}}, {}, "np.linalg.det(in0)"},
           {{{2, 3, 3}}, {}, "np.linalg.det(in0)"},
@@ -183,19 +202,19 @@ const OpDef kRows[] = {
      .infer = infer_eigh,
      .vjp = vjp_eigh,
      .vmap = vmap_lead,
-     .samples = {.dtypes = kReal, .c = 32, .cases = square_cases}},
+     .samples = {.dtypes = kReal, .c = 32, .cases = eigh_cases}},
     {.op = Op::Qr,
      .doc = "reduced QR, diagonal of R not negative",
      .infer = infer_qr,
      .vjp = vjp_qr,
      .vmap = vmap_lead,
-     .samples = {.dtypes = kReal, .c = 32, .cases = svd_cases}},
+     .samples = {.dtypes = kReal, .c = 32, .cases = qr_cases}},
     {.op = Op::Cholesky,
      .doc = "lower triangular factor of a positive definite matrix",
      .infer = infer_square,
      .vjp = vjp_cholesky,
      .vmap = vmap_lead,
-     .samples = {.dtypes = kReal, .c = 32, .cases = square_cases}},
+     .samples = {.dtypes = kReal, .c = 32, .cases = cholesky_cases}},
     {.op = Op::Solve,
      .doc = "x with a·x = b",
      .infer = infer_solve,

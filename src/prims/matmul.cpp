@@ -89,7 +89,7 @@ Array promoted_matmul(const Array& a, const Array& b) {
 }
 
 // --- einsum
-// ---------------------------------------------------------------------------------------------------------------
+
 [[noreturn]] void bad(std::string_view subscripts, std::string_view why) {
   throw Error(ErrorCode::InvalidArgument, cat("'", subscripts, "': ", why), "einsum");
 }

@@ -14,7 +14,7 @@
 namespace mc {
 
 // --- infer: the only place where shapes, dtypes and the user's errors are decided
-// -----------------------------------
+
 struct InferCtx {
   Op op;
   std::span<const Array> in;
@@ -34,7 +34,7 @@ struct InferCtx {
 using InferFn = void (*)(InferCtx&);
 
 // --- vjp: written with public operations, so that it can be differentiated, batched and compiled
-// ---------------------
+
 struct VjpCtx {
   Op op;
   std::span<const Array> in;   // primal inputs
@@ -51,7 +51,7 @@ struct VjpCtx {
 using VjpFn = Arrays (*)(const VjpCtx&);
 
 // --- vmap
-// ------------------------------------------------------------------------------------------------------------
+
 struct VmapCtx {
   Op op;
   std::span<const Array> in;      // batched inputs have the batch as axis 0
@@ -69,11 +69,11 @@ struct VmapCtx {
 using VmapFn = Arrays (*)(const VmapCtx&);
 
 // --- decompose: a Fused primitive in Core ones; must give the same value up to rounding
-// --------------------------------
+
 using DecomposeFn = Arrays (*)(std::span<const Array> in, const Attrs& attrs);
 
 // --- samples: what tests draw, and the oracle they compare with
-// -------------------------------------------------------
+
 enum DtypeSet : uint32_t {
   kDBool = 1u << 0,
   kDUnsigned = 0xfu << 1,
@@ -90,15 +90,29 @@ enum DtypeSet : uint32_t {
 };
 inline bool in_set(Dtype d, uint32_t set) { return (set >> static_cast<int>(d)) & 1u; }
 
+// How a case's values are drawn: the first input's, or those of its uint8 inputs (blocks).
+enum class Draw : uint8_t {
+  Uniform,           // from [lo, hi)
+  Sorted,            // ascending along the last axis
+  Symmetric,         // matrices that equal their transpose
+  PositiveDefinite,  // a·aᵀ + n·1
+  Blocks,            // bytes of quantized blocks without infinite scales
+  SmallBlocks,       // the same with scales below 2
+};
+
+// A case's dtype that is swept over Samples::dtypes.
+inline constexpr std::nullopt_t kSwept = std::nullopt;
+
 // One structured case: shapes of the inputs, attributes and a NumPy expression over in0, in1, … (float64
-// inputs).
+// inputs; integers and bool as they are).
 struct SampleCase {
   std::vector<Shape> shapes;
   Attrs attrs;
   std::string oracle;
-  std::vector<Dtype> fixed =
-      {};             // dtype of each input where it is not the swept one (indices, masks); else empty
-  double int_hi = 4;  // fixed integer inputs are drawn from [0, int_hi)
+  std::vector<std::optional<Dtype>> fixed = {};  // dtype of each input, kSwept where swept; empty: all swept
+  double int_hi = 4;                             // fixed integer inputs are drawn from [int_lo, int_hi)
+  double int_lo = 0;
+  Draw draw = Draw::Uniform;
 };
 struct Samples {
   double lo = -3, hi = 3;        // values are drawn from [lo, hi)
@@ -110,7 +124,7 @@ struct Samples {
 };
 
 // --- lowering to StableHLO
-// ----------------------------------------------------------------------------------------------
+
 class HloBuilder;
 using HloFn = void (*)(HloBuilder&, const struct GraphNode&);
 
@@ -153,8 +167,8 @@ inline Arrays apply(Op op, std::initializer_list<Array> in, Attrs attrs = {}) {
 }
 
 // --- helpers for rows
-// ----------------------------------------------------------------------------------------------------- NumPy
-// broadcasting; throws ShapeMismatch naming both.
+
+// NumPy's broadcasting; throws ShapeMismatch naming both.
 Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view where);
 // An axis of an n-dimensional array counted from 0; throws IndexOutOfRange.
 int normalize_axis(int64_t axis, int ndim, std::string_view where);

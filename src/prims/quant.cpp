@@ -1,6 +1,8 @@
 // Quantized weights: affine groups and GGUF blocks.
 #include "mc/quantize.h"
 
+#include <cmath>
+
 #include "mc/fast.h"
 #include "mc/ops.h"
 #include "prims/attrs.h"
@@ -127,9 +129,25 @@ Array dequantize_parts(std::span<const Array> parts, const QuantAttrs& a) {
   return apply1(Op::AffineDequantize, parts, AffineAttrs{a.bits, a.group});
 }
 
+// x as `fast` sees it: blocks of 32 along the last axis in steps of their largest magnitude over 127.
+Array int8_blocks(const Array& x) {
+  Shape blocks = x.shape();
+  blocks[blocks.ndim() - 1] = x.shape(-1) / 32;
+  blocks.push_back(32);
+  const Array v = reshape(x, blocks);
+  const Array amax = max(abs(v), {-1}, true);
+  const Array step = where(less(amax, std::ldexp(1.0, -119)), zeros_like(amax), amax / 127);
+  const Array inverse = where(equal(step, 0), zeros_like(step), 1 / step);
+  return reshape(round(v * inverse) * step, x.shape());
+}
+
 Arrays decompose_matmul(std::span<const Array> in, const Attrs& attrs) {
-  const Array w = dequantize_parts(in.subspan(1), attrs.as<QuantAttrs>());
-  return {astype(matmul(astype(in[0], Dtype::F32), transpose(astype(w, Dtype::F32))), in[0].dtype())};
+  const auto& a = attrs.as<QuantAttrs>();
+  const Array w = dequantize_parts(in.subspan(1), a);
+  const bool codes = a.kind == static_cast<int>(QTensor::Kind::Affine) || format_row(a.format).elements > 1;
+  Array x = astype(in[0], Dtype::F32);
+  if (a.fast && codes) x = int8_blocks(x);
+  return {astype(matmul(x, transpose(astype(w, Dtype::F32))), in[0].dtype())};
 }
 
 Arrays decompose_take(std::span<const Array> in, const Attrs& attrs) {
@@ -190,6 +208,95 @@ Arrays vmap_rows(const VmapCtx& c) {
   return apply(c.op, in, c.attrs);
 }
 
+using Cases = std::vector<SampleCase>;
+constexpr int kBits[] = {2, 3, 4, 5, 6, 8};
+constexpr int kGroups[] = {32, 64, 128};
+constexpr int kPacked = kBlockFormatCount - 3;  // the formats with blocks; the last three are plain floats
+
+Cases affine_quantize_cases() {
+  Cases out;
+  for (int bits : kBits)
+    for (int group : kGroups)
+      out.push_back(
+          {{{3, 256}}, AffineAttrs{bits, group}, cat("affine_quantize(in0, ", bits, ", ", group, ")")});
+  return out;
+}
+constexpr double kWord = 4294967296.0;
+Cases affine_dequantize_cases() {
+  Cases out;
+  for (int bits : kBits)
+    for (int group : kGroups)
+      out.push_back({{{3, 8 * bits}, {3, 256 / group}, {3, 256 / group}},
+                     AffineAttrs{bits, group},
+                     cat("affine_dequantize(in0, in1, in2, ", bits, ", ", group, ")"),
+                     {Dtype::U32, kSwept, kSwept},
+                     kWord});
+  return out;
+}
+Shape block_shape(int format, int64_t rows, int64_t cols) {
+  return {rows, cols / format_row(format).elements * format_row(format).bytes};
+}
+Cases block_dequantize_cases() {
+  Cases out;
+  for (int f = 0; f < kBlockFormatCount; ++f)
+    out.push_back({{block_shape(f, 3, 512)},
+                   BlockAttrs{f, 3, 512},
+                   cat("blocks(in0, '", format_row(f).name, "')"),
+                   {Dtype::U8},
+                   256,
+                   0,
+                   Draw::Blocks});
+  return out;
+}
+QuantAttrs affine_attrs(int bits, int group, int64_t rows, int64_t cols, bool fast) {
+  return {static_cast<int>(QTensor::Kind::Affine), 0, bits, group, rows, cols, fast};
+}
+QuantAttrs block_attrs(int format, int64_t rows, int64_t cols, bool fast) {
+  return {static_cast<int>(QTensor::Kind::Block), format, 0, 0, rows, cols, fast};
+}
+// x with one row (a product with a vector) and with several; both precisions.
+Cases quantized_matmul_cases() {
+  Cases out;
+  for (bool fast : {false, true})
+    for (int64_t m : {1, 5}) {
+      const std::string x = fast ? "int8_blocks(in0)" : "in0";
+      for (int f = 0; f < kBlockFormatCount; ++f)
+        out.push_back({{{m, 512}, block_shape(f, 19, 512)},
+                       block_attrs(f, 19, 512, fast),
+                       cat(f < kPacked ? x : "in0", " @ blocks(in1, '", format_row(f).name, "').T"),
+                       {kSwept, Dtype::U8},
+                       256,
+                       0,
+                       Draw::SmallBlocks});
+      for (int bits : kBits)
+        out.push_back({{{m, 256}, {19, 8 * bits}, {19, 4}, {19, 4}},
+                       affine_attrs(bits, 64, 19, 256, fast),
+                       cat(x, " @ affine_dequantize(in1, in2, in3, ", bits, ", 64).T"),
+                       {kSwept, Dtype::U32, kSwept, kSwept},
+                       kWord});
+    }
+  return out;
+}
+Cases quantized_take_cases() {
+  Cases out;
+  for (int f = 0; f < kBlockFormatCount; ++f)
+    out.push_back({{{4}, block_shape(f, 9, 256)},
+                   block_attrs(f, 9, 256, false),
+                   cat("gather0(blocks(in1, '", format_row(f).name, "'), in0)[:, 0]"),
+                   {Dtype::I32, Dtype::U8},
+                   11,
+                   -11,
+                   Draw::SmallBlocks});
+  for (int bits : kBits)
+    out.push_back({{{2, 2}, {9, 8 * bits}, {9, 4}, {9, 4}},
+                   affine_attrs(bits, 64, 9, 256, false),
+                   cat("affine_dequantize(in1, in2, in3, ", bits, ", 64)[in0]"),
+                   {Dtype::I32, Dtype::U32, kSwept, kSwept},
+                   9,
+                   -9});
+  return out;
+}
+
 const OpDef kRows[] = {
     {.op = Op::AffineQuantize,
      .doc = "Affine quantization of groups along the last axis: w (…, k) -> packed uint32 (…, k·bits/32), "
@@ -197,33 +304,33 @@ const OpDef kRows[] = {
      .traits = kNoGrad,
      .infer = infer_affine_quantize,
      .vmap = vmap_rows,
-     .samples = {.dtypes = kDHalf | kDF32, .smooth = false}},
+     .samples = {.dtypes = kDHalf | kDF32, .c = 0, .cases = affine_quantize_cases, .smooth = false}},
     {.op = Op::AffineDequantize,
      .doc = "scale·q + bias for packed groups",
      .infer = infer_affine_dequantize,
      .vjp = vjp_affine_dequantize,
      .vmap = vmap_rows,
-     .samples = {.dtypes = kDHalf | kDF32, .smooth = false}},
+     .samples = {.dtypes = kDHalf | kDF32, .c = 2, .cases = affine_dequantize_cases, .smooth = false}},
     {.op = Op::BlockDequantize,
      .doc = "GGUF blocks (rows, bytes) -> float32 (rows, cols)",
      .traits = kNoGrad,
      .infer = infer_block_dequantize,
      .vmap = each,
-     .samples = {.dtypes = kDF32, .smooth = false}},
+     .samples = {.dtypes = kDF32, .c = 0, .cases = block_dequantize_cases, .smooth = false}},
     {.op = Op::QuantizedMatmul,
      .doc = "x · dequantize(W)ᵀ from packed weights",
      .infer = infer_quantized_matmul,
      .vjp = vjp_matmul,
      .vmap = vmap_quantized,
      .decompose = decompose_matmul,
-     .samples = {.dtypes = kDHalf | kDF32, .smooth = false}},
+     .samples = {.dtypes = kDHalf | kDF32, .c = 4, .cases = quantized_matmul_cases, .smooth = true}},
     {.op = Op::QuantizedTake,
      .doc = "dequantize(W)[ids]",
      .traits = kNoGrad,
      .infer = infer_quantized_take,
      .vmap = vmap_quantized,
      .decompose = decompose_take,
-     .samples = {.dtypes = kDF32, .smooth = false}},
+     .samples = {.dtypes = kDHalf | kDF32, .c = 2, .cases = quantized_take_cases, .smooth = false}},
 };
 
 QuantAttrs attrs_of(const QTensor& w, bool fast) {

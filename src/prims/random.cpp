@@ -27,6 +27,13 @@ void infer_bits(InferCtx& c) {
 }
 Arrays vmap_bits(const VmapCtx& c) { return {apply1(c.op, c.in, c.attrs)}; }
 
+std::vector<SampleCase> bits_cases() {
+  const std::vector<std::optional<Dtype>> key{Dtype::U32};
+  return {{{{2}}, RandomBitsAttrs{{9}}, "philox(in0, (9,))", key, 4294967296.0},
+          {{{3, 2}}, RandomBitsAttrs{{2, 5}}, "philox(in0, (2, 5))", key, 4294967296.0},
+          {{{2}}, RandomBitsAttrs{{0}}, "philox(in0, (0,))", key, 4294967296.0}};
+}
+
 const OpDef kRows[] = {
     {.op = Op::RandomBits,
      .doc = "words of Philox4x32-10: word i of a key's stream is word i mod 4 of the block with counter (i/4 "
@@ -34,7 +41,7 @@ const OpDef kRows[] = {
      .traits = kNoGrad | kRandom,
      .infer = infer_bits,
      .vmap = vmap_bits,
-     .samples = {.smooth = false}},
+     .samples = {.c = 0, .cases = bits_cases, .smooth = false}},
 };
 
 std::mutex state_mutex;

@@ -85,7 +85,7 @@ Arrays vjp_prod(const VjpCtx& c) {
   Axes back = order;
   for (int d = 0; d < order.ndim(); ++d) back[static_cast<int>(order[d])] = d;
   const Array others = transpose(reshape(left * right, t.shape()), back);
-  return {unreduced(c.cot[0], x.shape(), a) * others};
+  return {unreduced(c.cot[0], x.shape(), a) * conj(others)};
 }
 // Shared equally among equal extremes.
 Arrays vjp_extreme(const VjpCtx& c) {
@@ -109,7 +109,8 @@ Arrays vjp_cumprod(const VjpCtx& c) {
   const Array replaced = where(diagonal, ones({n, n}, x.dtype()), expand_dims(m, {-2}));
   const Array others = cumprod(replaced, -1, a.reverse);
   const Array seen = a.reverse ? tri(n, n, 0, Dtype::Bool) : logical_not(tri(n, n, -1, Dtype::Bool));
-  return {moveaxis(sum(where(seen, others, zeros_like(others)) * expand_dims(g, {-2}), {-1}), -1, a.axis)};
+  return {
+      moveaxis(sum(where(seen, conj(others), zeros_like(others)) * expand_dims(g, {-2}), {-1}), -1, a.axis)};
 }
 
 Arrays vmap_reduce(const VmapCtx& c) {
@@ -132,27 +133,35 @@ using Cases = std::vector<SampleCase>;
 template <int kWhich>
 Cases reduce_cases() {
   static constexpr const char* kNames[] = {"sum", "prod", "max", "min", "any", "all"};
-  const std::string f = cat("np.", kNames[kWhich]);
-  return {{{{3, 4, 5}}, ReduceAttrs{{1}, false}, cat(f, "(in0, axis=1)")},
-          {{{3, 4, 5}}, ReduceAttrs{{0, 2}, true}, cat(f, "(in0, axis=(0, 2), keepdims=True)")},
-          {{{70}}, ReduceAttrs{{0}, false}, cat(f, "(in0)")},
+  const std::string f = cat("np.", kNames[kWhich]), x = kWhich < 2 ? "wide(in0)" : "in0";
+  return {{{{3, 4, 5}}, ReduceAttrs{{1}, false}, cat(f, "(", x, ", axis=1)")},
+          {{{3, 4, 5}}, ReduceAttrs{{0, 2}, true}, cat(f, "(", x, ", axis=(0, 2), keepdims=True)")},
+          {{{70}}, ReduceAttrs{{0}, false}, cat(f, "(", x, ")")},
+          // Products of many numbers leave the range of every dtype.
+          {{{2, kWhich == 1 ? 50 : 1500}}, ReduceAttrs{{1}, false}, cat(f, "(", x, ", axis=1)")},
+          {{{kWhich == 1 ? 40 : 700, 3}}, ReduceAttrs{{0}, false}, cat(f, "(", x, ", axis=0)")},
+          {{{3, 0}}, ReduceAttrs{{0}, false}, cat(f, "(", x, ", axis=0)")},
           {{{2, 33}}, ReduceAttrs{{}, false}, kWhich > 3 ? "in0 != 0" : "in0"}};
 }
 Cases argmax_cases() {
   return {{{{3, 7}}, ArgReduceAttrs{1, false}, "np.argmax(in0, 1)"},
+          {{{2, 700}}, ArgReduceAttrs{1, false}, "np.argmax(in0, 1)"},
           {{{3, 7, 2}}, ArgReduceAttrs{0, true}, "np.argmax(in0, 0, keepdims=True)"}};
 }
 Cases argmin_cases() {
   return {{{{3, 7}}, ArgReduceAttrs{1, false}, "np.argmin(in0, 1)"},
+          {{{2, 700}}, ArgReduceAttrs{1, false}, "np.argmin(in0, 1)"},
           {{{3, 7, 2}}, ArgReduceAttrs{0, true}, "np.argmin(in0, 0, keepdims=True)"}};
 }
 Cases cumsum_cases() {
-  return {{{{3, 7}}, ScanAttrs{1, false}, "np.cumsum(in0, 1)"},
-          {{{5, 2}}, ScanAttrs{0, true}, "np.cumsum(in0[::-1], 0)[::-1]"}};
+  return {{{{3, 7}}, ScanAttrs{1, false}, "np.cumsum(wide(in0), 1)"},
+          {{{1500}}, ScanAttrs{0, false}, "np.cumsum(wide(in0), 0)"},
+          {{{0, 2}}, ScanAttrs{0, false}, "in0"},
+          {{{5, 2}}, ScanAttrs{0, true}, "np.cumsum(wide(in0)[::-1], 0)[::-1]"}};
 }
 Cases cumprod_cases() {
-  return {{{{3, 7}}, ScanAttrs{1, false}, "np.cumprod(in0, 1)"},
-          {{{5, 2}}, ScanAttrs{0, true}, "np.cumprod(in0[::-1], 0)[::-1]"}};
+  return {{{{3, 7}}, ScanAttrs{1, false}, "np.cumprod(wide(in0), 1)"},
+          {{{5, 2}}, ScanAttrs{0, true}, "np.cumprod(wide(in0)[::-1], 0)[::-1]"}};
 }
 
 const OpDef kRows[] = {
@@ -167,7 +176,7 @@ const OpDef kRows[] = {
      .infer = infer_reduce,
      .vjp = vjp_prod,
      .vmap = vmap_reduce,
-     .samples = {.lo = 0.5, .hi = 1.5, .dtypes = kDNumber, .c = 4, .cases = reduce_cases<1>}},
+     .samples = {.lo = 0.8, .hi = 1.2, .dtypes = kDNumber, .c = 4, .cases = reduce_cases<1>}},
     {.op = Op::Max,
      .doc = "largest over axes; NaN if there is one",
      .infer = infer_reduce,
@@ -209,13 +218,13 @@ const OpDef kRows[] = {
      .infer = infer_scan,
      .vjp = vjp_cumsum,
      .vmap = vmap_scan,
-     .samples = {.dtypes = kDNumber, .c = 4, .cases = cumsum_cases}},
+     .samples = {.dtypes = kDNumber, .c = 256, .cases = cumsum_cases}},
     {.op = Op::CumProd,
      .doc = "running products along an axis",
      .infer = infer_scan,
      .vjp = vjp_cumprod,
      .vmap = vmap_scan,
-     .samples = {.lo = 0.5, .hi = 1.5, .dtypes = kDNumber, .c = 4, .cases = cumprod_cases}},
+     .samples = {.lo = 0.5, .hi = 1.5, .dtypes = kDNumber, .c = 64, .cases = cumprod_cases}},
 };
 
 Axes all_axes(const Array& a) {

@@ -174,7 +174,7 @@ Cases dynamic_slice_cases() {
   return {{{{5, 7}, {2}},
            DynamicSliceAttrs{{2, 3}},
            "in0[clamp(in1[0], 0, 3):, clamp(in1[1], 0, 4):][:2, :3]",
-           {Dtype::F32, Dtype::I32},
+           {kSwept, Dtype::I32},
            9}};
 }
 Cases dynamic_update_cases() {
@@ -182,12 +182,12 @@ Cases dynamic_update_cases() {
            DynamicUpdateAttrs{-1},
            "put(in0, (slice(clamp(in2[0], 0, 3), clamp(in2[0], 0, 3) + 2), slice(clamp(in2[1], 0, 4), "
            "clamp(in2[1], 0, 4) + 3)), in1)",
-           {Dtype::F32, Dtype::F32, Dtype::I32},
+           {kSwept, kSwept, Dtype::I32},
            9},
           {{{2, 3, 8}, {2, 3, 2}, {2}},
            DynamicUpdateAttrs{2},
            "update_rows(in0, in1, in2, 2)",
-           {Dtype::F32, Dtype::F32, Dtype::I32},
+           {kSwept, kSwept, Dtype::I32},
            9}};
 }
 
@@ -212,14 +212,14 @@ const OpDef kRows[] = {
      .vjp = vjp_dynamic_slice,
      .vmap = vmap_dynamic_slice,
      .hlo = "stablehlo.dynamic_slice",
-     .samples = {.dtypes = kDF32, .c = 0, .cases = dynamic_slice_cases}},
+     .samples = {.dtypes = kDAll, .c = 0, .cases = dynamic_slice_cases}},
     {.op = Op::DynamicUpdate,
      .doc = "a copy with such a window replaced",
      .infer = infer_dynamic_update,
      .vjp = vjp_dynamic_update,
      .vmap = vmap_dynamic_update,
      .hlo = "stablehlo.dynamic_update_slice",
-     .samples = {.dtypes = kDF32, .c = 0, .cases = dynamic_update_cases}},
+     .samples = {.dtypes = kDAll, .c = 0, .cases = dynamic_update_cases}},
 };
 
 // NumPy's rules for one axis; `reversed` for negative steps, whose elements are then taken backwards.

@@ -42,17 +42,28 @@ Arrays vmap_search(const VmapCtx& c) {
 
 using Cases = std::vector<SampleCase>;
 Cases sort_cases() {
-  return {{{{3, 9}}, AxisAttrs{1}, "np.sort(in0, 1)"}, {{{5, 2}}, AxisAttrs{0}, "np.sort(in0, 0)"}};
+  return {{{{3, 9}}, AxisAttrs{1}, "np.sort(in0, 1)"},
+          {{{2, 300}}, AxisAttrs{1}, "np.sort(in0, 1)"},
+          {{{0, 2}}, AxisAttrs{1}, "in0"},
+          {{{5, 2}}, AxisAttrs{0}, "np.sort(in0, 0)"}};
 }
 Cases argsort_cases() {
   return {{{{3, 9}}, AxisAttrs{1}, "np.argsort(in0, 1, kind='stable')"},
+          {{{2, 300}}, AxisAttrs{1}, "np.argsort(in0, 1, kind='stable')"},
           {{{5, 2}}, AxisAttrs{0}, "np.argsort(in0, 0, kind='stable')"}};
 }
 
-// One element is sorted whatever is drawn.
 Cases search_cases() {
-  return {{{{1}, {5}}, SearchAttrs{false}, "np.searchsorted(in0, in1)"},
-          {{{1}, {2, 3}}, SearchAttrs{true}, "np.searchsorted(in0, in1, 'right')"}};
+  auto one = [](const Shape& sorted, const Shape& values, bool right) {
+    return SampleCase{{sorted, values},
+                      SearchAttrs{right},
+                      cat("np.searchsorted(in0, in1, '", right ? "right" : "left", "')"),
+                      {},
+                      0,
+                      0,
+                      Draw::Sorted};
+  };
+  return {one({17}, {5}, false), one({40}, {2, 3}, true), one({1}, {4}, true), one({0}, {3}, false)};
 }
 
 const OpDef kRows[] = {

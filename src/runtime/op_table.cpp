@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/op_names.h"
-#include "mc/quantize.h"
 #include "prims/attrs.h"
 #include "prims/op_def.h"
 #include "runtime/registry.h"
@@ -15,7 +14,6 @@ namespace {
 struct Example {
   std::vector<Aval> in;
   Attrs attrs;
-  bool known = true;
 };
 
 // How many inputs an elementwise operation has, read off its oracle ("np.where(in0, in1, in2)").
@@ -31,70 +29,22 @@ Example example_of(const OpDef& d, Dtype dtype) {
   if (d.samples.cases) {
     const std::vector<SampleCase> cases = d.samples.cases();
     const SampleCase& c = cases.front();
-    for (size_t i = 0; i < c.shapes.size(); ++i) {
-      // float32 stands for the dtype that is swept; the others (indices, masks) are as they are.
-      const bool fixed = i < c.fixed.size() && c.fixed[i] != Dtype::F32;
-      e.in.push_back({c.shapes[i], fixed ? c.fixed[i] : dtype});
-    }
+    for (size_t i = 0; i < c.shapes.size(); ++i)
+      e.in.push_back({c.shapes[i], i < c.fixed.size() ? c.fixed[i].value_or(dtype) : dtype});
     e.attrs = c.attrs;
+    if (d.op == Op::Astype || d.op == Op::Bitcast) {  // their cases name both dtypes
+      e.in[0].dtype = dtype;
+      e.attrs = AstypeAttrs{dtype};
+    }
     return e;
   }
-  constexpr int kBits = 4, kGroup = 32;
-  const Shape rows{4, 64};
-  const auto packed = [&](Dtype scales) {
-    e.in.push_back({Shape{4, 8}, Dtype::U32});
-    e.in.push_back({Shape{4, 2}, scales});
-    e.in.push_back({Shape{4, 2}, scales});
-  };
-  const QuantAttrs quant{static_cast<int>(QTensor::Kind::Affine), 0, kBits, kGroup, 4, 64, false};
-  switch (d.op) {
-    case Op::Full: e.attrs = FullAttrs{{2}, dtype, 0, 0, 0}; break;
-    case Op::Arange: e.attrs = ArangeAttrs{2, dtype, 0, 1, 0, 1}; break;
-    case Op::RandomBits:
-      e.in = {{Shape{2}, Dtype::U32}};
-      e.attrs = RandomBitsAttrs{{2}};
-      break;
-    case Op::Astype:
-    case Op::Bitcast:
-      e.in = {{rows, dtype}};
-      e.attrs = AstypeAttrs{dtype};
-      break;
-    case Op::AffineQuantize:
-      e.in = {{rows, dtype}};
-      e.attrs = AffineAttrs{kBits, kGroup};
-      break;
-    case Op::AffineDequantize:
-      packed(dtype);
-      e.attrs = AffineAttrs{kBits, kGroup};
-      break;
-    case Op::QuantizedMatmul:
-      e.in = {{Shape{3, 64}, dtype}};
-      packed(Dtype::F32);
-      e.attrs = quant;
-      break;
-    case Op::QuantizedTake:
-      e.in = {{Shape{3}, Dtype::I32}};
-      packed(dtype);
-      e.attrs = quant;
-      break;
-    case Op::BlockDequantize:
-      e.in = {{Shape{2, 34}, Dtype::U8}};
-      e.attrs = BlockAttrs{static_cast<int>(BlockFormat::Q8_0), 2, 32};
-      break;
-    default:
-      if (d.has(kElementwise) || d.samples.oracle)
-        for (int n = arity(d.samples.oracle); n > 0; --n) e.in.push_back({Shape::filled(2, 4), dtype});
-      else
-        e.known = false;  // carries a program of its own (checkpoint): always expanded
-  }
-  if (d.op == Op::Where) e.in[0].dtype = Dtype::Bool;
+  for (int n = arity(d.samples.oracle); n > 0; --n) e.in.push_back({Shape::filled(2, 4), dtype});
   return e;
 }
 
 OpSupport support(Backend& backend, const OpDef& d, Dtype dtype) {
   const Example e = example_of(d, dtype);
-  if (e.known &&
-      std::all_of(e.in.begin(), e.in.end(), [&](const Aval& a) { return backend.has_dtype(a.dtype); }) &&
+  if (std::all_of(e.in.begin(), e.in.end(), [&](const Aval& a) { return backend.has_dtype(a.dtype); }) &&
       backend.supports(d.op, e.in, e.attrs).native)
     return OpSupport::Native;
   return d.decompose && backend.has_dtype(dtype) ? OpSupport::Decomposed : OpSupport::None;

@@ -138,10 +138,13 @@ class NumpyBackend final : public Backend {
   void synchronize(const Device&) override {}
   MemoryStats memory(const Device&, const MemoryRequest& r) override { return numpy::memory(r); }
   std::vector<std::pair<std::string, std::string>> facts() override {
-    return {{"instruction set", simd::isa_name(simd::active_isa())},
-            {"best of this machine", simd::isa_name(simd::best_isa())},
-            {"threads", cat(num_threads())},
-            {"decompositions", "OpenBLAS/LAPACK, loaded at first use"}};
+    std::vector<std::pair<std::string, std::string>> out = {
+        {"instruction set", simd::isa_name(simd::active_isa())},
+        {"best of this machine", simd::isa_name(simd::best_isa())},
+        {"threads", cat(num_threads())},
+        {"decompositions", "OpenBLAS/LAPACK, loaded at first use"}};
+    if (const auto faults = guard_faults()) out.emplace_back("guard faults", cat(*faults));
+    return out;
   }
 };
 

@@ -39,7 +39,7 @@ enum KernelFlags : uint32_t {
   kAnyStrides = 1u << 0,  // inputs may have any strides; without it they come row-major
   kRowStrides = 1u << 1,  // the last dimension is contiguous, the others may have any strides
   kInPlace = 1u << 2,     // output 0 is input 0 changed: may share its memory when that dies here (the kernel
-                       // copies if the pointers differ)
+                          // copies if the pointers differ)
 };
 
 struct KernelRow {

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -19,6 +20,18 @@ namespace {
 constexpr size_t kCheckFrom = 64u << 20;  // look at the machine's free memory before taking this much
 constexpr size_t kHugeFrom = 4u << 20;    // ask for huge pages from here
 
+// MC_GUARD=1: bytes before and behind each block that nobody may write to, looked at when it is given back.
+constexpr size_t kGuard = 64;
+constexpr unsigned char kGuardByte = 0xa5;
+size_t guard_bytes() {
+  static const size_t n = [] {
+    const char* env = std::getenv("MC_GUARD");
+    return env && std::strcmp(env, "1") == 0 ? kGuard : size_t{0};
+  }();
+  return n;
+}
+std::atomic<size_t> guard_faults_{0};
+
 // Blocks come in classes of at most 12.5 % waste, so that freed ones are found again by their class alone.
 size_t class_bytes(size_t bytes) {
   bytes = std::max<size_t>(bytes, 64);
@@ -30,6 +43,25 @@ size_t class_bytes(size_t bytes) {
 class Pool {
  public:
   std::byte* take(size_t bytes) {
+    const size_t guard = guard_bytes();
+    if (!guard) return take_block(bytes);
+    std::byte* p = take_block(bytes + 2 * guard);
+    std::memset(p, kGuardByte, guard);
+    std::memset(p + guard + bytes, kGuardByte, guard);
+    return p + guard;
+  }
+
+  void give(void* data, size_t bytes) {
+    const size_t guard = guard_bytes();
+    if (!guard) return give_block(data, bytes);
+    auto* p = static_cast<unsigned char*>(data) - guard;
+    const auto whole = [](unsigned char byte) { return byte == kGuardByte; };
+    if (!std::all_of(p, p + guard, whole) || !std::all_of(p + guard + bytes, p + 2 * guard + bytes, whole))
+      guard_faults_.fetch_add(1);
+    give_block(p, bytes + 2 * guard);
+  }
+
+  std::byte* take_block(size_t bytes) {
     const size_t size = class_bytes(bytes);
     {
       std::lock_guard lock(mutex_);
@@ -68,7 +100,7 @@ class Pool {
     return static_cast<std::byte*>(p);
   }
 
-  void give(void* p, size_t bytes) {
+  void give_block(void* p, size_t bytes) {
     const size_t size = class_bytes(bytes);
     std::lock_guard lock(mutex_);
     stats_.active -= size;
@@ -126,6 +158,10 @@ BufferPtr allocate(const Device& device, size_t bytes) {
   b->device = device;
   b->release = [](Buffer& x) { pool().give(x.data, x.bytes); };
   return b;
+}
+
+std::optional<size_t> guard_faults() {
+  return guard_bytes() ? std::optional(guard_faults_.load()) : std::nullopt;
 }
 
 MemoryStats memory(const Backend::MemoryRequest& request) { return pool().request(request); }

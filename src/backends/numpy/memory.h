@@ -1,6 +1,8 @@
 // Host memory of the engine: a caching allocator with statistics and a limit.
 #pragma once
 
+#include <optional>
+
 #include "runtime/backend.h"
 
 namespace mc::numpy {
@@ -8,6 +10,9 @@ namespace mc::numpy {
 // 64-byte aligned, uninitialised. Throws MemoryLimit or OutOfMemory before the system would kill the process.
 BufferPtr allocate(const Device& device, size_t bytes);
 MemoryStats memory(const Backend::MemoryRequest& request);
+// Blocks returned so far around which something was written (MC_GUARD=1); nothing where blocks have no
+// guards.
+std::optional<size_t> guard_faults();
 
 // Scratch for one run, returned to the cache at the end of its life.
 class Scratch {

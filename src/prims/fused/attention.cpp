@@ -14,7 +14,7 @@ namespace {
 Dtype wide(Dtype d) { return d == Dtype::F16 || d == Dtype::BF16 ? Dtype::F32 : d; }
 
 // --- rope
-// ------------------------------------------------------------------------------------------------------------------
+
 void infer_rope(InferCtx& c) {
   const auto& a = c.as<RopeAttrs>();
   require_dtype(c, 0, kDFloats);
@@ -128,7 +128,7 @@ Arrays vmap_rope(const VmapCtx& c) {
 }
 
 // --- attention
-// ---------------------------------------------------------------------------------------------------------------
+
 struct Optional {
   Array mask, start, len;
 };
@@ -240,13 +240,13 @@ Cases rope_cases() {
   return {{{{2, 3, 5, 8}, {5}},
            RopeAttrs{8, false, 10000, 1, false},
            "rope(in0, in1, 8, False, 10000.0, 1.0)",
-           {Dtype::F32, Dtype::I32},
-           100},
+           {kSwept, Dtype::I32},
+           20},
           {{{2, 1, 5, 8}, {2, 5}},
            RopeAttrs{6, true, 500, 0.5, false},
            "rope(in0, in1, 6, True, 500.0, 0.5)",
-           {Dtype::F32, Dtype::I32},
-           100}};
+           {kSwept, Dtype::I32},
+           20}};
 }
 Cases attention_cases() {
   return {{{{2, 4, 5, 8}, {2, 2, 7, 8}, {2, 2, 7, 8}},
@@ -258,11 +258,16 @@ Cases attention_cases() {
           {{{2, 2, 3, 4}, {2, 2, 9, 4}, {2, 2, 9, 4}, {2}},
            AttentionAttrs{0, true, 0, 5, false, true, false},
            "attention(in0, in1, in2, causal=True, softcap=5, start=in3)",
-           {Dtype::F32, Dtype::F32, Dtype::F32, Dtype::I32},
+           {kSwept, kSwept, kSwept, Dtype::I32},
            6},
           {{{1, 2, 3, 4}, {1, 2, 70, 4}, {1, 2, 70, 4}, {3, 70}},
            AttentionAttrs{0, false, 0, 0, true, false, false},
-           "attention(in0, in1, in2, mask=in3)"}};
+           "attention(in0, in1, in2, mask=in3)"},
+          {{{2, 2, 1, 16}, {2, 1, 130, 16}, {2, 1, 130, 16}, {1, 1, 1, 130}, {2}},
+           AttentionAttrs{0, false, 0, 0, true, false, true},
+           "attention(in0, in1, in2, mask=in3, length=in4)",
+           {kSwept, kSwept, kSwept, Dtype::Bool, Dtype::I32},
+           131}};
 }
 
 const OpDef kRows[] = {
@@ -272,7 +277,7 @@ const OpDef kRows[] = {
      .vjp = vjp_rope,
      .vmap = vmap_rope,
      .decompose = rope_parts,
-     .samples = {.c = 8, .cases = rope_cases}},
+     .samples = {.c = 32, .cases = rope_cases}},
     {.op = Op::Attention,
      .doc = "softmax(q·kᵀ·scale + mask)·v with grouped queries",
      .infer = infer_attention,
