@@ -43,12 +43,6 @@ TEST(PrimsIndex, Refusals) {
   expect_error(ErrorCode::DtypeMismatch, "complex numbers have no order", [] {
     scatter(zeros({2}, Dtype::C64), {i32({0}, {1})}, zeros({1, 1}, Dtype::C64), {0}, ScatterMode::Max);
   });
-  expect_error(ErrorCode::NotDifferentiable, "Set and Add", [] {
-    grad([](const Arrays& a) {
-      return Arrays{
-          sum(scatter(a[0], {i32({0}, {1})}, ones({1, 1, 3}, Dtype::F64), {0}, ScatterMode::Multiply))};
-    })({table()});
-  });
 }
 
 TEST(PrimsIndex, OutOfRangeTouchesNothing) {
@@ -94,6 +88,18 @@ TEST(PrimsIndex, Derivatives) {
                    {a, draw({4, 1, 3}, 2)}, "scatter, Add");
   expect_gradients([&](const Arrays& x) { return square(scatter(x[0], {at}, x[1], {0})); },
                    {a, draw({4, 1, 2}, 3)}, "scatter, Set, a row twice");
+  for (ScatterMode mode : {ScatterMode::Multiply, ScatterMode::Max, ScatterMode::Min})
+    expect_gradients([&](const Arrays& x) { return square(scatter(x[0], {at}, x[1], {0}, mode)); },
+                     {a, draw({4, 1, 2}, 3)}, "scatter, by product or extreme");
+  // A factor 0: the other factors' gradient is 0, its own is their product.
+  const Array factors = f64({0, 3, 5}, {3, 1, 1});
+  expect_list(grad(
+                  [&](const Arrays& x) {
+                    return Arrays{sum(scatter(x[0], {i32({1, 1, 1}, {3})}, reshape(x[1], {3, 1}), {0},
+                                              ScatterMode::Multiply))};
+                  },
+                  {1})({f64({7, 2}, {2}), reshape(factors, {3})})[0],
+              {30, 0, 0});
   expect_gradients([&](const Arrays& x) { return square(scatter_add_axis(x[0], along, x[1], 1)); },
                    {a, draw({4, 2}, 4)}, "scatter_add_axis");
 }
