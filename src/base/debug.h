@@ -1,6 +1,8 @@
 // MC_DEBUG=1: every operation runs at once and is checked for NaN.
 #pragma once
 
+#include "mc/export.h"
+
 namespace mc {
-bool debug_mode();
+MC_ENGINE_API bool debug_mode();
 }  // namespace mc

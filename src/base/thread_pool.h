@@ -32,11 +32,11 @@ class FunctionRef<R(A...)> {
 // Runs fn(thread, threads) once on each of num_threads() threads and waits. Nested calls run alone on the
 // calling thread as fn(0, 1). The first exception is rethrown. Called from several user threads at once,
 // regions run one after another.
-void parallel_region(FunctionRef<void(int thread, int threads)> fn);
+MC_ENGINE_API void parallel_region(FunctionRef<void(int thread, int threads)> fn);
 
 // Runs fn(begin, end) over a static split of [0, n) in ranges of at least `grain`; small n runs on the
 // caller. Which thread runs which range must not change results.
-void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> fn);
+MC_ENGINE_API void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> fn);
 
 // A barrier for use inside one parallel_region; all its threads must call wait().
 class SpinBarrier {

@@ -24,7 +24,7 @@ enum class InputKind : uint8_t { Value, Constant, State };
 
 // Values 0 … inputs.size()-1 are the inputs; then come the nodes' outputs in order. Nodes are in topological
 // order.
-struct Graph {
+struct MC_ENGINE_API Graph {
   std::vector<Aval> values;
   std::vector<InputKind> inputs;
   std::vector<GraphNode> nodes;

@@ -6,5 +6,5 @@
 #include "core/node.h"
 
 namespace mc {
-std::string_view op_name(Op op);
+MC_ENGINE_API std::string_view op_name(Op op);
 }  // namespace mc

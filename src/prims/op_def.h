@@ -152,13 +152,13 @@ struct OpDef {
 };
 
 // The table. Every Op has a row (checked at first use, and by a test).
-const OpDef& op_def(Op op);
-OpKind op_kind(Op op);
-std::optional<Op> find_op(std::string_view name);
+MC_ENGINE_API const OpDef& op_def(Op op);
+MC_ENGINE_API OpKind op_kind(Op op);
+MC_ENGINE_API std::optional<Op> find_op(std::string_view name);
 
 // Makes a node: infers and returns its outputs. apply1 for operations of one output.
-Arrays apply(Op op, std::span<const Array> in, Attrs attrs = {});
-Array apply1(Op op, std::span<const Array> in, Attrs attrs = {});
+MC_ENGINE_API Arrays apply(Op op, std::span<const Array> in, Attrs attrs = {});
+MC_ENGINE_API Array apply1(Op op, std::span<const Array> in, Attrs attrs = {});
 inline Array apply1(Op op, std::initializer_list<Array> in, Attrs attrs = {}) {
   return apply1(op, std::span<const Array>(in.begin(), in.size()), std::move(attrs));
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "engines.inc"
 #include "mc/detail/str.h"
+#include "runtime/engine_library.h"
 
 namespace mc {
 namespace {
@@ -54,8 +55,7 @@ Backend& get_backend(std::string_view name) {
   std::lock_guard lock(registry_mutex());
   if (auto it = loaded().find(name); it != loaded().end()) return *it->second;
   const EngineRow& row = find_row(name, "backend");
-  if (!row.make) throw Error(ErrorCode::BackendMissing, cat(row.message, ": ", row.missing), {}, row.fix);
-  Backend* b = row.make();
+  Backend* b = row.make ? row.make() : load_engine(row);
   loaded().emplace(row.name, b);
   return *b;
 }

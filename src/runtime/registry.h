@@ -18,18 +18,18 @@ struct EngineRow {
   const char* message;  // "mlx is required for the MLX backend"
   const char* missing;  // the step that fails in this build
   const char* fix;      // the command that mends it
-  Backend* (*make)();   // builtin engines
+  Backend* (*make)();   // builtin engines; null: libmc_engine_NAME.so, loaded when asked for
 };
-std::span<const EngineRow> engine_rows();
+MC_ENGINE_API std::span<const EngineRow> engine_rows();
 // Loads the engine; throws UnknownBackend or BackendMissing.
-Backend& get_backend(std::string_view name);
+MC_ENGINE_API Backend& get_backend(std::string_view name);
 // Engines that are loaded already.
-std::vector<Backend*> loaded_backends();
+MC_ENGINE_API std::vector<Backend*> loaded_backends();
 // The engine's choice for this process and why, as `mc` prints it.
 struct Selection {
   Device device;
   std::string why;
 };
-Selection select_default();
+MC_ENGINE_API Selection select_default();
 
 }  // namespace mc

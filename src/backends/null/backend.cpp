@@ -4,7 +4,7 @@
 
 #include "mc/detail/str.h"
 #include "mc/error.h"
-#include "runtime/backend.h"
+#include "runtime/engine_entry.h"
 
 namespace mc {
 namespace {
@@ -49,7 +49,6 @@ class NullBackend final : public Backend {
 };
 
 }  // namespace
-
-Backend* make_null_backend() { return new NullBackend; }
-
 }  // namespace mc
+
+MC_ENGINE(new mc::NullBackend)
