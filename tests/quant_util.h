@@ -227,10 +227,10 @@ struct Packed {
     const int64_t bytes = packed_bytes(s.format, s.n, s.k), rounded = (bytes + 64 + 63) / 64 * 64;
     memory.reset(static_cast<uint8_t*>(std::aligned_alloc(64, static_cast<size_t>(rounded))));
     std::memset(memory.get(), 0xA5, static_cast<size_t>(rounded));
-    pack(s.format, s.source(), s.n, s.k, memory.get());
+    const bool lifts = pack(s.format, s.source(), s.n, s.k, memory.get());
     for (int64_t i = bytes; i < rounded; ++i)
       if (memory.get()[i] != 0xA5) throw std::runtime_error("pack wrote past its end");
-    weight = {s.format, s.n, s.k, memory.get()};
+    weight = {s.format, s.n, s.k, memory.get(), lifts};
   }
 };
 

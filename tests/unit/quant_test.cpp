@@ -191,6 +191,44 @@ TEST(QuantizedMatmul, HighestIsDequantizeThenDotOnEverySetThreadCountAndBatch) {
     }
 }
 
+// Codes lifted to weights by one fma are the dequantized ones, and where a block's scales would not give them
+// the weight says so.
+TEST(QuantizedMatmul, LiftedCodesAreDequantizedOnes) {
+  for (BlockFormat block : {BlockFormat::Q4_1, BlockFormat::Q5_1, BlockFormat::Q8_0}) {
+    Sample s = make_sample(Format::of(block), 97, 544, 21);
+    const int64_t size = block_bytes(block), count = s.n * s.k / 32;
+    std::mt19937 rng(5);
+    const auto put = [&](int64_t i, uint16_t d, uint16_t m) {
+      std::memcpy(&s.codes[static_cast<size_t>(i * size)], &d, 2);
+      if (block != BlockFormat::Q8_0) std::memcpy(&s.codes[static_cast<size_t>(i * size + 2)], &m, 2);
+    };
+    // As quantizers choose them: the minimum lies beyond a quarter of a step, or is zero.
+    for (int64_t i = 0; i < count; ++i)
+      put(i, static_cast<uint16_t>((rng() & 0x3ff) | 8 << 10),
+          rng() % 9 == 0 ? uint16_t{0} : static_cast<uint16_t>((rng() & 0x83ff) | (7 + rng() % 6) << 10));
+    const auto x = random_floats(s.k, 13);
+    const auto check = [&](bool lifts) {
+      const auto want = reference(s, x, 1);
+      for (simd::Isa isa : sets())
+        for (int threads : {1, 2}) {
+          const Setting setting(isa, threads);
+          const Packed packed(s);
+          EXPECT_EQ(packed.weight.lifts, lifts) << name(s.format);
+          EXPECT_EQ(run(s, packed, x, 1, Precision::Highest, want), "")
+              << name(s.format) << " " << isa_name(isa) << " threads " << threads << " lifts " << lifts;
+        }
+    };
+    check(true);
+    // A step of 1.x beside a minimum of 2^-14: their difference has more than 24 bits.
+    if (block != BlockFormat::Q8_0) {
+      put(count / 2, 0x3fff, 0x0401);
+      check(false);
+    }
+    put(count / 2, 0x7c00, 0);  // an infinite step
+    check(false);
+  }
+}
+
 TEST(QuantizedMatmul, ManyTokensInChunks) {
   const Format format = Format::of(BlockFormat::Q4_1);
   const Sample s = make_sample(format, 40, 64, 3);

@@ -74,14 +74,34 @@ void rope(const Call& c) {
   a.dims = attrs.dims;
   a.traditional = attrs.traditional;
   a.scale = attrs.scale;
-  std::vector<double> freqs(static_cast<size_t>(attrs.dims / 2));
+  // Decoding asks for the same frequencies in every layer: dims / 2 exponentials cost more than the rotation.
+  struct Frequencies {
+    double base = 0;
+    int dims = -1;
+    std::vector<double> values;
+  };
+  static thread_local Frequencies known[2];
+  static thread_local int oldest = 0;
+  std::vector<double> freqs;
   if (attrs.has_freqs) {
+    freqs.resize(static_cast<size_t>(attrs.dims / 2));
     for (size_t i = 0; i < freqs.size(); ++i)
       freqs[i] = static_cast<double>(c.in[2].as<float>()[static_cast<int64_t>(i) * stride_or_0(c.in[2], 0)]);
   } else {
-    kernels::rope_frequencies(attrs.base, attrs.dims, freqs.data());
+    Frequencies* f = nullptr;
+    for (Frequencies& have : known)
+      if (have.base == attrs.base && have.dims == attrs.dims) f = &have;
+    if (!f) {
+      f = &known[oldest];
+      oldest ^= 1;
+      f->values.resize(static_cast<size_t>(attrs.dims / 2));
+      f->base = attrs.base;
+      f->dims = attrs.dims;
+      kernels::rope_frequencies(attrs.base, attrs.dims, f->values.data());
+    }
+    a.inv_freq = f->values.data();
   }
-  a.inv_freq = freqs.data();
+  if (attrs.has_freqs) a.inv_freq = freqs.data();
   // Dimensions before the last four one by one.
   int64_t outer = 1;
   for (int d = 0; d < nd - 4; ++d) outer *= x.shape[d];

@@ -8,9 +8,6 @@ namespace mc::numpy::quant {
 
 #define MC_Q static inline __attribute__((always_inline))
 
-// A prefetch reaches at most this many bytes ahead: half of a small second-level cache.
-inline constexpr int64_t kMaxAhead = 128 * 1024;
-
 // Vector `part` of a panel covers rows [part * kLanes, ...).
 template <class V>
 inline constexpr int kParts = kPanel / V::kLanes;
@@ -60,6 +57,19 @@ inline constexpr bool kHasMin = kFormRows[FORM].scheme == Scheme::DM || kFormRow
 template <int FORM>
 inline constexpr int kBlockHead =
     kFormRows[FORM].scheme == Scheme::K || kFormRows[FORM].scheme == Scheme::K6 ? 32 : 0;
+
+// The group of P panels after this one is asked for into the second-level cache while this one is used: one
+// stream in the order of addresses, which memory delivers faster than a stream a panel. Called once a block
+// of 32; `next` starts at the group's end.
+template <class V, int FORM, int P>
+MC_Q void prefetch_next(const uint8_t*& next) {
+  constexpr Scheme S = kFormRows[FORM].scheme;
+  constexpr int kHeadPart = S == Scheme::D ? 32 : S == Scheme::DM ? 64 : S == Scheme::Affine ? 32 : 8;
+  constexpr int kBytes = P * (kHeadPart + kBlockHead<FORM> + 64 * kFormRows[FORM].bits);
+#pragma GCC unroll 64
+  for (int line = 0; line < kBytes; line += 64) V::prefetch_l2(next + line);
+  next += kBytes;
+}
 
 // Shifts by a signed amount, left when positive.
 template <class V, int N>

@@ -133,19 +133,16 @@ template <class V, int FORM, int P>
 void fast_panels(const Layout& l, const uint8_t* panel, const QuantizedRow& x, float* y) {
   constexpr int NV = P * kParts<V>, kBits = kFormRows[FORM].bits;
   constexpr bool kHalves = kFormRows[FORM].scheme == Scheme::K6;
-  const int64_t pb = l.panel_bytes, ahead = P * pb <= kMaxAhead ? P * pb : kMaxAhead / 16;
+  const int64_t pb = l.panel_bytes;
   typename V::F sum[NV];
 #pragma GCC unroll 16
   for (int v = 0; v < NV; ++v) sum[v] = V::zero();
-  const uint8_t* record = panel;
+  const uint8_t *record = panel, *next = panel + P * pb;
   int64_t b = 0;
   for (int64_t r = 0; r < l.k; r += l.record_k, record += l.record_bytes) {
     const uint8_t* block = record + l.head_bytes;
     for (int64_t kb = 0; kb < l.record_k; kb += 32, block += l.block_bytes, ++b) {
-#pragma GCC unroll 16
-      for (int q = 0; q < P; ++q)
-        for (int64_t line = 0; line < kBlockHead<FORM> + 64 * kBits + 32; line += 64)
-          V::prefetch(block + q * pb + ahead + line);
+      prefetch_next<V, FORM, P>(next);
       const int8_t* xb[1] = {x.codes + 32 * b};
       const auto codes = [&]<int G>(int v) MC_INLINE_LAMBDA {
         return clean_bytes<V, kBits, G>(block + kBlockHead<FORM> + v / kParts<V> * pb +

@@ -54,13 +54,10 @@ void gemv_panels(const Layout& l, const uint8_t* panel, const float* x, float* y
   constexpr int NV = P * kParts<V>;
   using St = Step<FORM>;
   const int64_t k = l.k, pb = l.panel_bytes;
-  // The next group of panels is asked for while this one is used, unless it is so far away that caches would
-  // lose it.
-  const int64_t ahead = P * pb <= kMaxAhead ? P * pb : kMaxAhead / 16;
   typename V::F acc[NV], p[NV];
 #pragma GCC unroll 16
   for (int v = 0; v < NV; ++v) acc[v] = V::zero();
-  const uint8_t* record = panel;
+  const uint8_t *record = panel, *next = panel + P * pb;
   for (int64_t k0 = 0; k0 < k; k0 += 256) {
     const int64_t kc = k - k0 < 256 ? k - k0 : 256;
 #pragma GCC unroll 16
@@ -74,10 +71,7 @@ void gemv_panels(const Layout& l, const uint8_t* panel, const float* x, float* y
         for (int v = 0; v < NV; ++v)
           s[v] =
               load_scales<V, FORM>(l, record + v / kParts<V> * pb, block + v / kParts<V> * pb, v % kParts<V>);
-#pragma GCC unroll 16
-        for (int q = 0; q < P; ++q)
-          for (int64_t line = 0; line < St::kBlock + 32; line += 64)
-            V::prefetch(block + q * pb + ahead + line);
+        prefetch_next<V, FORM, P>(next);
         const uint8_t* codes = block + kBlockHead<FORM>;
         gemv_octet<V, FORM, NV, 0>(codes, pb, s, xb, p);
         gemv_octet<V, FORM, NV, 1>(codes, pb, s, xb, p);

@@ -1,4 +1,4 @@
-#include "backends/numpy/quant/float_impl.h"
+#include "backends/numpy/quant/lift_impl.h"
 #include "backends/numpy/quant/tables.h"
 #include "backends/numpy/quant/vec_scalar.h"
 

@@ -9,6 +9,7 @@ namespace {
 struct Filled {
   GemvFn gemv[kForms];
   ExpandFn expand[kForms];
+  GemvFn lifted[kForms];
   Kernels kernels;
 
   Filled(const FloatPair* blocks, const FloatPair* kblocks, const FloatPair* affine, SmallFn small,
@@ -17,8 +18,9 @@ struct Filled {
       const FloatPair& pair = f < kQ4_K ? blocks[f] : f < kA2 ? kblocks[f - kQ4_K] : affine[f - kA2];
       gemv[f] = pair.gemv;
       expand[f] = pair.expand;
+      lifted[f] = pair.lifted;
     }
-    kernels = {gemv, expand, small, fast, quantize};
+    kernels = {gemv, expand, lifted, small, fast, quantize};
   }
 };
 

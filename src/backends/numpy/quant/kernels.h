@@ -68,6 +68,7 @@ struct FastRow {
 struct Kernels {
   const GemvFn* gemv;      // [kForms]
   const ExpandFn* expand;  // [kForms]
+  const GemvFn* lifted;    // [kForms]: gemv for weights of which Weight::lifts is true, null for some forms
   SmallFn small;
   const FastRow* fast;  // [kForms], empty for dense forms
   QuantizeFn quantize;

@@ -1,9 +1,10 @@
 // From the file's order to panels of 16 rows, in 32-bit words of four codes.
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstring>
 
-#include "backends/numpy/quant/layout.h"
+#include "backends/numpy/quant/lift.h"
 #include "base/thread_pool.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
@@ -223,6 +224,20 @@ void dequantize_one(const Format& f, const Source& src, int64_t row, int64_t k, 
   }
 }
 
+// Of the rows of a packed panel.
+bool panel_lifts(const Layout& l, const uint8_t* panel) {
+  const FormRow& f = kFormRows[l.form];
+  if (!can_lift(l.form)) return false;
+  for (int64_t r = 0; r < l.k; r += l.record_k, panel += l.record_bytes)
+    for (int lane = 0; lane < kPanel; ++lane) {
+      uint16_t d, m = 0;
+      std::memcpy(&d, panel + 2 * lane, 2);
+      if (f.scheme == Scheme::DM) std::memcpy(&m, panel + 32 + 2 * lane, 2);
+      if (!lifts(f, blocks::half_to_float(d), blocks::half_to_float(m))) return false;
+    }
+  return true;
+}
+
 }  // namespace
 
 void check_format(const Format& f, int64_t k) {
@@ -254,10 +269,11 @@ int64_t packed_bytes(const Format& format, int64_t n, int64_t k) {
   return panels_of(n) * layout_of(format, k).panel_bytes;
 }
 
-void pack(const Format& format, const Source& src, int64_t n, int64_t k, void* dst) {
+bool pack(const Format& format, const Source& src, int64_t n, int64_t k, void* dst) {
   check_format(format, k);
   const Layout l = layout_of(format, k);
   const int64_t row_bytes = source_row_bytes(format, k);
+  std::atomic<bool> all_lift = true;
   parallel_for(panels_of(n), 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       uint8_t* panel = static_cast<uint8_t*>(dst) + p * l.panel_bytes;
@@ -270,8 +286,10 @@ void pack(const Format& format, const Source& src, int64_t n, int64_t k, void* d
         else
           pack_block_row(l, static_cast<const uint8_t*>(src.codes) + row * row_bytes, lane, panel);
       }
+      if (!panel_lifts(l, panel)) all_lift = false;
     }
   });
+  return all_lift;
 }
 
 void dequantize_rows(const Format& format, const Source& src, int64_t n, int64_t k, const int64_t* ids,

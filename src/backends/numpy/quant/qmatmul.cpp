@@ -35,11 +35,11 @@ void one_token(const float* x, std::span<const Product> products) {
                     end = share(panels, t + 1, threads);
       const int64_t whole = std::min(end, p.weight.n / kPanel);
       const auto* w = static_cast<const uint8_t*>(p.weight.packed);
-      if (begin < whole)
-        kn.gemv[l.form](l, w + begin * l.panel_bytes, whole - begin, x, p.y + begin * kPanel);
+      const GemvFn gemv = p.weight.lifts && kn.lifted[l.form] ? kn.lifted[l.form] : kn.gemv[l.form];
+      if (begin < whole) gemv(l, w + begin * l.panel_bytes, whole - begin, x, p.y + begin * kPanel);
       if (whole < end && begin < end) {
         float tail[kPanel];
-        kn.gemv[l.form](l, w + (end - 1) * l.panel_bytes, 1, x, tail);
+        gemv(l, w + (end - 1) * l.panel_bytes, 1, x, tail);
         std::copy_n(tail, p.weight.n - (end - 1) * kPanel, p.y + (end - 1) * kPanel);
       }
     }

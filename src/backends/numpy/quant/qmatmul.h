@@ -43,14 +43,15 @@ void check_format(const Format& format, int64_t k);
 // Bytes of a packed (n, k) weight: the source's size with n rounded up to 16, plus 2.8 % for Q4_K and 2.3 %
 // for Q5_K.
 int64_t packed_bytes(const Format& format, int64_t n, int64_t k);
-// Packs on all threads. dst: packed_bytes, aligned to 64 bytes.
-void pack(const Format& format, const Source& src, int64_t n, int64_t k, void* dst);
+// Packs on all threads. dst: packed_bytes, aligned to 64 bytes. Returns Weight::lifts.
+bool pack(const Format& format, const Source& src, int64_t n, int64_t k, void* dst);
 
 // A packed weight (n, k).
 struct Weight {
   Format format;
   int64_t n = 0, k = 0;
   const void* packed = nullptr;
+  bool lifts = false;  // as pack said; false only costs time
 };
 
 enum class Precision { Highest, Fast };

@@ -8,6 +8,7 @@ namespace mc::numpy::quant {
 struct FloatPair {
   GemvFn gemv;
   ExpandFn expand;
+  GemvFn lifted;  // null where lift.h does not apply
 };
 // [kForms]
 extern const FastRow kFastScalar[], kFastAvx2[], kFastAvx512[];
@@ -49,7 +50,7 @@ MC_QUANT_DECLARE(Avx2)
 MC_QUANT_DECLARE(Avx512)
 
 #define MC_QUANT_PAIR(V, FORM) \
-  { gemv<V, FORM>, expand<V, FORM> }
+  { gemv<V, FORM>, expand<V, FORM>, lifted_or_null<V, FORM>() }
 // kQ4_0 .. kQ8_0
 #define MC_QUANT_FLOAT_BLOCKS(SET, V)                                                 \
   const FloatPair kBlocks##SET[] = {MC_QUANT_PAIR(V, kQ4_0), MC_QUANT_PAIR(V, kQ4_1), \

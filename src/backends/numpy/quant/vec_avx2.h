@@ -64,6 +64,7 @@ struct VecAvx2 {
   MC_V I pairs32(I v) { return _mm256_madd_epi16(v, _mm256_set1_epi16(1)); }
   MC_V I add_i(I a, I b) { return _mm256_add_epi32(a, b); }
   MC_V void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+  MC_V void prefetch_l2(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 #undef MC_V
 };
 

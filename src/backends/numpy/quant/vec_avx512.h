@@ -26,7 +26,8 @@ struct VecAvx512 {
   MC_V F set1(float x) { return _mm512_set1_ps(x); }
   MC_V I set1_i(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
   MC_V I and_or(I v, uint32_t mask, uint32_t bits) {
-    return _mm512_or_si512(_mm512_and_si512(v, set1_i(mask)), set1_i(bits));
+    // Not one ternary operation: its three register reads take a port from fma (Zen 4).
+    return _mm512_add_epi32(_mm512_and_si512(v, set1_i(mask)), set1_i(bits));
   }
   MC_V I and_i(I v, uint32_t mask) { return _mm512_and_si512(v, set1_i(mask)); }
   MC_V I select(uint32_t mask, I a, I b) { return _mm512_ternarylogic_epi32(set1_i(mask), a, b, 0xCA); }
@@ -67,6 +68,7 @@ struct VecAvx512 {
   static constexpr bool kExactDot = true;
   MC_V I dot4(I acc, I u, I s) { return _mm512_dpbusd_epi32(acc, u, s); }
   MC_V void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+  MC_V void prefetch_l2(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 #undef MC_V
 };
 

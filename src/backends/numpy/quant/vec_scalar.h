@@ -64,6 +64,7 @@ struct VecScalar {
     return acc;
   }
   MC_V void prefetch(const void*) {}
+  MC_V void prefetch_l2(const void*) {}
 #undef MC_V
 };
 
