@@ -8,8 +8,11 @@
 #include <vector>
 
 #include "backends/numpy/kernel.h"
+#include "backends/numpy/kernels/reduce.h"
+#include "backends/numpy/memory.h"
 #include "backends/numpy/simd/convert.h"
 #include "base/thread_pool.h"
+#include "mc/device.h"
 #include "prims/attrs.h"
 
 namespace mc::numpy {
@@ -81,6 +84,7 @@ A highest() {
 }
 
 struct SumOp {
+  static constexpr kernels::Join kJoin = kernels::Join::Sum;
   template <class A>
   static A start() {
     return A(0);
@@ -91,6 +95,7 @@ struct SumOp {
   }
 };
 struct ProdOp {
+  static constexpr kernels::Join kJoin = kernels::Join::Prod;
   template <class A>
   static A start() {
     return A(1);
@@ -101,6 +106,7 @@ struct ProdOp {
   }
 };
 struct MaxOp {
+  static constexpr kernels::Join kJoin = kernels::Join::Max;
   template <class A>
   static A start() {
     return lowest<A>();
@@ -111,6 +117,7 @@ struct MaxOp {
   }
 };
 struct MinOp {
+  static constexpr kernels::Join kJoin = kernels::Join::Min;
   template <class A>
   static A start() {
     return highest<A>();
@@ -121,16 +128,35 @@ struct MinOp {
   }
 };
 
+// 64 accumulators to one: 16·a + l is lane l of accumulator a.
+template <class A, class R>
+A tree(const A* v) {
+  A lane[16];
+  for (int k = 0; k < 16; ++k)
+    lane[k] =
+        R::template join<A>(R::template join<A>(v[k], v[16 + k]), R::template join<A>(v[32 + k], v[48 + k]));
+  for (int half = 8; half >= 1; half /= 2)
+    for (int k = 0; k < half; ++k) lane[k] = R::template join<A>(lane[k], lane[k + half]);
+  return lane[0];
+}
+
 template <class A, class R>
 class Lanes {
  public:
-  Lanes() { std::fill_n(&v_[0][0], 64, R::template start<A>()); }
+  // fast: null, or the vector form for the elements' dtype
+  explicit Lanes(const kernels::ReduceFns* fast) : fast_(fast) {
+    std::fill_n(&v_[0][0], 64, R::template start<A>());
+  }
   // n elements from `first` on, `stride` apart; `at` is the index of the first one in the reduction.
   template <class T>
   void add(const T* p, int64_t stride, int64_t n, int64_t at) {
     int64_t i = 0;
-    for (; i < n && ((at + i) & 15); ++i) one(widen(p[i * stride]), at + i);
     if (stride == 1) {
+      for (; i < n && ((at + i) & 63); ++i) one(widen(p[i]), at + i);
+      if (const int64_t blocks = (n - i) / 64; fast_ && blocks) {
+        fast_->blocks(v_, p + i, blocks);
+        i += blocks * 64;
+      }
       for (; i + 16 <= n; i += 16) {
         A* acc = v_[((at + i) >> 4) & 3];
         for (int k = 0; k < 16; ++k) acc[k] = R::template join<A>(acc[k], widen(p[i + k]));
@@ -138,21 +164,14 @@ class Lanes {
     }
     for (; i < n; ++i) one(widen(p[i * stride]), at + i);
   }
-  A total() const {
-    A lane[16];
-    for (int k = 0; k < 16; ++k)
-      lane[k] = R::template join<A>(R::template join<A>(v_[0][k], v_[1][k]),
-                                    R::template join<A>(v_[2][k], v_[3][k]));
-    for (int half = 8; half >= 1; half /= 2)
-      for (int k = 0; k < half; ++k) lane[k] = R::template join<A>(lane[k], lane[k + half]);
-    return lane[0];
-  }
+  A total() const { return tree<A, R>(&v_[0][0]); }
 
  private:
   void one(A x, int64_t i) {
     A& acc = v_[(i >> 4) & 3][i & 15];
     acc = R::template join<A>(acc, x);
   }
+  const kernels::ReduceFns* fast_;
   A v_[4][16];
 };
 
@@ -215,14 +234,72 @@ void each_output(const Tensor& out, int64_t work, F fn) {
                });
 }
 
+// Columns that lie side by side, reduced over rows: a strip of columns at a time, so that memory is read in
+// order. Accumulator j of a column is acc[j * width + column].
+template <class T, class R>
+void reduce_columns(const Split& s, const T* src, T* dst, const kernels::ReduceFns* fast) {
+  using A = Wide<T>;
+  constexpr int64_t kWidest = 4096 / static_cast<int64_t>(sizeof(A));  // 64 of them stay in L2
+  const int64_t cols = s.kept.back(), lines = s.kept.numel() / cols, n = s.reduced.numel();
+  int64_t width = std::min(kWidest, cols);
+  if (const int64_t threads = num_threads(); lines < threads)  // enough strips for every thread
+    width = std::min(width, std::max<int64_t>(64, (cols * lines / threads + 63) / 64 * 64));
+  const int64_t strips = (cols + width - 1) / width, used = std::min<int64_t>(n, 64);
+  parallel_for(lines * strips, std::max<int64_t>(1, 32768 / (n * width)), [&](int64_t begin, int64_t end) {
+    const Scratch memory(static_cast<size_t>((used + 1) * width) * sizeof(A));
+    A* const acc = reinterpret_cast<A*>(memory.data());
+    A* const result = acc + used * width;
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t line = unit / strips, first = unit % strips * width,
+                    count = std::min(width, cols - first);
+      std::fill_n(acc, used * width, R::template start<A>());
+      const T* p = src + s.offset(line * cols) + first;
+      s.runs([&](int64_t offset, int64_t stride, int64_t rows, int64_t at) {
+        if (fast) return fast->rows(acc, width, p + offset, stride, rows, count, at);
+        for (int64_t r = 0; r < rows; ++r) {
+          A* const a = acc + (at + r) % 64 * width;
+          const T* const x = p + offset + r * stride;
+          for (int64_t c = 0; c < count; ++c) a[c] = R::template join<A>(a[c], widen(x[c]));
+        }
+      });
+      if (fast) {
+        fast->fold(acc, width, n, count, result);
+      } else {
+        for (int64_t c = 0; c < count; ++c) {
+          A total[64];
+          std::fill_n(total, 64, R::template start<A>());
+          for (int64_t j = 0; j < used; ++j) total[j] = acc[j * width + c];
+          result[c] = tree<A, R>(total);
+        }
+      }
+      for (int64_t c = 0; c < count; ++c) dst[line * cols + first + c] = narrow<T>(result[c]);
+    }
+  });
+}
+
 template <class T, class R>
 void reduce_as(const Call& c) {
   const Split s(c.in[0], c.attr<ReduceAttrs>().axes);
   const T* src = c.in[0].as<T>();
   T* dst = c.out[0].as<T>();
+  if (c.out[0].numel() == 0) return;
+  const kernels::ReduceFns* fast = nullptr;
+  if constexpr (std::is_floating_point_v<Wide<T>>) fast = kernels::reduce_fns(R::kJoin, c.in[0].dtype);
+  if (!s.kept.empty() && s.kept_strides.back() == 1 && s.kept.back() >= 16 && s.reduced.numel() > 1 &&
+      (s.reduced_strides.back() != 1 || s.reduced.back() < 16))
+    return reduce_columns<T, R>(s, src, dst, fast);
+  const bool one_run = s.reduced.ndim() == 1 && s.reduced_strides[0] == 1;
   each_output(c.out[0], s.reduced.numel(), [&](int64_t i) {
-    Lanes<Wide<T>, R> lanes;
     const T* p = src + s.offset(i);
+    if constexpr (std::is_floating_point_v<Wide<T>>) {
+      if (one_run) {
+        Wide<T> total;
+        fast->run(p, s.reduced[0], &total);
+        dst[i] = narrow<T>(total);
+        return;
+      }
+    }
+    Lanes<Wide<T>, R> lanes(fast);
     s.runs(
         [&](int64_t offset, int64_t stride, int64_t n, int64_t at) { lanes.add(p + offset, stride, n, at); });
     dst[i] = narrow<T>(lanes.total());
@@ -287,6 +364,8 @@ void reduce_bool(const Call& c) {
 template <bool kMax>
 void arg_extreme(const Call& c) {
   const Split s(c.in[0], {c.attr<ArgReduceAttrs>().axis});
+  const kernels::ReduceFns* const fast =
+      kernels::reduce_fns(kMax ? kernels::Join::Max : kernels::Join::Min, c.in[0].dtype);
   with_real(c.in[0].dtype, [&](auto tag) {
     using T = decltype(tag);
     each_output(c.out[0], s.reduced.numel(), [&](int64_t i) {
@@ -294,6 +373,25 @@ void arg_extreme(const Call& c) {
       Wide<T> best{};
       int32_t where = 0;
       bool first = true;
+      if constexpr (std::is_floating_point_v<Wide<T>>) {
+        // The extreme of a stretch by vectors; its place is looked for only where it is a new one.
+        if (fast && s.reduced.ndim() == 1 && s.reduced_strides[0] == 1) {
+          constexpr int64_t kStretch = 1024;
+          for (int64_t at = 0; at < s.reduced[0] && !is_nan(best); at += kStretch) {
+            const int64_t n = std::min(kStretch, s.reduced[0] - at);
+            Wide<T> v;
+            fast->run(p + at, n, &v);
+            if (!first && !is_nan(v) && !(kMax ? v > best : v < best)) continue;
+            best = v;
+            first = false;
+            int64_t k = 0;
+            while (is_nan(v) ? !is_nan(widen(p[at + k])) : widen(p[at + k]) != v) ++k;
+            where = static_cast<int32_t>(at + k);
+          }
+          c.out[0].as<int32_t>()[i] = where;
+          return;
+        }
+      }
       s.runs([&](int64_t offset, int64_t stride, int64_t n, int64_t at) {
         for (int64_t k = 0; k < n; ++k) {
           const Wide<T> v = widen(p[offset + k * stride]);
@@ -321,6 +419,30 @@ void scan(const Call& c) {
   const int64_t stride = n > 1 ? in.strides[a.axis] : 0;
   with_number(in.dtype, [&](auto tag) {
     using T = decltype(tag);
+    // Lines side by side: a strip of them row by row.
+    if (inner >= 16 && !s.kept.empty() && s.kept_strides.back() == 1 && s.kept.back() % inner == 0) {
+      constexpr int64_t kWidth = 512;
+      const int64_t strips = (inner + kWidth - 1) / kWidth;
+      parallel_for(out.numel() / n / inner * strips, std::max<int64_t>(1, 32768 / (n * kWidth)),
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t unit = begin; unit < end; ++unit) {
+                       const int64_t outer = unit / strips, first = unit % strips * kWidth,
+                                     count = std::min(kWidth, inner - first);
+                       const T* const p = in.as<T>() + s.offset(outer * inner + first);
+                       T* const q = out.as<T>() + outer * n * inner + first;
+                       Wide<T> acc[kWidth];
+                       std::fill_n(acc, count, kProduct ? Wide<T>(1) : Wide<T>(0));
+                       for (int64_t k = 0; k < n; ++k) {
+                         const int64_t i = a.reverse ? n - 1 - k : k;
+                         for (int64_t l = 0; l < count; ++l) {
+                           acc[l] = wrapping<Wide<T>>(acc[l], widen(p[i * stride + l]), kProduct);
+                           q[i * inner + l] = narrow<T>(acc[l]);
+                         }
+                       }
+                     }
+                   });
+      return;
+    }
     parallel_for(out.numel() / n, std::max<int64_t>(1, 32768 / n), [&](int64_t begin, int64_t end) {
       for (int64_t line = begin; line < end; ++line) {
         const T* p = in.as<T>() + s.offset(line);
