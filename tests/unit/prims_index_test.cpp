@@ -1,4 +1,5 @@
 // Reading and writing at positions that are arrays.
+#include "mc/device.h"
 #include "prims_util.h"
 
 namespace mc {
@@ -124,6 +125,47 @@ TEST(PrimsIndex, Batches) {
   const Array wide = draw({300, 2}, 9), small = remainder(astype(arange(300), Dtype::U8), 2);
   expect_near(vmap([](const Arrays& x) { return Arrays{take(x[0], x[1], 0)}; })({wide, small})[0],
               squeeze(take_along_axis(wide, expand_dims(small, {1}), 1), {1}), 1e-300);
+}
+
+TEST(PrimsIndex, TakeAlongEveryAxisIndexTypeAndThread) {
+  const Shape shape{6, 50, 90};
+  const Array x = astype(draw(shape, 3), Dtype::F32).eval();
+  const V all = list(x);
+  const int before = num_threads();
+  for (Dtype index : {Dtype::I8, Dtype::I16, Dtype::I32, Dtype::I64, Dtype::U8, Dtype::U64})
+    for (int axis = 0; axis < 3; ++axis) {
+      Shape wanted = shape;
+      wanted[axis] = 40;
+      V at(static_cast<size_t>(wanted.numel()));
+      const int64_t dim = shape[axis];
+      for (size_t i = 0; i < at.size(); ++i) {
+        at[i] = static_cast<double>(i * 31 % static_cast<size_t>(dim + 2));  // two past the end
+        if ((index == Dtype::I8 || index == Dtype::I16 || index == Dtype::I32 || index == Dtype::I64) &&
+            i % 3 == 0)
+          at[i] -= static_cast<double>(dim + 1);  // and before the start
+      }
+      for (int threads : {1, 3}) {
+        set_num_threads(threads);
+        // In a graph, where an index that is out of range reads NaN.
+        const V got = list(compile([&](const Arrays& a) {
+          return Arrays{take_along_axis(a[0], a[1], axis)};
+        })({x, astype(f64(at, wanted), index)})[0]);
+        size_t flat = 0;
+        for (int64_t i = 0; i < wanted[0]; ++i)
+          for (int64_t j = 0; j < wanted[1]; ++j)
+            for (int64_t k = 0; k < wanted[2]; ++k, ++flat) {
+              int64_t e[3] = {i, j, k};
+              e[axis] = static_cast<int64_t>(at[flat]);
+              if (e[axis] < 0) e[axis] += dim;
+              if (e[axis] < 0 || e[axis] >= dim)
+                ASSERT_TRUE(std::isnan(got[flat])) << flat;
+              else
+                ASSERT_EQ(got[flat], all[static_cast<size_t>((e[0] * shape[1] + e[1]) * shape[2] + e[2])])
+                    << flat;
+            }
+      }
+    }
+  set_num_threads(before);
 }
 
 }  // namespace

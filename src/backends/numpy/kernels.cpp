@@ -1,4 +1,5 @@
 // The table of kernels and the classes of nodes that need none.
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -96,6 +97,66 @@ void copy_items(const std::byte* src, std::byte* dst, int64_t n, int64_t stride,
   }
 }
 
+// dst[c * dst_stride + r] = src[r * src_stride + c] for r < rows, c < cols: blocks whose lines on both sides
+// stay in the first cache.
+template <class T>
+void transpose_block(const std::byte* src, int64_t src_stride, std::byte* dst, int64_t dst_stride,
+                     int64_t rows, int64_t cols) {
+  const T* const s = reinterpret_cast<const T*>(src);
+  T* const d = reinterpret_cast<T*>(dst);
+  constexpr int64_t kSide = 64 / static_cast<int64_t>(sizeof(T));  // items of a cache line
+  for (int64_t c = 0; c < cols; c += kSide) {
+    const int64_t width = std::min(kSide, cols - c);
+    for (int64_t r = 0; r < rows; r += kSide) {
+      const int64_t height = std::min(kSide, rows - r);
+      if (width < kSide || height < kSide) {
+        for (int64_t j = 0; j < width; ++j)
+          for (int64_t i = 0; i < height; ++i)
+            d[(c + j) * dst_stride + r + i] = s[(r + i) * src_stride + c + j];
+        continue;
+      }
+      T block[kSide][kSide];
+      for (int64_t i = 0; i < kSide; ++i) std::memcpy(block[i], s + (r + i) * src_stride + c, 64);
+      for (int64_t j = 0; j < kSide; ++j) {
+        T line[kSide];
+        for (int64_t i = 0; i < kSide; ++i) line[i] = block[i][j];
+        std::memcpy(d + (c + j) * dst_stride + r, line, 64);
+      }
+    }
+  }
+}
+
+// The last dimension of src is strided and another one, `fast`, is contiguous: planes of the two are
+// transposed by blocks. shape and strides as copy_strided merged them.
+template <class T>
+void transpose_planes(const std::byte* src, std::byte* dst, const Shape& shape, const Shape& strides,
+                      int fast) {
+  constexpr int64_t kRows = 256, kCols = 64;
+  const int last = shape.ndim() - 1;
+  const Shape to = row_major(shape);
+  const int64_t rows = shape[last], cols = shape[fast], item = static_cast<int64_t>(sizeof(T));
+  const int64_t row_tiles = (rows + kRows - 1) / kRows, col_tiles = (cols + kCols - 1) / kCols;
+  const int64_t planes = shape.numel() / rows / cols;
+  parallel_for(planes * row_tiles * col_tiles, std::max<int64_t>(1, 65536 / (kRows * kCols)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t unit = begin; unit < end; ++unit) {
+                   int64_t rest = unit;
+                   const int64_t r = rest % row_tiles * kRows;
+                   rest /= row_tiles;
+                   const int64_t c = rest % col_tiles * kCols;
+                   rest /= col_tiles;
+                   int64_t from = r * strides[last] + c, at = c * to[fast] + r;
+                   for (int d = last - 1; d >= 0; --d) {
+                     if (d == fast) continue;
+                     from += rest % shape[d] * strides[d], at += rest % shape[d] * to[d];
+                     rest /= shape[d];
+                   }
+                   transpose_block<T>(src + from * item, strides[last], dst + at * item, to[fast],
+                                      std::min(kRows, rows - r), std::min(kCols, cols - c));
+                 }
+               });
+}
+
 }  // namespace
 
 void copy_strided(const Tensor& src, std::byte* dst) {
@@ -119,7 +180,25 @@ void copy_strided(const Tensor& src, std::byte* dst) {
     return;
   }
   const int nd = shape.ndim();
+  if (strides.back() > 1 && shape.back() >= 8 && item <= 8) {
+    for (int d = 0; d < nd - 1; ++d) {
+      if (strides[d] != 1 || shape[d] < 8) continue;
+      switch (item) {
+        case 1: return transpose_planes<uint8_t>(src.data, dst, shape, strides, d);
+        case 2: return transpose_planes<uint16_t>(src.data, dst, shape, strides, d);
+        case 4: return transpose_planes<uint32_t>(src.data, dst, shape, strides, d);
+        default: return transpose_planes<uint64_t>(src.data, dst, shape, strides, d);
+      }
+    }
+  }
   const int64_t inner = shape.back(), rows = total / inner;
+  if (rows == 1 && strides.back() == 1) {  // one run: cut it, that every thread copies
+    parallel_for(total, 65536, [&](int64_t begin, int64_t end) {
+      std::memcpy(dst + static_cast<size_t>(begin) * item, src.data + static_cast<size_t>(begin) * item,
+                  static_cast<size_t>(end - begin) * item);
+    });
+    return;
+  }
   parallel_for(rows, std::max<int64_t>(1, 65536 / inner), [&](int64_t begin, int64_t end) {
     Shape at = Shape::filled(nd, 0);
     int64_t rest = begin, offset = 0;

@@ -234,27 +234,67 @@ struct AxisView {
   }
 };
 
+template <class F>
+void with_index_type(Dtype dtype, F f) {
+  switch (dtype) {
+    case Dtype::U8: return f(uint8_t{});
+    case Dtype::U16: return f(uint16_t{});
+    case Dtype::U32: return f(uint32_t{});
+    case Dtype::U64: return f(uint64_t{});
+    case Dtype::I8: return f(int8_t{});
+    case Dtype::I16: return f(int16_t{});
+    case Dtype::I32: return f(int32_t{});
+    default: return f(int64_t{});
+  }
+}
+struct Item16 {
+  uint64_t a, b;
+};
+template <class F>
+void with_item(size_t item, F f) {
+  switch (item) {
+    case 1: return f(uint8_t{});
+    case 2: return f(uint16_t{});
+    case 4: return f(uint32_t{});
+    case 8: return f(uint64_t{});
+    default: return f(Item16{});
+  }
+}
+
 void take_along_axis(const Call& c) {
   const int axis = c.attr<AxisAttrs>().axis;
   const Tensor& src = c.in[0];
   const AxisView from(src.shape, axis), to(c.out[0].shape, axis);
-  const size_t item = itemsize(src.dtype);
   std::byte fill[16];
   fill_value(src.dtype, fill);
-  parallel_for(
-      to.outer, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, to.dim * to.inner)),
-      [&](int64_t begin, int64_t end) {
-        for (int64_t o = begin; o < end; ++o)
-          for (int64_t i = 0; i < to.dim * to.inner; ++i) {
-            const int64_t at = o * to.dim * to.inner + i;
-            int64_t index = index_at(c.in[1], at);
-            const bool ok = resolve(index, from.dim, 1);
-            const std::byte* p =
-                ok ? src.data + static_cast<size_t>((o * from.dim + index) * from.inner + i % to.inner) * item
-                   : fill;
-            std::memcpy(c.out[0].data + static_cast<size_t>(at) * item, p, item);
-          }
-      });
+  with_index_type(c.in[1].dtype, [&](auto index_tag) {
+    with_item(itemsize(src.dtype), [&](auto item_tag) {
+      using I = decltype(index_tag);
+      using T = decltype(item_tag);
+      T missing;
+      std::memcpy(&missing, fill, sizeof missing);
+      const I* const indices = c.in[1].as<I>();
+      // Rows of `inner`: one index line each.
+      parallel_for(to.outer * to.dim, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, to.inner)),
+                   [&](int64_t begin, int64_t end) {
+                     int64_t o = begin / to.dim, d = begin % to.dim;
+                     for (int64_t row = begin; row < end; ++row) {
+                       const T* const p = src.as<T>() + o * from.dim * from.inner;
+                       const I* const index = indices + row * to.inner;
+                       T* const out = c.out[0].as<T>() + row * to.inner;
+                       for (int64_t i = 0; i < to.inner; ++i) {
+                         int64_t k;
+                         if constexpr (std::is_same_v<I, uint64_t>)
+                           k = static_cast<int64_t>(std::min<uint64_t>(index[i], INT64_MAX));
+                         else
+                           k = static_cast<int64_t>(index[i]);
+                         out[i] = resolve(k, from.dim, 1) ? p[k * from.inner + i] : missing;
+                       }
+                       if (++d == to.dim) d = 0, ++o;
+                     }
+                   });
+    });
+  });
 }
 
 void scatter_add_axis(const Call& c) {

@@ -9,36 +9,83 @@
 namespace mc::numpy {
 namespace {
 
+template <class T>
+void move_items(T* dst, int64_t to, const T* src, int64_t from, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) dst[i * to] = src[i * from];
+}
+struct Item16 {
+  uint64_t a, b;
+};
+
+// n items, each side with a stride in items.
+void move_row(std::byte* dst, int64_t to, const std::byte* src, int64_t from, int64_t n, int64_t item) {
+  if (to == 1 && from == 1) {
+    std::memcpy(dst, src, static_cast<size_t>(n * item));
+    return;
+  }
+  const auto as = [&](auto tag) {
+    using T = decltype(tag);
+    move_items(reinterpret_cast<T*>(dst), to, reinterpret_cast<const T*>(src), from, n);
+  };
+  switch (item) {
+    case 1: return as(uint8_t{});
+    case 2: return as(uint16_t{});
+    case 4: return as(uint32_t{});
+    case 8: return as(uint64_t{});
+    default: return as(Item16{});
+  }
+}
+
 // Writes src into a window of dst (row-major of `shape`): dst[start + i*step] = src[i].
 void write_window(std::byte* dst, const Shape& shape, const Tensor& src, const Shape& start,
                   const Shape& step) {
   const int64_t item = static_cast<int64_t>(itemsize(src.dtype));
   const int64_t total = src.numel();
   if (total == 0) return;
-  const int nd = shape.ndim();
-  if (nd == 0) {
-    std::memcpy(dst, src.data, static_cast<size_t>(item));
-    return;
-  }
   const Shape strides = row_major(shape);
-  const int64_t inner = src.shape.back(), rows = total / inner;
-  const bool dense = step.back() == 1 && (src.strides.back() == 1 || inner == 1);
-  for (int64_t r = 0; r < rows; ++r) {
-    int64_t rest = r, to = start[nd - 1], from = 0;
-    for (int d = nd - 2; d >= 0; --d) {
-      const int64_t i = rest % src.shape[d];
-      rest /= src.shape[d];
-      to += (start[d] + i * step[d]) * strides[d];
-      from += i * src.strides[d];
-    }
-    if (dense) {
-      std::memcpy(dst + to * item, src.data + from * item, static_cast<size_t>(inner * item));
+  int64_t base = 0;
+  for (int d = 0; d < shape.ndim(); ++d) base += start[d] * strides[d];
+  dst += base * item;
+  // A window that is one piece is a copy from any strides.
+  Shape window = Shape::filled(shape.ndim(), 1);
+  for (int d = 0; d < shape.ndim(); ++d) window[d] = strides[d] * step[d];
+  if (is_row_major(src.shape, window)) return copy_strided(src, dst);
+  // Dimensions that are contiguous with each other on both sides are one.
+  Shape extent, to, from;
+  for (int d = 0; d < shape.ndim(); ++d) {
+    const int64_t n = src.shape[d];
+    if (n == 1) continue;
+    if (const int last = extent.ndim() - 1;
+        last >= 0 && to[last] == window[d] * n && from[last] == src.strides[d] * n) {
+      extent[last] *= n;
+      to[last] = window[d];
+      from[last] = src.strides[d];
     } else {
-      for (int64_t i = 0; i < inner; ++i)
-        std::memcpy(dst + (to + i * step.back()) * item, src.data + (from + i * src.strides.back()) * item,
-                    static_cast<size_t>(item));
+      extent.push_back(n);
+      to.push_back(window[d]);
+      from.push_back(src.strides[d]);
     }
   }
+  const int last = extent.ndim() - 1;  // total > 1 here, so there is one
+  const int64_t inner = extent[last], rows = total / inner;
+  parallel_for(rows, std::max<int64_t>(1, 65536 / inner), [&](int64_t begin, int64_t end) {
+    Shape at = Shape::filled(extent.ndim(), 0);
+    int64_t rest = begin, t = 0, f = 0;
+    for (int d = last - 1; d >= 0; --d) {
+      at[d] = rest % extent[d];
+      rest /= extent[d];
+      t += at[d] * to[d], f += at[d] * from[d];
+    }
+    for (int64_t r = begin; r < end; ++r) {
+      move_row(dst + t * item, to[last], src.data + f * item, from[last], inner, item);
+      for (int d = last - 1; d >= 0; --d) {
+        t += to[d], f += from[d];
+        if (++at[d] < extent[d]) break;
+        t -= extent[d] * to[d], f -= extent[d] * from[d];
+        at[d] = 0;
+      }
+    }
+  });
 }
 
 // Fills the output with input 0 unless they share memory.
@@ -73,10 +120,6 @@ void concatenate(const Call& c) {
 
 void pad(const Call& c) {
   const auto& a = c.attr<PadAttrs>();
-  Tensor fill = c.in[1];
-  fill.shape = c.out[0].shape;
-  fill.strides = Shape::filled(c.out[0].shape.ndim(), 0);
-  copy_strided(fill, c.out[0].data);
   // Negative widths crop.
   Tensor src = c.in[0];
   Shape start = a.low;
@@ -86,7 +129,22 @@ void pad(const Call& c) {
     src.shape[d] = std::max<int64_t>(0, src.shape[d] - cut_low - cut_high);
     start[d] = std::max<int64_t>(0, a.low[d]);
   }
-  write_window(c.out[0].data, c.out[0].shape, src, start, ones_like(start));
+  // The border: before and behind the source in each dimension, as far as the dimensions before it leave.
+  const Shape& shape = c.out[0].shape;
+  Tensor fill = c.in[1];
+  fill.strides = Shape::filled(shape.ndim(), 0);
+  Shape corner = Shape::filled(shape.ndim(), 0);
+  fill.shape = shape;
+  for (int d = 0; d < shape.ndim() && src.numel() > 0; ++d) {
+    const int64_t end = start[d] + src.shape[d];
+    corner[d] = 0, fill.shape[d] = start[d];
+    write_window(c.out[0].data, shape, fill, corner, ones_like(corner));
+    corner[d] = end, fill.shape[d] = shape[d] - end;
+    write_window(c.out[0].data, shape, fill, corner, ones_like(corner));
+    corner[d] = start[d], fill.shape[d] = src.shape[d];
+  }
+  if (src.numel() == 0) return copy_strided(fill, c.out[0].data);
+  write_window(c.out[0].data, shape, src, start, ones_like(start));
 }
 
 void slice_update(const Call& c) {
