@@ -1,4 +1,8 @@
 // Sorting and searching.
+#include <algorithm>
+
+#include "mc/detail/str.h"
+#include "mc/device.h"
 #include "prims_util.h"
 
 namespace mc {
@@ -54,6 +58,55 @@ TEST(PrimsSort, DerivativesAndBatches) {
   for (bool right : {false, true})
     expect_batch([right](const Arrays& a) { return Arrays{searchsorted(a[0], a[1], right)}; },
                  {f64({1, 2, 2, 0, 2, 5, 2, 2, 2}, {3, 3}), f64({2, 1, 0, 5, 3, 2}, {3, 2})}, "searchsorted");
+}
+
+// Lines longer than those that are merged, with many equal values: both zeros, infinities, several NaN.
+TEST(PrimsSort, LongLinesAreStableInEveryDtype) {
+  const int before = num_threads();
+  for (int64_t n : {511, 512, 5000})
+    for (Dtype d : {Dtype::U8, Dtype::I8, Dtype::I16, Dtype::U16, Dtype::I32, Dtype::U32, Dtype::I64,
+                    Dtype::U64, Dtype::F16, Dtype::BF16, Dtype::F32, Dtype::F64}) {
+      SCOPED_TRACE(cat(dtype_name(d), " ", n));
+      const bool real = d == Dtype::F16 || d == Dtype::BF16 || d == Dtype::F32 || d == Dtype::F64;
+      const bool unsigned_type = d == Dtype::U8 || d == Dtype::U16 || d == Dtype::U32 || d == Dtype::U64;
+      V v(static_cast<size_t>(2 * n));
+      for (size_t i = 0; i < v.size(); ++i) {
+        v[i] = static_cast<double>(i * 7919 % 211) - (unsigned_type ? 0 : 105);
+        if (d == Dtype::I8 || d == Dtype::U8) v[i] = std::fmod(v[i], 100);
+        if (itemsize(d) >= 4 && !real) v[i] *= 10000019;
+        if (unsigned_type && v[i] < 0) v[i] = 0;
+        if (real)
+          v[i] = i % 97 == 5   ? kNan
+                 : i % 89 == 3 ? kInf
+                 : i % 83 == 2 ? -kInf
+                 : i % 79 == 1 ? -0.0
+                               : v[i] / 4;
+      }
+      const Array x = astype(f64(v, {2, n}), d).eval();
+      const V have = list(x);
+      V order, sorted;
+      for (int64_t line = 0; line < 2; ++line) {
+        std::vector<size_t> at(static_cast<size_t>(n));
+        for (size_t i = 0; i < at.size(); ++i) at[i] = i;
+        const double* const p = have.data() + line * n;
+        std::stable_sort(at.begin(), at.end(), [&](size_t a, size_t b) {
+          return std::isnan(p[a]) ? false : std::isnan(p[b]) || p[a] < p[b];
+        });
+        for (size_t i : at) order.push_back(static_cast<double>(i)), sorted.push_back(p[i]);
+      }
+      for (int threads : {1, 3}) {
+        set_num_threads(threads);
+        EXPECT_EQ(list(argsort(x, 1)), order);
+        EXPECT_EQ(list(transpose(argsort(transpose(x), 0))), order);
+        const V got = list(sort(x, 1));
+        for (size_t i = 0; i < got.size(); ++i) {
+          if (std::isnan(sorted[i]) ? !std::isnan(got[i])
+                                    : got[i] != sorted[i] || std::signbit(got[i]) != std::signbit(sorted[i]))
+            FAIL() << i << ": " << got[i] << ", not " << sorted[i];
+        }
+      }
+    }
+  set_num_threads(before);
 }
 
 }  // namespace
