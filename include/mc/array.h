@@ -4,6 +4,7 @@
 #include <complex>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,19 +32,22 @@ class Scalar {
     } else if constexpr (std::is_integral_v<T>) {
       kind_ = Kind::Int;
       i_ = static_cast<int64_t>(v);
+      wide_ = std::is_unsigned_v<T> && i_ < 0;
     } else {
       kind_ = Kind::Float;
-      d_ = static_cast<double>(v);
     }
-    if (kind_ != Kind::Float) d_ = static_cast<double>(i_);
+    d_ = static_cast<double>(v);
   }
   bool is_float() const { return kind_ == Kind::Float; }
   bool is_bool() const { return kind_ == Kind::Bool; }
   double as_double() const { return d_; }
+  // Unsigned integers of 2^63 and more as their bits: is_wide() tells.
   int64_t as_int() const { return kind_ == Kind::Float ? static_cast<int64_t>(d_) : i_; }
+  bool is_wide() const { return wide_; }
 
  private:
   enum class Kind : uint8_t { Bool, Int, Float } kind_ = Kind::Int;
+  bool wide_ = false;
   int64_t i_ = 0;
   double d_ = 0;
 };
@@ -103,10 +107,9 @@ class MC_API Array {
   ~Array() {
     if (node_) release(node_);
   }
-  // A scalar of shape (): bool, int32, or float32.
-  explicit Array(bool v);
-  explicit Array(int v);
-  explicit Array(float v);
+  // A scalar of shape (): bool, int32 (an integer that does not fit throws InvalidArgument) or float32.
+  explicit Array(Scalar v);
+  explicit Array(const char*) = delete;  // not a bool
   // Copies row-major host data; data.size() must equal shape.numel().
   template <class T>
   Array(std::span<const T> data, const Shape& shape)
@@ -114,6 +117,10 @@ class MC_API Array {
   template <class T>
   requires(!std::is_same_v<T, bool>) Array(const std::vector<T>& data, const Shape& shape)
       : Array(std::span<const T>(data), shape) {}
+  template <class T>
+  Array(std::initializer_list<T> data, const Shape& shape)
+      : Array(std::span<const T>(data.begin(), data.size()), shape) {}
+  Array(const std::vector<bool>& data, const Shape& shape);
   // Copies shape.numel() elements of `dtype` from host memory.
   static Array from_bytes(const void* data, const Shape& shape, Dtype dtype);
   // Uses host memory without a copy while `keep` lives. The memory must not change.
@@ -137,14 +144,29 @@ class MC_API Array {
   template <class T>
   std::vector<T> to_vector() const {
     begin_copy(dtype_of<T>());
-    std::vector<T> out(static_cast<size_t>(size()));
-    to_bytes(out.data());
-    return out;
+    if constexpr (std::is_same_v<T, bool>) {
+      std::unique_ptr<bool[]> bytes(new bool[static_cast<size_t>(size()) + 1]);
+      to_bytes(bytes.get());
+      return std::vector<bool>(bytes.get(), bytes.get() + size());
+    } else {
+      std::vector<T> out(static_cast<size_t>(size()));
+      to_bytes(out.data());
+      return out;
+    }
   }
-  // The only element, converted; throws ShapeMismatch unless size() == 1.
+  // The only element, converted; integers exactly. Throws ShapeMismatch unless size() == 1 and DtypeMismatch
+  // for a complex array unless T is complex.
   template <class T = double>
   T item() const {
-    return static_cast<T>(item_double());
+    if constexpr (std::is_arithmetic_v<T>) {
+      if (is_integer(dtype())) {
+        const uint64_t bits = item_int();
+        return is_unsigned(dtype()) ? static_cast<T>(bits) : static_cast<T>(static_cast<int64_t>(bits));
+      }
+      return static_cast<T>(item_double());
+    } else {
+      return T(item_complex());
+    }
   }
   // Evaluates and copies nbytes() of row-major data to `dst`.
   void to_bytes(void* dst) const;
@@ -170,6 +192,8 @@ class MC_API Array {
   void check_dtype(Dtype expected) const;
   void begin_copy(Dtype expected) const;  // evaluates; refuses what the host's memory can't hold
   double item_double() const;
+  uint64_t item_int() const;  // of an integer array: its 64 bits
+  std::complex<double> item_complex() const;
 
   Node* node_ = nullptr;
   uint32_t index_ = 0;

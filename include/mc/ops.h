@@ -5,6 +5,7 @@
 // thrown when the operation is built.
 #pragma once
 
+#include <concepts>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -96,13 +97,14 @@ MC_API Array dynamic_update_rows(const Array& a, const Array& update, const Arra
 
 // ---- elementwise
 
-#define MC_UNARY_LIST(X)                                                                                 \
-  X(abs)                                                                                                 \
-  X(negative)                                                                                            \
-  X(sign) X(sqrt) X(rsqrt) X(square) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) \
-      X(tan) X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) X(tanh) X(erf) X(erfinv) X(sigmoid) X(silu)   \
-          X(relu) X(floor) X(ceil) X(isnan) X(isinf) X(isfinite) X(logical_not) X(bitwise_not) X(conj)   \
-              X(real) X(imag) X(stop_gradient)
+#define MC_UNARY_LIST(X)                                                                                \
+  X(abs)                                                                                                \
+  X(negative)                                                                                           \
+  X(sign)                                                                                               \
+  X(sqrt) X(rsqrt) X(square) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) X(tan) \
+      X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) X(tanh) X(erf) X(erfinv) X(sigmoid) X(silu) X(relu) \
+          X(floor) X(ceil) X(isnan) X(isinf) X(isfinite) X(logical_not) X(bitwise_not) X(conj) X(real)  \
+              X(imag) X(stop_gradient)
 #define MC_DECLARE(name) MC_API Array name(const Array& a);
 MC_UNARY_LIST(MC_DECLARE)
 #undef MC_DECLARE
@@ -111,13 +113,13 @@ MC_API Array gelu(const Array& a, bool exact = true);
 // Half to even; decimals as NumPy.
 MC_API Array round(const Array& a, int decimals = 0);
 
-#define MC_BINARY_LIST(X)                                                                               \
-  X(add)                                                                                                \
-  X(subtract)                                                                                           \
-  X(multiply) X(divide) X(power) X(floor_divide) X(remainder) X(maximum) X(minimum) X(arctan2) X(equal) \
-      X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal) X(logical_and) X(logical_or)       \
-          X(logical_xor) X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(left_shift) X(right_shift)       \
-              X(logaddexp)
+#define MC_BINARY_LIST(X)                                                                                \
+  X(add)                                                                                                 \
+  X(subtract)                                                                                            \
+  X(multiply)                                                                                            \
+  X(divide) X(power) X(floor_divide) X(remainder) X(maximum) X(minimum) X(arctan2) X(equal) X(not_equal) \
+      X(less) X(less_equal) X(greater) X(greater_equal) X(logical_and) X(logical_or) X(logical_xor)      \
+          X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(left_shift) X(right_shift) X(logaddexp)
 #define MC_DECLARE(name)                             \
   MC_API Array name(const Array& a, const Array& b); \
   MC_API Array name(const Array& a, Scalar b);       \
@@ -153,9 +155,16 @@ inline Array operator-(const Array& a) { return negative(a); }
 // Without axes: over all. Empty axes list: over none. sum and prod of bool and small integers give int32
 // (int64 and unsigned 64-bit stay); mean, var, std of integers give float32. NaN propagates. ddof is 0 unless
 // given.
-#define MC_DECLARE(name)             \
-  MC_API Array name(const Array& a); \
-  MC_API Array name(const Array& a, const Axes& axes, bool keepdims = false);
+// An axis may be given as an int, several as a list: sum(a, 0), sum(a, {0, 2}).
+template <class T>
+concept AxisNumber = std::same_as<T, int> || std::same_as<T, int64_t>;
+#define MC_DECLARE(name)                                                      \
+  MC_API Array name(const Array& a);                                          \
+  MC_API Array name(const Array& a, const Axes& axes, bool keepdims = false); \
+  template <AxisNumber T>                                                     \
+  Array name(const Array& a, T axis, bool keepdims = false) {                 \
+    return name(a, Axes{static_cast<int64_t>(axis)}, keepdims);               \
+  }
 MC_DECLARE(sum)
 MC_DECLARE(prod)
 MC_DECLARE(mean)
@@ -165,10 +174,16 @@ MC_DECLARE(any)
 MC_DECLARE(all)
 MC_DECLARE(logsumexp)
 #undef MC_DECLARE
-MC_API Array var(const Array& a, int ddof = 0);
-MC_API Array var(const Array& a, const Axes& axes, bool keepdims = false, int ddof = 0);
-MC_API Array std(const Array& a, int ddof = 0);
-MC_API Array std(const Array& a, const Axes& axes, bool keepdims = false, int ddof = 0);
+#define MC_DECLARE(name)                                                                    \
+  MC_API Array name(const Array& a);                                                        \
+  MC_API Array name(const Array& a, const Axes& axes, bool keepdims = false, int ddof = 0); \
+  template <AxisNumber T>                                                                   \
+  Array name(const Array& a, T axis, bool keepdims = false, int ddof = 0) {                 \
+    return name(a, Axes{static_cast<int64_t>(axis)}, keepdims, ddof);                       \
+  }
+MC_DECLARE(var)
+MC_DECLARE(std)
+#undef MC_DECLARE
 // First index of the extreme, int32; NaN counts as extreme. Without axis over the flattened array.
 MC_API Array argmax(const Array& a, std::optional<int> axis = {}, bool keepdims = false);
 MC_API Array argmin(const Array& a, std::optional<int> axis = {}, bool keepdims = false);

@@ -161,6 +161,7 @@ Pool& pool_of(int threads) {
   std::call_once(once, [] {
     pthread_atfork(nullptr, nullptr, after_fork_in_child);
     std::atexit([] {
+      std::lock_guard lock(pool_mutex);
       delete pool;
       pool = nullptr;
     });
@@ -193,6 +194,11 @@ void parallel_region(FunctionRef<void(int, int)> fn) {
   if (threads == 1 || in_region) return fn(0, 1);
   std::lock_guard lock(pool_mutex);
   pool_of(threads).run(fn);
+}
+
+void start_thread_pool() {
+  std::lock_guard lock(pool_mutex);
+  pool_of(num_threads());
 }
 
 void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> fn) {

@@ -39,6 +39,9 @@ MC_ENGINE_API void parallel_region(FunctionRef<void(int thread, int threads)> fn
 MC_ENGINE_API void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> fn);
 
 // A barrier for use inside one parallel_region; all its threads must call wait().
+// Makes the pool now, so that what is registered for the process's end from here on runs before the pool's.
+void start_thread_pool();
+
 class SpinBarrier {
  public:
   explicit SpinBarrier(int threads) : threads_(threads) {}

@@ -1,5 +1,6 @@
 #include "mc/array.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -7,6 +8,7 @@
 #include "core/node.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
+#include "mc/system.h"
 
 namespace mc {
 
@@ -14,14 +16,17 @@ void release_node(Node* node) noexcept {
   if (node->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   // A node's destructor would free its inputs recursively: a chain of a million nodes would overflow the
   // stack.
-  thread_local std::vector<Node*> dying;
+  // The list goes through the nodes: nothing is allocated, and nothing is destroyed at the thread's end,
+  // which arrays of static storage outlive.
+  thread_local Node* dying = nullptr;
   thread_local bool draining = false;
-  dying.push_back(node);
+  node->mark = reinterpret_cast<uintptr_t>(dying);
+  dying = node;
   if (draining) return;
   draining = true;
-  while (!dying.empty()) {
-    Node* n = dying.back();
-    dying.pop_back();
+  while (dying) {
+    Node* n = dying;
+    dying = reinterpret_cast<Node*>(n->mark);
     delete n;
   }
   draining = false;
@@ -68,6 +73,10 @@ Array Array::from_bytes(const void* data, const Shape& shape, Dtype dtype) {
   check_numel(shape);
   const Aval aval{shape, dtype};
   const size_t bytes = aval.nbytes();
+  if (const size_t free = bytes >= (size_t{64} << 20) ? available_memory() : 0; free && bytes > free)
+    throw Error(ErrorCode::OutOfMemory,
+                cat("a copy of ", bytes, " bytes needs more than the ", free, " that are free"), "array",
+                "wrap the memory instead of copying it");
   BufferPtr buffer(new Buffer);
   buffer->data = std::aligned_alloc(64, (bytes + 64) / 64 * 64);
   if (!buffer->data) throw Error(ErrorCode::OutOfMemory, cat("can't allocate ", bytes, " bytes"), "array");
@@ -98,9 +107,27 @@ Array Array::copy_of(const void* data, size_t count, Dtype dtype, const Shape& s
   return from_bytes(data, shape, dtype);
 }
 
-Array::Array(bool v) : Array(from_bytes(&v, {}, Dtype::Bool)) {}
-Array::Array(int v) : Array(from_bytes(&v, {}, Dtype::I32)) {}
-Array::Array(float v) : Array(from_bytes(&v, {}, Dtype::F32)) {}
+Array::Array(const std::vector<bool>& data, const Shape& shape) {
+  const std::unique_ptr<bool[]> bytes(new bool[data.size() + 1]);
+  std::copy(data.begin(), data.end(), bytes.get());
+  *this = copy_of(bytes.get(), data.size(), Dtype::Bool, shape);
+}
+
+Array::Array(Scalar v) {
+  if (v.is_bool()) {
+    const bool b = v.as_int() != 0;
+    *this = from_bytes(&b, {}, Dtype::Bool);
+  } else if (v.is_float()) {
+    const auto f = static_cast<float>(v.as_double());
+    *this = from_bytes(&f, {}, Dtype::F32);
+  } else {
+    const auto i = static_cast<int32_t>(v.as_int());
+    if (i != v.as_int() || v.is_wide())
+      throw Error(ErrorCode::InvalidArgument, cat(v.as_double(), " does not fit int32"), "array",
+                  "use scalar(value, dtype)");
+    *this = from_bytes(&i, {}, Dtype::I32);
+  }
+}
 
 const Shape& Array::shape() const {
   if (!node_)

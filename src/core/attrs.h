@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "mc/detail/str.h"
@@ -21,7 +22,14 @@ inline uint64_t hash_mix(uint64_t h, uint64_t v) {
   return h ^ (h >> 32);
 }
 
+struct Graph;
+
 namespace attr {
+// A traced function as an attribute; defined in prims/attrs.h.
+uint64_t hash(const Graph* g);
+bool same(const Graph* a, const Graph* b);
+std::string text(const Graph* g);
+
 inline uint64_t hash(bool v) { return v ? 2 : 1; }
 inline uint64_t hash(int v) { return static_cast<uint64_t>(v) * 0x9ddfea08eb382d69ull + 3; }
 inline uint64_t hash(int64_t v) { return static_cast<uint64_t>(v) * 0x9ddfea08eb382d69ull + 5; }
@@ -44,6 +52,13 @@ uint64_t hash(const std::vector<T>& v) {
   for (const T& x : v) h = hash_mix(h, hash(x));
   return h;
 }
+
+// Equality as the hash sees it: a NaN equals itself, zeros of both signs differ.
+template <class T>
+bool same(const T& a, const T& b) {
+  return a == b;
+}
+inline bool same(double a, double b) { return std::memcmp(&a, &b, 8) == 0; }
 
 inline std::string text(bool v) { return v ? "true" : "false"; }
 inline std::string text(int v) { return cat(v); }
@@ -84,7 +99,11 @@ class AttrsOf final : public AttrsBase {
     std::apply([&](const auto&... f) { ((hash_ = hash_mix(hash_, attr::hash(f))), ...); }, value.fields());
   }
   bool equals(const AttrsBase& other) const override {
-    return value.fields() == static_cast<const AttrsOf&>(other).value.fields();
+    const auto a = value.fields(), b = static_cast<const AttrsOf&>(other).value.fields();
+    return [&]<size_t... I>(std::index_sequence<I...>) {
+      return (attr::same(std::get<I>(a), std::get<I>(b)) && ...);
+    }
+    (std::make_index_sequence<std::tuple_size_v<decltype(a)>>());
   }
   std::string text() const override {
     std::string_view names = T::kNames;

@@ -13,8 +13,8 @@ ValueId Graph::add_input(Aval aval, InputKind kind) {
 ValueId Graph::add_node(Op op, Attrs attrs, std::span<const ValueId> in, std::span<const Aval> out) {
   GraphNode n;
   n.op = op;
-  n.n_in = static_cast<uint16_t>(in.size());
-  n.n_out = static_cast<uint16_t>(out.size());
+  n.n_in = static_cast<int32_t>(in.size());
+  n.n_out = static_cast<int32_t>(out.size());
   n.first_in = static_cast<int32_t>(operands.size());
   n.first_out = static_cast<ValueId>(values.size());
   n.attrs = std::move(attrs);
@@ -37,7 +37,7 @@ void Graph::compute_hash() {
     h = hash_mix(h, attr::hash(values[i].shape) + static_cast<uint64_t>(values[i].dtype) * 31 +
                         static_cast<uint64_t>(inputs[i]) * 1009);
   for (const GraphNode& n : nodes) {
-    h = hash_mix(h, static_cast<uint64_t>(n.op) * 64 + n.n_in);
+    h = hash_mix(h, static_cast<uint64_t>(n.op) * 0x100000000ull + static_cast<uint64_t>(n.n_in));
     h = hash_mix(h, n.attrs.hash());
     for (ValueId v : operands_of(n)) h = hash_mix(h, static_cast<uint64_t>(v));
   }
@@ -66,7 +66,8 @@ std::string Graph::text() const {
     out +=
         cat(name(static_cast<ValueId>(i)), inputs[i] == InputKind::Constant ? " = constant\n" : " = input\n");
   for (const GraphNode& n : nodes) {
-    for (int i = 0; i < n.n_out; ++i) out += (i ? ", " : "") + name(n.first_out + i);
+    for (int i = 0; i < n.n_out; ++i)
+      out += (i ? ", " : "") + name(n.first_out + i);
     out += cat(" = ", op_name(n.op), "(");
     bool first = true;
     for (ValueId v : operands_of(n)) {

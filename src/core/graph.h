@@ -14,7 +14,7 @@ using ValueId = int32_t;
 
 struct GraphNode {
   Op op;
-  uint16_t n_in = 0, n_out = 0;
+  int32_t n_in = 0, n_out = 0;
   int32_t first_in = 0;   // into Graph::operands
   ValueId first_out = 0;  // outputs are consecutive values
   Attrs attrs;
@@ -33,7 +33,7 @@ struct MC_ENGINE_API Graph {
   uint64_t hash = 0;
 
   std::span<const ValueId> operands_of(const GraphNode& n) const {
-    return {operands.data() + n.first_in, n.n_in};
+    return {operands.data() + n.first_in, static_cast<size_t>(n.n_in)};
   }
   ValueId add_input(Aval aval, InputKind kind);
   // Appends a node whose outputs have the given avals; returns its first output.

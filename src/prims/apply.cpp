@@ -2,6 +2,7 @@
 #include "core/op_names.h"
 #include "mc/ops.h"
 #include "prims/op_def.h"
+#include "prims/shape_check.h"
 
 namespace mc {
 namespace {
@@ -18,6 +19,7 @@ Node* make_node(Op op, std::span<const Array> in, Attrs attrs) {
   out.clear();
   InferCtx ctx{op, node->inputs.span(), node->attrs, out};
   op_def(op).infer(ctx);
+  for (const Aval& a : out) check_countable(ctx, a.shape);
   node->set_outputs(out);
   node->refs.fetch_add(1, std::memory_order_relaxed);
   return node;

@@ -143,6 +143,7 @@ struct CheckpointAttrs {
   static constexpr std::string_view kNames = "body";
 };
 namespace attr {
+inline bool same(const Graph* a, const Graph* b) { return a == b || a->same_as(*b); }
 inline uint64_t hash(const Graph* g) { return g->hash; }
 inline std::string text(const Graph* g) { return cat("graph of ", g->nodes.size(), " nodes"); }
 }  // namespace attr

@@ -66,11 +66,18 @@ Array make_full(const Shape& shape, Scalar v, Dtype dtype) {
     const IntInfo limits = iinfo(dtype);
     const double low = static_cast<double>(limits.min), high = static_cast<double>(limits.max);
     if (v.is_float() || limits.bits < 64) {
-      if (!(d >= low) || !(limits.bits < 64 ? d <= high : d < 9223372036854775808.0))
+      const double above = dtype == Dtype::U64 ? 18446744073709551616.0 : 9223372036854775808.0;
+      if (!(d >= low) || !(limits.bits < 64 ? d <= high : d < above))
         throw Error(ErrorCode::InvalidArgument, cat(d, " does not fit ", dtype_name(dtype)), "full",
                     "choose a wider dtype");
     }
-    a.i = v.as_int();
+    // -1 as uint64 and 2^63 as int64 are other numbers with the same bits.
+    if (limits.bits == 64 && !v.is_float() &&
+        (dtype == Dtype::U64 ? v.as_int() < 0 && !v.is_wide() : v.is_wide()))
+      throw Error(ErrorCode::InvalidArgument, cat(d, " does not fit ", dtype_name(dtype)), "full",
+                  "choose another dtype");
+    a.i = v.is_float() && d >= 9223372036854775808.0 ? static_cast<int64_t>(static_cast<uint64_t>(d))
+                                                     : v.as_int();
   }
   return apply1(Op::Full, std::span<const Array>(), a);
 }

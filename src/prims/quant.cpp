@@ -2,6 +2,7 @@
 #include "mc/quantize.h"
 
 #include <cmath>
+#include <tuple>
 
 #include "mc/fast.h"
 #include "mc/ops.h"
@@ -154,29 +155,63 @@ Arrays decompose_take(std::span<const Array> in, const Attrs& attrs) {
   return {take(dequantize_parts(in.subspan(1), attrs.as<QuantAttrs>()), in[0], 0)};
 }
 
-// The weight is a constant of the model; only x has a gradient: g · dequantize(W).
+// Affine dequantization is linear in scales and biases: their gradients from that of the weight, in float32.
+std::pair<Array, Array> affine_gradients(const Array& packed, const Array& scales, const Array& biases,
+                                         const AffineAttrs& a, const Array& weight, bool for_scales,
+                                         bool for_biases) {
+  Shape grouped = weight.shape();
+  grouped[grouped.ndim() - 1] /= a.group;
+  grouped.push_back(a.group);
+  const Array g = reshape(astype(weight, Dtype::F32), grouped);
+  std::pair<Array, Array> out;
+  if (for_scales) {
+    const Array ones = ones_like(scales, Dtype::F32);
+    const Array q = apply1(Op::AffineDequantize, {packed, ones, zeros_like(ones)}, a);
+    out.first = astype(sum(g * reshape(q, grouped), {-1}), scales.dtype());
+  }
+  if (for_biases) out.second = astype(sum(g, {-1}), biases.dtype());
+  return out;
+}
+Arrays vjp_affine_dequantize(const VjpCtx& c) {
+  Arrays out(3);
+  std::tie(out[1], out[2]) =
+      affine_gradients(c.in[0], c.in[1], c.in[2], c.as<AffineAttrs>(), c.cot[0], c.needs[1], c.needs[2]);
+  return out;
+}
+// Inputs 2 and 3 of an affine QuantizedMatmul or QuantizedTake, given the gradient of the weight.
+void part_gradients(const VjpCtx& c, const Array& weight, Arrays& out) {
+  const auto& a = c.as<QuantAttrs>();
+  std::tie(out[2], out[3]) =
+      affine_gradients(c.in[1], c.in[2], c.in[3], {a.bits, a.group}, weight, c.needs[2], c.needs[3]);
+}
+bool parts_need(const VjpCtx& c) { return c.in.size() == 4 && (c.needs[2] || c.needs[3]); }
+
+// x: g · dequantize(W). Codes have no gradient; scales and biases have that of the weight, gᵀ · x.
 Arrays vjp_matmul(const VjpCtx& c) {
+  const auto& a = c.as<QuantAttrs>();
   Arrays out(c.in.size());
+  const Array g = astype(c.cot[0], Dtype::F32);
   if (c.needs[0]) {
-    const Array w = astype(dequantize_parts(c.in.subspan(1), c.as<QuantAttrs>()), Dtype::F32);
-    out[0] = astype(matmul(astype(c.cot[0], Dtype::F32), w), c.in[0].dtype());
+    const Array w = astype(dequantize_parts(c.in.subspan(1), a), Dtype::F32);
+    out[0] = astype(matmul(g, w), c.in[0].dtype());
+  }
+  if (parts_need(c)) {
+    const Array x = reshape(astype(c.in[0], Dtype::F32), {-1, a.cols});
+    part_gradients(c, matmul(transpose(reshape(g, {-1, a.rows})), x), out);
   }
   return out;
 }
-
-// Affine dequantization is linear in scales and biases.
-Arrays vjp_affine_dequantize(const VjpCtx& c) {
-  const auto& a = c.as<AffineAttrs>();
-  Shape grouped = c.cot[0].shape();
-  grouped[grouped.ndim() - 1] /= a.group;
-  grouped.push_back(a.group);
-  const Array g = reshape(c.cot[0], grouped);
-  Arrays out(3);
-  if (c.needs[1]) {
-    const Array q = apply1(Op::AffineDequantize, {c.in[0], ones_like(c.in[1]), zeros_like(c.in[2])}, a);
-    out[1] = sum(g * reshape(q, grouped), {-1});
-  }
-  if (c.needs[2]) out[2] = sum(g, {-1});
+Arrays vjp_take(const VjpCtx& c) {
+  const auto& a = c.as<QuantAttrs>();
+  Arrays out(c.in.size());
+  if (!parts_need(c)) return out;
+  Shape windows = c.in[0].shape();
+  windows.push_back(1);
+  windows.push_back(a.cols);
+  part_gradients(c,
+                 scatter(zeros({a.rows, a.cols}), {c.in[0]}, reshape(astype(c.cot[0], Dtype::F32), windows),
+                         {0}, ScatterMode::Add),
+                 out);
   return out;
 }
 
@@ -310,7 +345,7 @@ const OpDef kRows[] = {
      .infer = infer_affine_dequantize,
      .vjp = vjp_affine_dequantize,
      .vmap = vmap_rows,
-     .samples = {.dtypes = kDHalf | kDF32, .c = 2, .cases = affine_dequantize_cases, .smooth = false}},
+     .samples = {.dtypes = kDHalf | kDF32, .c = 2, .cases = affine_dequantize_cases, .smooth = true}},
     {.op = Op::BlockDequantize,
      .doc = "GGUF blocks (rows, bytes) -> float32 (rows, cols)",
      .traits = kNoGrad,
@@ -326,14 +361,18 @@ const OpDef kRows[] = {
      .samples = {.dtypes = kDHalf | kDF32, .c = 4, .cases = quantized_matmul_cases, .smooth = true}},
     {.op = Op::QuantizedTake,
      .doc = "dequantize(W)[ids]",
-     .traits = kNoGrad,
      .infer = infer_quantized_take,
+     .vjp = vjp_take,
      .vmap = vmap_quantized,
      .decompose = decompose_take,
-     .samples = {.dtypes = kDHalf | kDF32, .c = 2, .cases = quantized_take_cases, .smooth = false}},
+     .samples = {.dtypes = kDHalf | kDF32, .c = 2, .cases = quantized_take_cases, .smooth = true}},
 };
 
 QuantAttrs attrs_of(const QTensor& w, bool fast) {
+  if (w.parts.size() != (w.kind == QTensor::Kind::Affine ? 3u : 1u) || w.shape.ndim() != 2)
+    throw Error(ErrorCode::InvalidArgument,
+                cat("a quantized weight of shape ", w.shape.str(), " has ", w.parts.size(), " parts"),
+                "quantize", "make it with quantize_affine or block_tensor");
   return {
       static_cast<int>(w.kind), static_cast<int>(w.format), w.bits, w.group, w.shape[0], w.shape[1], fast};
 }

@@ -29,6 +29,7 @@ int64_t count_of(const Shape& s, const Axes& axes) {
 void infer_reduce(InferCtx& c) {
   const auto& a = c.as<ReduceAttrs>();
   require_dtype(c, 0, op_def(c.op).samples.dtypes);
+  normalize_axes(a.axes, c.shape(0).ndim(), op_name(c.op));
   if ((c.op == Op::Max || c.op == Op::Min) && count_of(c.shape(0), a.axes) == 0 &&
       reduced(c.shape(0), a.axes, false).numel() > 0)
     c.fail(ErrorCode::ShapeMismatch,
@@ -39,6 +40,7 @@ void infer_reduce(InferCtx& c) {
 void infer_arg(InferCtx& c) {
   const auto& a = c.as<ArgReduceAttrs>();
   require_dtype(c, 0, kDReal | kDBool);
+  normalize_axis(a.axis, c.shape(0).ndim(), op_name(c.op));
   if (c.shape(0)[a.axis] == 0)
     c.fail(ErrorCode::ShapeMismatch,
            cat("axis ", a.axis, " of shape ", c.shape(0).str(), " has no elements to choose from"));
@@ -46,6 +48,7 @@ void infer_arg(InferCtx& c) {
 }
 void infer_scan(InferCtx& c) {
   require_dtype(c, 0, kDNumber);
+  normalize_axis(c.as<ScanAttrs>().axis, c.shape(0).ndim(), op_name(c.op));
   c.push(c.shape(0), c.dtype(0));
 }
 
@@ -296,11 +299,11 @@ Array var(const Array& a, const Axes& axes, bool keepdims, int ddof) {
   const Array square = is_complex(w.dtype()) ? real(c * conj(c)) : c * c;
   return astype(sum(square, axes, keepdims) / (count(a, axes) - ddof), real_dtype(d));
 }
-Array var(const Array& a, int ddof) { return var(a, all_axes(a), false, ddof); }
+Array var(const Array& a) { return var(a, all_axes(a)); }
 Array std(const Array& a, const Axes& axes, bool keepdims, int ddof) {
   return sqrt(var(a, axes, keepdims, ddof));
 }
-Array std(const Array& a, int ddof) { return sqrt(var(a, ddof)); }
+Array std(const Array& a) { return sqrt(var(a)); }
 
 Array logsumexp(const Array& a, const Axes& axes, bool keepdims) {
   const Axes n = normalize_axes(axes, a.ndim(), "logsumexp");

@@ -39,6 +39,8 @@ void infer_reshape(InferCtx& c) {
 }
 void infer_transpose(InferCtx& c) {
   const Axes& axes = c.as<TransposeAttrs>().axes;
+  if (axes.ndim() != c.shape(0).ndim())
+    c.fail(ErrorCode::ShapeMismatch, cat("axes ", axes.str(), " do not fit shape ", c.shape(0).str()));
   Shape s;
   for (int64_t a : axes) s.push_back(c.shape(0)[static_cast<int>(a)]);
   c.push(s, c.dtype(0));
@@ -76,6 +78,7 @@ void infer_pad(InferCtx& c) {
 void infer_concatenate(InferCtx& c) {
   const int axis = c.as<AxisAttrs>().axis;
   Shape s = c.shape(0);
+  normalize_axis(axis, s.ndim(), "concatenate");
   for (size_t i = 1; i < c.in.size(); ++i) {
     const Shape& o = c.shape(i);
     bool ok = o.ndim() == s.ndim();
@@ -91,7 +94,10 @@ void infer_concatenate(InferCtx& c) {
   check_countable(c, s);
   c.push(s, c.dtype(0));
 }
-void infer_same(InferCtx& c) { c.push(c.shape(0), c.dtype(0)); }
+void infer_flip(InferCtx& c) {
+  normalize_axes(c.as<FlipAttrs>().axes, c.shape(0).ndim(), "flip");
+  c.push(c.shape(0), c.dtype(0));
+}
 
 Arrays vjp_reshape(const VjpCtx& c) { return {reshape(c.cot[0], c.in[0].shape())}; }
 Arrays vjp_transpose(const VjpCtx& c) { return {transpose(c.cot[0], inverse(c.as<TransposeAttrs>().axes))}; }
@@ -224,7 +230,7 @@ const OpDef kRows[] = {
     {.op = Op::Flip,
      .doc = "elements in reverse order along axes",
      .traits = kView,
-     .infer = infer_same,
+     .infer = infer_flip,
      .vjp = vjp_flip,
      .vmap = vmap_flip,
      .hlo = "stablehlo.reverse",

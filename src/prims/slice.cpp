@@ -20,8 +20,22 @@ SliceAttrs with_batch(const SliceAttrs& a, int64_t n) {
   return b;
 }
 
-void infer_slice(InferCtx& c) { c.push(window(c.as<SliceAttrs>()), c.dtype(0)); }
+// The public functions clamp; a program that is replayed with other shapes comes here without them.
+void check_window(const InferCtx& c, const SliceAttrs& a) {
+  const Shape& s = c.shape(0);
+  bool inside = a.start.ndim() == s.ndim();
+  for (int d = 0; inside && d < s.ndim(); ++d)
+    inside = a.start[d] >= 0 && a.step[d] >= 1 && (a.stop[d] <= a.start[d] || a.stop[d] <= s[d]);
+  if (!inside)
+    c.fail(ErrorCode::IndexOutOfRange,
+           cat("the window from ", a.start.str(), " to ", a.stop.str(), " is not inside ", s.str()));
+}
+void infer_slice(InferCtx& c) {
+  check_window(c, c.as<SliceAttrs>());
+  c.push(window(c.as<SliceAttrs>()), c.dtype(0));
+}
 void infer_slice_update(InferCtx& c) {
+  check_window(c, c.as<SliceAttrs>());
   const Shape w = window(c.as<SliceAttrs>());
   if (!(c.shape(1) == w))
     c.fail(ErrorCode::ShapeMismatch,

@@ -211,7 +211,8 @@ Array silu(const Array& a) {
   const Array x = to_inexact(a);
   return x * sigmoid(x);
 }
-Array relu(const Array& a) { return maximum(a, 0); }
+// The slope at 0 is 0: of equal ones maximum takes the first.
+Array relu(const Array& a) { return maximum(0, a); }
 Array gelu(const Array& a, bool exact) {
   const Array x = to_inexact(a);
   if (exact) return x * (erf(x * std::numbers::sqrt2 / 2) * 0.5 + 0.5);

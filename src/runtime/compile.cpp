@@ -1,6 +1,8 @@
 // compile: trace once, then run the program.
+#include <map>
 #include <mutex>
 
+#include "base/debug.h"
 #include "mc/detail/str.h"
 #include "mc/transforms.h"
 #include "prims/op_def.h"
@@ -29,26 +31,38 @@ class Compiled {
       : f_(std::move(f)), shapeless_(shapeless), donate_(donate) {}
 
   Arrays call(const Arrays& args) {
-    for (const Array& a : args)
+    for (const Array& a : args) {
+      a.shape();                              // throws for an empty Array
       if (a.node()->tracer) return f_(args);  // inside another transform: part of its graph
+    }
     if (RandomTrace::active())
       return f_(args);  // or of another compiled function, whose calls each draw anew
     for (int d : donate_)
       if (d < 0 || d >= static_cast<int>(args.size()))
         throw Error(ErrorCode::IndexOutOfRange, cat("donate names argument ", d, " of ", args.size()),
                     "compile");
+    if (debug_mode()) return f_(args);  // every operation on its own, checked
+    const std::shared_ptr<Program> program = program_of(args);
+    if (!program) return f_(args);  // f closes over arguments of a transform around it
+    Program& p = *program;
     GraphLock lock;
     eval(args);
-    Program& p = program_of(args);
     std::vector<Value> in, out(p.graph.outputs.size());
     in.reserve(args.size() + p.captured.size() + 1);
     for (const Array& a : args) in.push_back(place(a, p.device));
     if (p.keys) in.push_back(place(advance_random_state(p.keys), p.device));
     for (const Array& a : p.captured) in.push_back(place(a, p.device));
     for (int d : donate_) give_away(args[static_cast<size_t>(d)], in[static_cast<size_t>(d)], p.device);
-    {
+    try {
       ProfileScope profile("compiled", p.graph.nodes.size());
       p.exe->run(in, out);
+    } catch (...) {
+      // What was not touched is the caller's again.
+      for (int d : donate_) {
+        const Array& arg = args[static_cast<size_t>(d)];
+        if (in[static_cast<size_t>(d)].buffer) arg.node()->values[arg.index()] = in[static_cast<size_t>(d)];
+      }
+      throw;
     }
     Arrays result;
     result.reserve(out.size());
@@ -58,52 +72,140 @@ class Compiled {
   }
 
  private:
-  Program& program_of(const Arrays& args) {
-    const Device device = device_of(args);
+  static constexpr size_t kMaxPrograms = 256;
+
+  std::shared_ptr<Program> find(const Arrays& args, const Device& device) {
     for (auto& p : programs_) {
       if (!(p->device == device) || p->args.size() != args.size()) continue;
       bool same = true;
       for (size_t i = 0; i < args.size() && same; ++i) same = p->args[i] == aval_of(args[i]);
-      if (same) return *p;
+      if (same) return p;
     }
-    auto p = std::make_unique<Program>();
-    p->device = device;
+    return nullptr;
+  }
+
+  std::shared_ptr<Program> program_of(const Arrays& args) {
+    Device device;
+    std::shared_ptr<Program> first;
+    uint64_t seen = 0;
+    {
+      GraphLock lock;
+      eval(args);
+      device = device_of(args);
+      if (const uint64_t now = exec_cache_generation(); now != generation_) {
+        generation_ = now;
+        programs_.clear();
+        varied_.clear();
+      }
+      if (auto known = find(args, device)) return known;
+      if (shapeless_ && !by_shape_ && !programs_.empty()) {
+        first = programs_.front();
+        seen = varied(*first);
+      }
+    }
+    auto p = std::make_shared<Program>();
     Arrays placeholders;
     for (const Array& a : args) {
       p->args.push_back(aval_of(a));
       placeholders.push_back(make_placeholder(aval_of(a)));
     }
     Arrays outputs;
-    if (shapeless_ && !programs_.empty()) {
-      p->keys = programs_[0]->keys;
-      if (p->keys) placeholders.push_back(make_placeholder({{2}, Dtype::U32}));
-      Arrays in = placeholders;
-      in.insert(in.end(), programs_[0]->captured.begin(), programs_[0]->captured.end());
-      outputs = replay(programs_[0]->graph, in);
-    } else {
+    const auto [comparable, differs] =
+        first ? difference(p->args, first->args) : std::pair<bool, uint64_t>(false, 0);
+    bool replayed = false;
+    if (comparable && (differs & ~seen) == 0) {
+      const size_t arguments = placeholders.size();
+      try {
+        p->keys = first->keys;
+        outputs = again(*first, placeholders);
+        replayed = true;
+      } catch (const Error&) {  // a window that does not fit: f cut it to the first shape
+        placeholders.resize(arguments);
+      }
+    }
+    if (!replayed) {  // traced without the lock: f may wait for other threads' work
       RandomTrace random;
       outputs = f_(placeholders);
       p->keys = random.count();
       if (p->keys) placeholders.push_back(random.input());
     }
-    hoist(outputs);
+    GraphLock lock;
+    const Dependence dependence(outputs, placeholders);
+    if (dependence.foreign) return nullptr;
+    if (auto known = find(args, device)) return known;  // another thread was quicker
+    hoist(outputs, dependence);
     Capture c = capture(outputs, placeholders, false);
     p->graph = simplify(c.graph);
     p->captured.assign(c.inputs.begin() + static_cast<std::ptrdiff_t>(placeholders.size()), c.inputs.end());
+    Arrays all = args;
+    all.insert(all.end(), p->captured.begin(), p->captured.end());
+    p->device = device_of(all);
+    if (comparable && !replayed) verify(*p, *first, differs);
     CompileOptions options;
-    options.device = device;
+    options.device = p->device;
     if (!donate_.empty()) options.donated.resize(c.inputs.size());
     for (int d : donate_) options.donated[static_cast<size_t>(d)] = true;
     p->exe = executable_of(p->graph, options);
-    programs_.push_back(std::move(p));
-    return *programs_.back();
+    if (programs_.size() >= kMaxPrograms) programs_.erase(programs_.begin() + 1);
+    programs_.push_back(p);
+    return p;
+  }
+
+  // --- shapeless: the first program is replayed for other shapes once a second trace has shown that what f
+  // does does not depend on the dimensions that differ.
+
+  // Bits of the dimensions, counted through all arguments, that differ; false if dtypes or ranks do, or if
+  // there are too many dimensions to tell apart.
+  static std::pair<bool, uint64_t> difference(const std::vector<Aval>& a, const std::vector<Aval>& b) {
+    if (a.size() != b.size()) return {false, 0};
+    uint64_t bits = 0;
+    int at = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      if (a[i].dtype != b[i].dtype || a[i].shape.ndim() != b[i].shape.ndim()) return {false, 0};
+      for (int d = 0; d < a[i].shape.ndim(); ++d, ++at) {
+        if (at >= 64) return {false, 0};
+        if (a[i].shape[d] != b[i].shape[d]) bits |= uint64_t{1} << at;
+      }
+    }
+    return {true, bits};
+  }
+  uint64_t varied(const Program& first) const {
+    const auto it = varied_.find(&first);
+    return it == varied_.end() ? 0 : it->second;
+  }
+  static Arrays again(const Program& first, Arrays& placeholders) {
+    if (first.keys) placeholders.push_back(make_placeholder({{2}, Dtype::U32}));
+    Arrays in = placeholders;
+    in.insert(in.end(), first.captured.begin(), first.captured.end());
+    return replay(first.graph, in);
+  }
+  // Under the lock. Whether the trace for other shapes is what a replay of the first would have been.
+  void verify(const Program& traced, const Program& first, uint64_t differs) {
+    by_shape_ = true;
+    if (traced.keys != first.keys) return;
+    try {
+      Arrays placeholders;
+      for (const Aval& a : traced.args) placeholders.push_back(make_placeholder(a));
+      const Arrays outputs = again(first, placeholders);
+      const Dependence dependence(outputs, placeholders);
+      Graph replayed = simplify(capture(outputs, placeholders, false).graph);
+      Graph fresh = traced.graph;
+      replayed.compute_hash();
+      fresh.compute_hash();
+      if (replayed.same_as(fresh)) {
+        varied_[&first] = varied(first) | differs;
+        by_shape_ = false;
+      }
+    } catch (const Error&) {  // the replay does not fit: f depends on the shape
+    }
   }
 
   // Takes the memory out of a donated argument; memory that others see is copied instead of overwritten.
   static void give_away(const Array& arg, Value& in, const Device& device) {
     arg.node()->values[arg.index()] = Value{};
-    const bool sole = in.buffer->refs.load(std::memory_order_acquire) == 1 && !in.buffer->keep &&
-                      !in.buffer->constant && in.offset == 0;
+    // Memory that has no release is someone else's.
+    const bool sole = in.buffer->refs.load(std::memory_order_acquire) == 1 && in.buffer->release &&
+                      !in.buffer->keep && !in.buffer->constant && in.offset == 0;
     if (sole) return;
     const size_t bytes = aval_of(arg).nbytes();
     Value copy{device.backend->allocate(device, bytes), 0};
@@ -119,7 +221,11 @@ class Compiled {
   Function f_;
   bool shapeless_;
   std::vector<int> donate_;
-  std::vector<std::unique_ptr<Program>> programs_;  // under the graph lock
+  // Under the graph lock.
+  std::vector<std::shared_ptr<Program>> programs_;
+  std::map<const Program*, uint64_t> varied_;  // dimensions of which a program was seen not to depend
+  bool by_shape_ = false;                      // f was seen to depend on the shape: it is traced for each
+  uint64_t generation_ = 0;
 };
 
 }  // namespace

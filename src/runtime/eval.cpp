@@ -1,11 +1,15 @@
+#include <pthread.h>
+
 #include <atomic>
 #include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <mutex>
 #include <thread>
 
 #include "base/debug.h"
+#include "base/thread_pool.h"
 #include "core/op_names.h"
 #include "mc/array.h"
 #include "mc/detail/str.h"
@@ -48,6 +52,10 @@ Value place(const Array& a, const Device& device) {
   value_of(a);
   Value& v = a.node()->values[a.index()];
   if (v.buffer->device == device) return v;
+  if (v.buffer->device.backend)
+    throw Error(ErrorCode::DeviceUnavailable,
+                cat("an array on ", device_name(v.buffer->device), " is used on ", device_name(device)),
+                "eval", "copy it with to_device");
   Value on = device.backend->adopt(device, v);
   if (!on.buffer) {
     const size_t bytes = aval_of(a).nbytes();
@@ -68,7 +76,7 @@ void check_finite(const Capture& c) {
     if (!nan.item<bool>()) continue;
     bool was = false;
     for (const Array& in : c.inputs) was = was || (is_floating(in.dtype()) && any(isnan(in)).item<bool>());
-    if (!was) {
+    if (!was && !c.inputs.empty()) {
       const GraphNode& n = c.graph.nodes.back();
       throw Error(
           ErrorCode::NotFinite,
@@ -127,9 +135,10 @@ void eval_locked(const Arrays& arrays) {
 class AsyncQueue {
  public:
   void push(Arrays arrays) {
+    const Device device = default_device();  // the caller's, whose scope the worker does not see
     std::lock_guard lock(mutex_);
     if (!worker_.joinable()) worker_ = std::thread([this] { work(); });
-    queue_.push_back(std::move(arrays));
+    queue_.push_back({std::move(arrays), device});
     ++pending_;
     wake_.notify_all();
   }
@@ -137,7 +146,7 @@ class AsyncQueue {
     std::unique_lock lock(mutex_);
     idle_.wait(lock, [&] { return pending_ == 0; });
   }
-  ~AsyncQueue() {
+  void finish() {
     {
       std::lock_guard lock(mutex_);
       stop_ = true;
@@ -147,9 +156,13 @@ class AsyncQueue {
   }
 
  private:
+  struct Job {
+    Arrays arrays;
+    Device device;
+  };
   void work() {
     for (;;) {
-      Arrays next;
+      Job next;
       {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [&] { return stop_ || !queue_.empty(); });
@@ -158,24 +171,42 @@ class AsyncQueue {
         queue_.pop_front();
       }
       try {
-        eval(next);
+        DeviceScope scope(next.device);
+        eval(next.arrays);
       } catch (...) {
       }
-      next.clear();
+      next.arrays.clear();
       std::lock_guard lock(mutex_);
       if (--pending_ == 0) idle_.notify_all();
     }
   }
   std::mutex mutex_;
   std::condition_variable wake_, idle_;
-  std::deque<Arrays> queue_;
+  std::deque<Job> queue_;
   size_t pending_ = 0;
   bool stop_ = false;
   std::thread worker_;
 };
-AsyncQueue& async_queue() {
-  static AsyncQueue q;
+// Never destroyed: at exit its work is waited for before the thread pool goes (which registered its own end
+// earlier). A forked child gets a new one, since the worker is not there.
+AsyncQueue*& async_slot() {
+  static AsyncQueue* q = nullptr;
   return q;
+}
+AsyncQueue& async_queue() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    start_thread_pool();
+    async_slot() = new AsyncQueue;
+    std::atexit([] { async_slot()->finish(); });
+    // Nothing is evaluated while another thread forks, so that a child finds whole tables.
+    pthread_atfork([] { lock_graph(); }, [] { unlock_graph(); },
+                   [] {
+                     unlock_graph();
+                     async_slot() = new AsyncQueue;
+                   });
+  });
+  return *async_slot();
 }
 
 }  // namespace
@@ -254,11 +285,25 @@ double Array::item_double() const {
   if (size() != 1)
     throw Error(ErrorCode::ShapeMismatch,
                 cat("item() needs one element, the array has shape ", shape().str()), "item");
-  const Array wide = is_complex(dtype()) ? real(*this) : *this;
-  return astype(wide, Dtype::F64).to_vector<double>()[0];
+  if (is_complex(dtype()))
+    throw Error(ErrorCode::DtypeMismatch, cat("the element is ", dtype_name(dtype()), ", not a real number"),
+                "item", "use item<std::complex<double>>(), or real() or abs() first");
+  return astype(*this, Dtype::F64).to_vector<double>()[0];
+}
+
+uint64_t Array::item_int() const {
+  if (size() != 1) item_double();  // throws
+  if (dtype() == Dtype::U64) return to_vector<uint64_t>()[0];
+  return static_cast<uint64_t>(astype(*this, Dtype::I64).to_vector<int64_t>()[0]);
+}
+
+std::complex<double> Array::item_complex() const {
+  if (size() != 1) item_double();
+  return astype(*this, Dtype::C128).to_vector<std::complex<double>>()[0];
 }
 
 Array to_device(const Array& array, const Device& device) {
+  engine_of(device, "to_device");
   array.eval();
   const Value& v = value_of(array);
   const size_t bytes = array.nbytes();

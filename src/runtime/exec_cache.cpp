@@ -25,6 +25,8 @@ struct Cache {
   Lru lru;  // most recent first
   std::unordered_multimap<uint64_t, Lru::iterator> index;
   size_t hits = 0, misses = 0;
+  size_t nodes = 0;  // of all entries
+  uint64_t generation = 0;
 };
 Cache& cache() {
   static auto* c = new Cache;
@@ -33,6 +35,7 @@ Cache& cache() {
 
 constexpr size_t kMaxEntries = 2048;
 constexpr size_t kMaxCachedNodes = 100'000;  // a larger graph is compiled for one run
+constexpr size_t kMaxNodes = 200'000;        // of all entries: a planned node takes about 1 KB
 
 uint64_t key_of(const Graph& g, const CompileOptions& o) {
   uint64_t h =
@@ -68,7 +71,8 @@ std::shared_ptr<Executable> executable_of(const Graph& graph, const CompileOptio
   std::lock_guard lock(c.mutex);
   c.lru.push_front({graph, options.device, options.donated, exe});
   c.index.emplace(key, c.lru.begin());
-  while (c.lru.size() > kMaxEntries) {
+  c.nodes += graph.nodes.size();
+  while (c.lru.size() > 1 && (c.lru.size() > kMaxEntries || c.nodes > kMaxNodes)) {
     auto last = std::prev(c.lru.end());
     auto [it, end] = c.index.equal_range(key_of(last->graph, {last->device, last->donated}));
     for (; it != end; ++it)
@@ -76,6 +80,7 @@ std::shared_ptr<Executable> executable_of(const Graph& graph, const CompileOptio
         c.index.erase(it);
         break;
       }
+    c.nodes -= last->graph.nodes.size();
     c.lru.pop_back();
   }
   return exe;
@@ -92,6 +97,14 @@ void clear_exec_cache() {
   std::lock_guard lock(c.mutex);
   c.index.clear();
   c.lru.clear();
+  c.nodes = 0;
+  ++c.generation;
+}
+
+uint64_t exec_cache_generation() {
+  Cache& c = cache();
+  std::lock_guard lock(c.mutex);
+  return c.generation;
 }
 
 bool legalize(const Graph& graph, Backend& backend, Graph& out) {
@@ -131,7 +144,10 @@ bool legalize(const Graph& graph, Backend& backend, Graph& out) {
   }
   Arrays outputs;
   for (ValueId v : graph.outputs) outputs.push_back(values[static_cast<size_t>(v)]);
-  out = capture(outputs, args, false).graph;
+  Capture c = capture(outputs, args, false);
+  if (c.inputs.size() != args.size())
+    throw Error(ErrorCode::Internal, "a decomposition brings data of its own", "legalize");
+  out = std::move(c.graph);
   for (size_t i = 0; i < graph.inputs.size(); ++i) out.inputs[i] = graph.inputs[i];
   out.compute_hash();
   Graph deeper;  // a decomposition may hold Fused nodes itself

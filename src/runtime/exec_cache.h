@@ -16,6 +16,8 @@ struct ExecCacheStats {
 };
 MC_ENGINE_API ExecCacheStats exec_cache_stats();
 MC_ENGINE_API void clear_exec_cache();
+// Grows with every clear_exec_cache: compiled functions drop their programs when they see another one.
+uint64_t exec_cache_generation();
 
 // The graph with every Fused node that the engine has no kernel for replaced by its decomposition. Returns
 // true and fills `out` if anything changed. Throws UnsupportedOp for a Core node that the engine can't run.

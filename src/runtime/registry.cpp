@@ -49,6 +49,13 @@ const char* env(const char* name) {
 
 }  // namespace
 
+Backend& engine_of(const Device& device, std::string_view where) {
+  if (!device.backend)
+    throw Error(ErrorCode::InvalidArgument, "an empty Device was used", std::string(where),
+                "take one from parse_device or default_device");
+  return *device.backend;
+}
+
 std::span<const EngineRow> engine_rows() { return kEngineRows; }
 
 Backend& get_backend(std::string_view name) {
@@ -101,7 +108,7 @@ Selection select_default() {
     }
   }
   return {{&get_backend(kEngineRows[0].name), 0},
-          "MODELCYPHER_BACKEND is not set and no accelerator's engine is in this build"};
+          "MODELCYPHER_BACKEND is not set, and this is the engine that is always there"};
 }
 
 Device default_device() {
@@ -120,11 +127,15 @@ Device default_device() {
 }
 
 void set_default_device(const Device& device) {
+  engine_of(device, "set_default_device");
   std::lock_guard lock(registry_mutex());
   chosen = device;
 }
 
-DeviceScope::DeviceScope(const Device& device) : previous_(scoped.value_or(Device{})) { scoped = device; }
+DeviceScope::DeviceScope(const Device& device) : previous_(scoped.value_or(Device{})) {
+  engine_of(device, "DeviceScope");
+  scoped = device;
+}
 DeviceScope::~DeviceScope() {
   if (previous_.backend)
     scoped = previous_;
@@ -152,17 +163,17 @@ std::vector<BackendStatus> backend_status() {
   return out;
 }
 
-MemoryStats memory_stats(const Device& d) { return d.backend->memory(d, {}); }
+MemoryStats memory_stats(const Device& d) { return engine_of(d, "memory_stats").memory(d, {}); }
 
 size_t set_memory_limit(const Device& d, size_t bytes) {
-  const size_t old = d.backend->memory(d, {}).limit;
+  const size_t old = engine_of(d, "set_memory_limit").memory(d, {}).limit;
   d.backend->memory(d, {.set_limit = true, .limit = bytes});
   return old;
 }
 
-void reset_peak_memory(const Device& d) { d.backend->memory(d, {.reset_peak = true}); }
+void reset_peak_memory(const Device& d) { engine_of(d, "reset_peak_memory").memory(d, {.reset_peak = true}); }
 
-void synchronize(const Device& d) { d.backend->synchronize(d); }
+void synchronize(const Device& d) { engine_of(d, "synchronize").synchronize(d); }
 void synchronize() {
   for (Backend* b : loaded_backends())
     for (int i = 0; i < static_cast<int>(b->devices().size()); ++i) b->synchronize({b, i});

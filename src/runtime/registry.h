@@ -23,6 +23,8 @@ struct EngineRow {
 MC_ENGINE_API std::span<const EngineRow> engine_rows();
 // Loads the engine; throws UnknownBackend or BackendMissing.
 MC_ENGINE_API Backend& get_backend(std::string_view name);
+// The engine of a device; throws for an empty one.
+MC_ENGINE_API Backend& engine_of(const Device& device, std::string_view where);
 // Engines that are loaded already.
 MC_ENGINE_API std::vector<Backend*> loaded_backends();
 // The engine's choice for this process and why, as `mc` prints it.

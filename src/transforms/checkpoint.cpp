@@ -14,11 +14,12 @@ Function checkpoint(const Function& f) {
     Capture c;
     {
       GraphLock lock;
-      hoist(outputs);
-      c = capture(outputs, placeholders, false);
+      const Dependence dependence(outputs, placeholders);
+      hoist(outputs, dependence);
+      c = capture(outputs, placeholders, false, &dependence);
     }
     c.graph.compute_hash();
-    // Arrays that f captured follow the arguments.
+    // Arrays that f captured follow the arguments, those of transforms around it, too: they have gradients.
     Arrays in = args;
     in.insert(in.end(), c.inputs.begin() + static_cast<std::ptrdiff_t>(args.size()), c.inputs.end());
     return apply(Op::Checkpoint, in, CheckpointAttrs{std::make_shared<const Graph>(std::move(c.graph))});

@@ -43,7 +43,7 @@ Graph simplify(const Graph& g) {
       }
     }
     if (first < 0) {
-      first = out.add_node(n.op, n.attrs, in, {g.values.data() + n.first_out, n.n_out});
+      first = out.add_node(n.op, n.attrs, in, {g.values.data() + n.first_out, static_cast<size_t>(n.n_out)});
       known.emplace(h, out.nodes.size() - 1);
     }
     for (int k = 0; k < n.n_out; ++k) map[static_cast<size_t>(n.first_out + k)] = first + k;

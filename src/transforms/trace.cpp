@@ -21,10 +21,39 @@ struct Frame {
 
 }  // namespace
 
+void lock_graph() { graph_mutex().lock(); }
+void unlock_graph() { graph_mutex().unlock(); }
 GraphLock::GraphLock() { graph_mutex().lock(); }
 GraphLock::~GraphLock() { graph_mutex().unlock(); }
 
-Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held) {
+Dependence::Dependence(const Arrays& outputs, const Arrays& args) {
+  for (const Array& a : args) known[a.node()] = true;
+  std::vector<std::pair<Node*, uint32_t>> stack;
+  auto visit = [&](Node* n) {
+    if (!n->tracer || !known.emplace(n, false).second) return;
+    stack.push_back({n, 0});
+  };
+  for (const Array& o : outputs) {
+    o.shape();  // throws for an empty Array
+    visit(o.node());
+    while (!stack.empty()) {
+      auto& [n, next] = stack.back();
+      if (next < n->inputs.size()) {
+        visit(n->inputs[next++].node());
+        continue;
+      }
+      bool depends = false;
+      for (const Array& in : n->inputs) depends = depends || on_args(in.node());
+      if (depends)
+        known[n] = true;
+      else
+        foreign = true;
+      stack.pop_back();
+    }
+  }
+}
+
+Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held, const Dependence* foreign) {
   Capture c;
   const uint64_t now = ++epoch;
   // Inputs get ids at once; nodes after the walk, when the number of inputs is known.
@@ -47,6 +76,7 @@ Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held) {
   size_t operand_count = 0;
   auto visit = [&](Node* n) {
     if (n->mark == now) return;
+    if (foreign && n->tracer && !foreign->on_args(n)) return add_input(n, false);
     if (n->evaluated.load(std::memory_order_acquire)) return add_input(n, false);
     if (n->op == kPlaceholder)
       throw Error(ErrorCode::InvalidArgument,
@@ -57,6 +87,7 @@ Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held) {
     stack.push_back({n, 0});
   };
   for (const Array& out : outputs) {
+    out.shape();  // throws for an empty Array
     visit(out.node());
     while (!stack.empty()) {
       Frame& f = stack.back();
@@ -101,7 +132,7 @@ Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held) {
   return c;
 }
 
-void hoist(const Arrays& outputs) {
+void hoist(const Arrays& outputs, const Dependence& dependence) {
   const uint64_t now = ++epoch;
   Arrays todo;
   std::vector<Node*> stack;
@@ -109,7 +140,10 @@ void hoist(const Arrays& outputs) {
     Node* n = a.node();
     if (n->mark == now || n->evaluated.load(std::memory_order_acquire)) return;
     n->mark = now;
-    if (n->tracer) return stack.push_back(n);
+    if (n->tracer) {
+      if (dependence.on_args(n)) stack.push_back(n);
+      return;
+    }
     if (n->inputs.size() == 0) return;  // full, arange
     bool plain = true;                  // a view of such a constant
     for (const Array& in : n->inputs) plain = plain && in.node()->inputs.size() == 0 && !in.is_evaluated();

@@ -1,6 +1,7 @@
 // From lazy nodes to a flat graph.
 #pragma once
 
+#include <unordered_map>
 #include <vector>
 
 #include "core/graph.h"
@@ -17,7 +18,26 @@ struct Capture {
 // that become the first inputs in their order, used or not; other placeholders are an error. With
 // `keep_held`, nodes that someone else still holds become outputs too, so that nothing is computed twice. The
 // caller holds graph_mutex().
-Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held);
+// With `foreign`, a tracer of another transform becomes an input, too: one that does not depend on `args`.
+struct Dependence;
+Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held,
+                const Dependence* foreign = nullptr);
+
+// Which nodes behind a traced function's outputs depend on its arguments (placeholders). The other tracers
+// among them belong to transforms around it: a function may close over their arguments.
+struct Dependence {
+  Dependence(const Arrays& outputs, const Arrays& args);
+  bool on_args(const Node* n) const {
+    const auto it = known.find(n);
+    return it != known.end() && it->second;
+  }
+  std::unordered_map<const Node*, bool> known;  // tracers only
+  bool foreign = false;                         // one is met that does not depend on the arguments
+};
+
+// For handlers of fork.
+void lock_graph();
+void unlock_graph();
 
 // Serializes captures and evaluation.
 class GraphLock {
@@ -28,7 +48,7 @@ class GraphLock {
 
 // Evaluates what a traced function computed from arrays that are not its arguments, so that it becomes an
 // input of the program instead of work at every call. Constants that are made by an operation stay.
-void hoist(const Arrays& outputs);
+void hoist(const Arrays& outputs, const Dependence& dependence);
 
 // Rebuilds the graph's nodes over other inputs; returns its outputs.
 Arrays replay(const Graph& graph, const Arrays& inputs);

@@ -116,7 +116,11 @@ Arrays pull_back(const VjpCtx& c) {
 
 }  // namespace
 
-std::pair<Arrays, Arrays> vjp(const Function& f, const Arrays& primals, const Arrays& cotangents) {
+namespace {
+
+// `beside`: values that f leaves there beside its outputs; ordinary arrays again when this returns.
+std::pair<Arrays, Arrays> pull(const Function& f, const Arrays& primals, const Arrays& cotangents,
+                               const Arrays* beside) {
   Arrays tracers;
   for (const Array& p : primals) tracers.push_back(make_tracer(p));
   const LiveTracers live_here(tracers);
@@ -183,8 +187,15 @@ std::pair<Arrays, Arrays> vjp(const Function& f, const Arrays& primals, const Ar
   }
   Arrays roots = outputs;
   roots.insert(roots.end(), result.begin(), result.end());
+  if (beside) roots.insert(roots.end(), beside->begin(), beside->end());
   settle(roots, tracers, primals);
   return {std::move(outputs), std::move(result)};
+}
+
+}  // namespace
+
+std::pair<Arrays, Arrays> vjp(const Function& f, const Arrays& primals, const Arrays& cotangents) {
+  return pull(f, primals, cotangents, nullptr);
 }
 
 std::function<std::pair<Arrays, Arrays>(const Arrays&)> value_and_grad(const Function& f,
@@ -214,10 +225,11 @@ std::function<std::pair<Arrays, Arrays>(const Arrays&)> value_and_grad(const Fun
                                       out[0].shape().str(), " of ", dtype_name(out[0].dtype())),
                     "grad", "reduce it with sum or mean");
       rest.assign(out.begin() + 1, out.end());
+      for (const Array& a : rest) a.shape();  // throws for an empty Array
       return Arrays{reshape(out[0], {})};
     };
     const Aval one{{}, Dtype::F32};
-    auto [value, grads] = vjp(first, primals, {ones({}, one.dtype)});
+    auto [value, grads] = pull(first, primals, {ones({}, one.dtype)}, &rest);
     Arrays values = std::move(value);
     values.insert(values.end(), rest.begin(), rest.end());
     return std::pair<Arrays, Arrays>(std::move(values), std::move(grads));

@@ -73,6 +73,7 @@ Arrays vmap_graph(const Arrays& outputs, const Arrays& placeholders, const Array
     stack.push_back({n, 0});
   };
   for (const Array& o : outputs) {
+    o.shape();  // throws for an empty Array
     visit(o.node());
     while (!stack.empty()) {
       auto& [n, next] = stack.back();

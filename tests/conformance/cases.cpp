@@ -11,8 +11,9 @@
 namespace mc::conformance {
 namespace {
 
-constexpr const char* kLayouts[] = {"contiguous", "strided", "transposed", "offset", "flipped",
-                                    "broadcast",  "zero",    "scalar",     "large",  "special"};
+constexpr const char* kLayouts[] = {"contiguous", "strided",   "transposed",     "offset",
+                                    "flipped",    "broadcast", "last_broadcast", "zero",
+                                    "scalar",     "large",     "special"};
 constexpr const char* kShort[] = {"bool", "u8",  "u16",  "u32", "u64", "i8",  "i16", "i32",
                                   "i64",  "f16", "bf16", "f32", "f64", "c64", "c128"};
 
@@ -126,7 +127,8 @@ Array undo(const Array& stored, Layout layout, const Shape& shape) {
     case Layout::Transposed: return transpose(stored);
     case Layout::Offset: return reshape(slice_axis(stored, 0, 3, kEnd), shape);
     case Layout::Flipped: return n > 0 ? flip(stored, {-1}) : stored;
-    case Layout::Broadcast: return broadcast_to(stored, shape);
+    case Layout::Broadcast:
+    case Layout::LastBroadcast: return broadcast_to(stored, shape);
     default: return stored;
   }
 }
@@ -193,6 +195,7 @@ std::vector<Case> all_cases(const Backend& backend, int& left_out) {
         for (int l = 0; l <= static_cast<int>(Layout::Special); ++l) {
           const auto layout = static_cast<Layout>(l);
           if (layout == Layout::Special && !is_floating(t)) continue;
+          if (layout == Layout::LastBroadcast) continue;  // Broadcast is that already
           c.sample = {elementwise_shapes(n, layout), {}, d.samples.oracle};
           add(layout, "");
         }
@@ -217,7 +220,10 @@ std::vector<Case> all_cases(const Backend& backend, int& left_out) {
         for (Layout l : {Layout::Strided, Layout::Transposed, Layout::Offset, Layout::Flipped})
           add(l, number);
         // A repeated row makes matrices singular and blocks equal: layouts of data, not of such operands.
-        if (c.sample.draw == Draw::Uniform && op_kind(d.op) != OpKind::Host) add(Layout::Broadcast, number);
+        if (c.sample.draw == Draw::Uniform && op_kind(d.op) != OpKind::Host) {
+          add(Layout::Broadcast, number);
+          if (n > 1) add(Layout::LastBroadcast, number);
+        }
       };
       if (swept)
         each_dtype(all_layouts);
@@ -254,8 +260,9 @@ Inputs draw_inputs(const Case& c, uint64_t seed) {
     } else {
       a = draw_structured(rng, c, i);
     }
-    if (c.layout == Layout::Broadcast && !in.own_broadcast() && s.ndim() > 0 && s[0] > 0)
-      a = slice_axis(a, 0, 0, 1);
+    const bool repeated = (c.layout == Layout::Broadcast && !in.own_broadcast()) ||
+                          (c.layout == Layout::LastBroadcast && i + 1 == c.sample.shapes.size());
+    if (repeated && s.ndim() > 0 && s[0] > 0) a = slice_axis(a, 0, 0, 1);
     in.stored.push_back(store(a, c.layout, rng));
   }
   return in;

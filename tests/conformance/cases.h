@@ -14,15 +14,16 @@ namespace mc::conformance {
 // data.
 enum class Layout : uint8_t {
   Contiguous,
-  Strided,     // every second element of the last axis
-  Transposed,  // stored with its axes reversed
-  Offset,      // behind three other elements
-  Flipped,     // stored backwards along the last axis
-  Broadcast,   // the first axis (elementwise: opposite axes of the inputs) is one element repeated
-  Zero,        // elementwise: no elements
-  Scalar,      // elementwise: no axes
-  Large,       // elementwise: more than a tile, not a multiple of a vector
-  Special,     // elementwise: NaN, infinities, zeros of both signs, the largest, the smallest, subnormals
+  Strided,        // every second element of the last axis
+  Transposed,     // stored with its axes reversed
+  Offset,         // behind three other elements
+  Flipped,        // stored backwards along the last axis
+  Broadcast,      // the first axis (elementwise: opposite axes of the inputs) is one element repeated
+  LastBroadcast,  // the same for the last input only
+  Zero,           // elementwise: no elements
+  Scalar,         // elementwise: no axes
+  Large,          // elementwise: more than a tile, not a multiple of a vector
+  Special,        // elementwise: NaN, infinities, zeros of both signs, the largest, the smallest, subnormals
 };
 const char* layout_name(Layout layout);
 

@@ -110,11 +110,10 @@ Array weighted(const Arrays& outputs, uint64_t seed) {
   return total;
 }
 
-// The inputs that have a gradient: of quantized products only x, since a packed weight is a constant of its
-// model.
+// The inputs that have a gradient.
 std::vector<int> differentiated(const Case& c) {
   std::vector<int> out;
-  for (size_t i = 0; i < (c.def->op == Op::QuantizedMatmul ? 1 : c.dtypes.size()); ++i)
+  for (size_t i = 0; i < c.dtypes.size(); ++i)
     if (is_inexact(c.dtypes[i])) out.push_back(static_cast<int>(i));
   return out;
 }

@@ -40,6 +40,19 @@ V slow_einsum(const std::vector<std::string>& in, const std::string& out, const 
   return result;
 }
 
+// One matrix for a whole batch on the left, a repeated one on the right.
+TEST(PrimsMatmul, ALeftSideThatIsRepeatedHasOnlyItsOwnRows) {
+  const Array a = draw({1, 4, 8}, 1), b = draw({8, 3}, 2);
+  const Array want = matmul(a, b);
+  for (int64_t i = 0; i < 5; ++i)
+    expect_near(slice_axis(matmul(a, broadcast_to(b, {5, 8, 3})), 0, i, i + 1), want, 1e-15);
+  expect_gradients([](const Arrays& x) { return matmul(x[0], x[1]); }, {a, draw({5, 8, 3}, 3)},
+                   "repeated left side");
+  const Array g =
+      grad([](const Arrays& x) { return Arrays{sum(matmul(x[0], x[1]))}; }, {1})({a, draw({5, 8, 3}, 3)})[0];
+  expect_near(g, broadcast_to(expand_dims(sum(a, {0, 1}), {0, 2}), {5, 8, 3}), 1e-14);
+}
+
 TEST(PrimsMatmul, ShapesAndDtypes) {
   expect_aval(matmul(zeros({3}), zeros({3})), {}, Dtype::F32);
   expect_aval(matmul(zeros({3}), zeros({5, 3, 2})), {5, 2}, Dtype::F32);

@@ -77,7 +77,7 @@ TEST(PrimsReduce, SpecialValues) {
   expect_list(sum(full({300}, 200, Dtype::U8)), {60000});
   expect_list(mean(full({4}, 60000.0, Dtype::F16)), {60000});  // whose sum is no float16
   expect_list(var(f64({1, 2, 4}, {3})), {14.0 / 9}, 1e-15);
-  expect_list(std(f64({1, 2, 4}, {3}), 1), {std::sqrt(7.0 / 3)}, 1e-15);
+  expect_list(std(f64({1, 2, 4}, {3}), 0, false, 1), {std::sqrt(7.0 / 3)}, 1e-15);
   expect_list(logsumexp(f64({1000, 1000}, {2})), {1000 + std::log(2.0)}, 1e-15);
   expect_list(logsumexp(f64({-kInf, -kInf, kInf, 0}, {2, 2}), {1}), {-kInf, kInf});
   expect_list(logsumexp(zeros({70000}, Dtype::F16)), {std::log(70000.0)},

@@ -8,6 +8,7 @@
 
 #include "mc/fast.h"
 #include "mc/ops.h"
+#include "mc/quantize.h"
 #include "mc/transforms.h"
 #include "prims/attrs.h"
 #include "prims/op_def.h"
@@ -125,8 +126,9 @@ TEST(PrimsRules, KinksTakeOneSide) {
         .item<double>();
   };
   EXPECT_EQ(slope([](const Arrays& a) { return abs(a[0]); }, 0), 0);
-  EXPECT_EQ(slope([](const Arrays& a) { return relu(a[0]); }, 0),
-            1);  // ties of maximum go to the first input
+  EXPECT_EQ(slope([](const Arrays& a) { return relu(a[0]); }, 0), 0);
+  // Ties of maximum go to the first input.
+  EXPECT_EQ(slope([](const Arrays& a) { return maximum(a[0], 0.0); }, 0), 1);
   EXPECT_EQ(slope([](const Arrays& a) { return minimum(zeros_like(a[0]), a[0]); }, 0), 0);
   EXPECT_EQ(slope([](const Arrays& a) { return power(a[0], 0.0); }, 0), 0);
   EXPECT_EQ(slope([](const Arrays& a) { return power(a[0], 2.0); }, 0), 0);
@@ -347,6 +349,49 @@ TEST(PrimsRules, ValuesThatCompositesPromise) {
   EXPECT_EQ(list(real(nan_to_num(z, 7))), (V{7, 0, 2}));
   EXPECT_EQ(list(imag(nan_to_num(z, 7))), (V{1, 0, 7}));
   EXPECT_EQ(list(real(power(zeros({1}, Dtype::C64), zeros({1}, Dtype::C64)))), (V{1}));
+}
+
+// The host engine keeps the packed form of a weight: of this one, not of one whose parts had the same
+// addresses.
+TEST(PrimsRules, QuantizedProductsSeeTheScalesTheyAreGiven) {
+  const Array w = astype(draw({8, 64}, 1), Dtype::F32), x = astype(draw({2, 64}, 2), Dtype::F32);
+  const QTensor q = quantize_affine(w, 32, 4);
+  eval(q.parts);
+  const std::vector<double> once = astype(quantized_matmul(x, q), Dtype::F64).to_vector<double>();
+  for (const double factor : {1.0, 2.0, 4.0, 0.5}) {
+    QTensor r = q;
+    r.parts[1] = q.parts[1] * factor;
+    r.parts[2] = q.parts[2] * factor;
+    const Array lazily = quantized_matmul(x, r);
+    std::vector<double> got = astype(lazily, Dtype::F64).to_vector<double>();
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i], once[i] * factor) << factor;
+    eval({r.parts[1], r.parts[2]});
+    got = astype(quantized_matmul(x, r), Dtype::F64).to_vector<double>();
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i], once[i] * factor) << factor;
+  }
+  // A step that gets new scales each time.
+  const Function step = compile([&](const Arrays& a) {
+    QTensor r = q;
+    r.parts[1] = a[0];
+    return Arrays{quantized_matmul(x, r)};
+  });
+  for (const double factor : {1.0, 3.0, 5.0}) {
+    Array scales = q.parts[1] * factor;
+    QTensor r = q;
+    r.parts[1] = scales;
+    const Array got = step({scales})[0];
+    near(got, matmul(x, transpose(dequantize(r))), 1e-5, "compiled");
+  }
+}
+
+TEST(PrimsRules, AStartBeyondEverythingWritesNothing) {
+  const Array rows = zeros({2, 4});
+  for (const int64_t start : {INT64_MAX, INT64_MIN, int64_t{4}, int64_t{-1}}) {
+    const Array y = dynamic_update_rows(rows, ones({2, 1}), Array(std::vector<int64_t>{start, 3}, {2}), 1);
+    EXPECT_EQ(y.to_vector<float>(), (std::vector<float>{0, 0, 0, 0, 0, 0, 0, 1})) << start;
+  }
+  const Array far(std::vector<uint64_t>{UINT64_MAX}, {1});
+  EXPECT_EQ(dynamic_slice(arange(5), far, {2}).to_vector<int32_t>(), (std::vector<int32_t>{3, 4}));
 }
 
 }  // namespace

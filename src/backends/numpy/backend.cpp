@@ -29,7 +29,8 @@ class NumpyExecutable final : public Executable {
     Scratch scratch(plan_.temp_bytes);
     std::vector<BufferPtr> buffers;
     buffers.reserve(plan_.output_buffers.size());
-    for (size_t bytes : plan_.output_buffers) buffers.push_back(allocate(device_, bytes));
+    for (size_t bytes : plan_.output_buffers)
+      buffers.push_back(bytes == kNoBuffer ? BufferPtr() : allocate(device_, bytes));
     for (size_t i = 0; i < plan_.storages.size(); ++i) {
       const Storage& s = plan_.storages[i];
       switch (s.kind) {
@@ -41,7 +42,8 @@ class NumpyExecutable final : public Executable {
         }
         case Storage::Kind::Temp: base_[i] = scratch.data() + s.offset; break;
         case Storage::Kind::Output:
-          base_[i] = static_cast<std::byte*>(buffers[static_cast<size_t>(s.index)]->data);
+          if (const BufferPtr& b = buffers[static_cast<size_t>(s.index)])
+            base_[i] = static_cast<std::byte*>(b->data);
           break;
         case Storage::Kind::Const: base_[i] = plan_.consts[static_cast<size_t>(s.index)].data(); break;
       }
@@ -51,24 +53,13 @@ class NumpyExecutable final : public Executable {
       while (plan_.storages[r].alias >= 0) r = static_cast<size_t>(plan_.storages[r].alias);
       base_[i] = base_[r];
     }
-    for (Step& s : plan_.steps) {
-      for (size_t k = 0; k < s.tensors.size(); ++k) {
-        const Operand& o = s.operands[k];
-        s.tensors[k].data = base_[static_cast<size_t>(o.storage)] + o.offset;
-        s.tensors[k].source = source_[static_cast<size_t>(o.storage)];
-      }
-      const std::span<const Tensor> all(s.tensors);
-      const auto in = all.first(static_cast<size_t>(s.n_in)), out = all.subspan(static_cast<size_t>(s.n_in));
-      ProfileScope profile(s.fused    ? "pointwise"
-                           : s.kernel ? op_name(s.op)
-                                      : "copy",
-                           static_cast<size_t>(out[0].numel()));
-      if (s.fused)
-        s.fused->run(in, out);
-      else if (s.kernel)
-        s.kernel->run({s.op, s.attrs, in, out, s.group});
-      else
-        copy_strided(in[0], out[0].data);
+    try {
+      steps();
+    } catch (...) {
+      // A donated input may be half overwritten: nobody shall take it for what it was.
+      for (size_t i = 0; i < donated_.size() && i < inputs.size(); ++i)
+        if (donated_[i]) inputs[i] = Value{};
+      throw;
     }
     for (size_t i = 0; i < plan_.outputs.size(); ++i) {
       size_t r = static_cast<size_t>(plan_.outputs[i].storage);
@@ -91,12 +82,48 @@ class NumpyExecutable final : public Executable {
   PlanInfo plan() const override {
     PlanInfo p;
     p.temp_bytes = plan_.temp_bytes;
-    for (size_t b : plan_.output_buffers) p.output_bytes += b;
+    for (size_t b : plan_.output_buffers)
+      if (b != kNoBuffer) p.output_bytes += b;
     p.steps = plan_.steps.size();
     return p;
   }
 
  private:
+  static std::string where(const Step& s) {
+    return std::string(s.fused ? "pointwise" : s.kernel ? op_name(s.op) : std::string_view("copy"));
+  }
+
+  void steps() {
+    for (Step& s : plan_.steps) {
+      for (size_t k = 0; k < s.tensors.size(); ++k) {
+        const Operand& o = s.operands[k];
+        s.tensors[k].data = base_[static_cast<size_t>(o.storage)] + o.offset;
+        s.tensors[k].source = source_[static_cast<size_t>(o.storage)];
+      }
+      const std::span<const Tensor> all(s.tensors);
+      const auto in = all.first(static_cast<size_t>(s.n_in)), out = all.subspan(static_cast<size_t>(s.n_in));
+      ProfileScope profile(s.fused    ? "pointwise"
+                           : s.kernel ? op_name(s.op)
+                                      : std::string_view("copy"),
+                           static_cast<size_t>(out[0].numel()));
+      try {
+        if (s.fused)
+          s.fused->run(in, out);
+        else if (s.kernel)
+          s.kernel->run({s.op, s.attrs, in, out, s.group});
+        else
+          copy_strided(in[0], out[0].data);
+      } catch (const std::bad_alloc&) {
+        throw Error(ErrorCode::OutOfMemory, cat("no memory for a result of shape ", out[0].shape.str()),
+                    where(s));
+      } catch (const Error& e) {
+        if (e.where() != "memory") throw;
+        throw Error(e.code(), cat(e.message(), ", for a result of shape ", out[0].shape.str()), where(s),
+                    e.next());
+      }
+    }
+  }
+
   bool is_donated(int input) const {
     return static_cast<size_t>(input) < donated_.size() && donated_[static_cast<size_t>(input)];
   }

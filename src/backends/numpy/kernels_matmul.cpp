@@ -17,16 +17,18 @@ void matmul(const Call& c) {
   const MatOut z{out.data, out.dtype, n};
   const int64_t batch = out.numel() / (m * n);
   if (batch == 1) return gemm(m, n, k, x, y, z);
-  // One matrix on the right for all: more rows of a single product.
-  bool shared = true, dense = true;
+  // One matrix on the right for all: more rows of a single product. The rows must be all there: a batch
+  // dimension of 1 that the result repeats has no rows to add.
+  bool shared = true, dense = na == no;
   for (int d = 0; d < nb - 2; ++d) shared = shared && (b.shape[d] == 1 || b.strides[d] == 0);
   int64_t expect = m * a.strides[na - 2];
-  for (int d = na - 3; d >= 0; --d) {
+  for (int d = na - 3; dense && d >= 0; --d) {
+    dense = dense && a.shape[d] == out.shape[d];
     if (a.shape[d] == 1) continue;
     dense = dense && a.strides[d] == expect;
     expect *= a.shape[d];
   }
-  if (shared && dense && na == no) return gemm(batch * m, n, k, x, y, z);
+  if (shared && dense) return gemm(batch * m, n, k, x, y, z);
   auto stride = [&](const Tensor& t, int nd,
                     int d) {  // of output dimension d in an operand, 0 where it is broadcast
     const int own = d - (no - nd);

@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <mutex>
 #include <vector>
@@ -54,6 +55,7 @@ struct Piece {
 
 struct Packed {
   std::shared_ptr<Piece> piece;
+  BufferPtr scales_of, biases_of;  // kept alive, so that their addresses mean them
   const void *codes = nullptr, *scales = nullptr, *biases = nullptr;  // what it was made of
   quant::Weight weight;
 };
@@ -98,8 +100,10 @@ void drop_pages(const void* data, size_t bytes) {
 
 // The packed form, kept on the codes' buffer where that is an input.
 std::shared_ptr<Packed> packed_weight(const QuantAttrs& a, std::span<const Tensor> parts) {
+  // Where a part is made by the program itself its address says nothing of its contents.
   Buffer* keep = parts[0].source;
-  if (!keep) return pack(a, parts, false);
+  for (const Tensor& t : parts)
+    if (!t.source) return pack(a, parts, false);
   static std::mutex mutex;
   std::lock_guard lock(mutex);
   auto p = std::static_pointer_cast<Packed>(keep->packed);
@@ -110,6 +114,12 @@ std::shared_ptr<Packed> packed_weight(const QuantAttrs& a, std::span<const Tenso
       p->weight.format.bits == format_of(a, parts).bits)
     return p;
   p = pack(a, parts, true);
+  if (parts.size() == 3) {
+    p->scales_of = BufferPtr(parts[1].source);
+    p->biases_of = BufferPtr(parts[2].source);
+    // Parts of one buffer: it would keep itself alive.
+    if (parts[1].source == keep || parts[2].source == keep) return p;
+  }
   keep->packed = p;
   if (keep->mapped) drop_pages(parts[0].data, static_cast<size_t>(parts[0].numel()));
   return p;
@@ -152,7 +162,7 @@ int64_t index_at(const Tensor& t, int64_t i) {
     case Dtype::U16: return t.as<uint16_t>()[i];
     case Dtype::I8: return t.as<int8_t>()[i];
     case Dtype::U8: return t.as<uint8_t>()[i];
-    default: return static_cast<int64_t>(t.as<uint64_t>()[i]);
+    default: return static_cast<int64_t>(std::min<uint64_t>(t.as<uint64_t>()[i], INT64_MAX));
   }
 }
 

@@ -105,7 +105,9 @@ int64_t read_index(const Tensor& t, int64_t i) {
     case Dtype::U16: return t.as<uint16_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
     case Dtype::I8: return t.as<int8_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
     case Dtype::U8: return t.as<uint8_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
-    default: return static_cast<int64_t>(t.as<uint64_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)]);
+    default:  // beyond int64: as far out as can be
+      return static_cast<int64_t>(
+          std::min<uint64_t>(t.as<uint64_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)], INT64_MAX));
   }
 }
 
@@ -179,7 +181,7 @@ void dynamic_update(const Call& c) {
   row.shape[0] = 1;
   for (int64_t b = 0; b < shape[0]; ++b) {
     const int64_t at = read_index(c.in[2], b);
-    if (at < 0 || at + update.shape[axis] > shape[axis]) continue;
+    if (at < 0 || at > shape[axis] - update.shape[axis]) continue;
     start[0] = b;
     start[axis] = at;
     row.data = update.data + b * update.strides[0] * static_cast<int64_t>(itemsize(update.dtype));

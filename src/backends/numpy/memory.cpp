@@ -34,6 +34,8 @@ std::atomic<size_t> guard_faults_{0};
 
 // Blocks come in classes of at most 12.5 % waste, so that freed ones are found again by their class alone.
 size_t class_bytes(size_t bytes) {
+  if (bytes > SIZE_MAX / 4)
+    throw Error(ErrorCode::OutOfMemory, cat("no machine has ", bytes, " bytes"), "memory");
   bytes = std::max<size_t>(bytes, 64);
   size_t step = 64;
   while (step * 16 < bytes) step *= 2;

@@ -49,11 +49,13 @@ struct OutputRef {
   size_t offset;
 };
 
+inline constexpr size_t kNoBuffer = SIZE_MAX;
+
 struct Plan {
   std::vector<Storage> storages;
   std::vector<Step> steps;
   std::vector<OutputRef> outputs;
-  std::vector<size_t> output_buffers;          // bytes of each Output storage
+  std::vector<size_t> output_buffers;          // bytes of each Output storage; kNoBuffer: in a donated input
   std::vector<std::vector<std::byte>> consts;  // data of each Const storage
   size_t temp_bytes = 0;
 };

@@ -291,6 +291,9 @@ Array run_rope(const Array& x, const Array& positions, const Array& freqs, const
   if (!(o.base > 0) || !std::isfinite(o.base) || !std::isfinite(o.scale))
     throw Error(ErrorCode::InvalidArgument,
                 cat("base must be above 0 and scale finite, got ", o.base, " and ", o.scale), "rope");
+  if (!is_integer(positions.dtype()))
+    throw Error(ErrorCode::DtypeMismatch,
+                cat("positions are ", dtype_name(positions.dtype()), ", expected integers"), "rope");
   const RopeAttrs a{dims, o.traditional, o.base, o.scale, freqs.defined()};
   const Array p = astype(positions, Dtype::I32);
   if (freqs.defined())
@@ -315,6 +318,11 @@ Array rope_freqs(const Array& x, const Array& positions, const Array& inv_freq, 
 Array scaled_dot_product_attention(const Array& q, const Array& k, const Array& v, const AttentionOptions& o,
                                    const Array& mask, const Array& q_start, const Array& kv_len) {
   Arrays in{q, k, v};
+  for (const Array* a : {&q_start, &kv_len})
+    if (a->defined() && !is_integer(a->dtype()))
+      throw Error(ErrorCode::DtypeMismatch,
+                  cat("q_start and kv_len are integers, got ", dtype_name(a->dtype())),
+                  "scaled_dot_product_attention");
   if (mask.defined()) in.push_back(mask);
   if (q_start.defined()) in.push_back(astype(q_start, Dtype::I32));
   if (kv_len.defined()) in.push_back(astype(kv_len, Dtype::I32));
