@@ -13,7 +13,9 @@ target_compile_options(mc_flags INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # false alarms on string concatenation in g++ 12 (GCC bug 105651)
   $<$<BOOL:${MC_WERROR}>:-Werror>)
 if(MC_SANITIZE)
-  target_compile_options(mc_flags INTERFACE -fsanitize=${MC_SANITIZE} -fno-omit-frame-pointer -g -O1 -fno-sanitize-recover=all)
+  # Lines only: to follow variables through the SIMD kernels takes the compiler many minutes a file.
+  target_compile_options(mc_flags INTERFACE -fsanitize=${MC_SANITIZE} -fno-omit-frame-pointer -g1 -fno-var-tracking -O1
+    -fno-sanitize-recover=all)
   target_link_options(mc_flags INTERFACE -fsanitize=${MC_SANITIZE})
 endif()
 target_compile_definitions(mc_flags INTERFACE MC_VERSION="${PROJECT_VERSION}")
