@@ -1,8 +1,12 @@
 """Our speed and exactness beside llama.cpp's and OpenBLAS's: same files, same threads, in turn, in one run on one machine.
 
 peers.py MC [--models DIR] [--runs 5] [--threads 1,2] [--only smollm2|gemma3|micro|error] [--prompt-tokens 512] [--gen-tokens 128]
+         [--simd avx2] [--peer-python PYTHON]
 
 Writes docs/verified/cpu-ISA.json and that machine's section of docs/benchmarks.md; parts left out by --only keep their last figures.
+With --simd avx2 on a wider machine everybody is held to AVX2: ourselves by MC_SIMD, OpenBLAS by OPENBLAS_CORETYPE=Haswell, llama.cpp
+by --peer-python, a Python whose llama-cpp-python was built with -DGGML_NATIVE=OFF -DGGML_AVX512=OFF -DGGML_AVX2=ON -DGGML_FMA=ON
+-DGGML_F16C=ON -DGGML_BMI2=ON; it has its own section.
 llama-cpp-python is installed into .venv-peers first if no Python at hand has it (it is compiled here: about ten minutes).
 """
 
@@ -31,8 +35,11 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+FORCED = {}  # what --simd sets for every contender
+
+
 def environment(**extra):
-    return {k: v for k, v in os.environ.items() if k not in HANDICAPS} | extra
+    return {k: v for k, v in os.environ.items() if k not in HANDICAPS} | FORCED | extra
 
 
 def run_json(command, stdin=None, env=None):
@@ -166,11 +173,20 @@ def main():
     parser.add_argument("--only", action="append", choices=[*MODELS, "micro", "error"])
     parser.add_argument("--prompt-tokens", type=int, default=512)
     parser.add_argument("--gen-tokens", type=int, default=128)
+    parser.add_argument("--simd", choices=["avx2"], help="hold every contender to this instruction set")
+    parser.add_argument("--peer-python", type=Path, help="the Python whose llama-cpp-python is measured")
     options = parser.parse_args()
     mc = options.mc.resolve()
     parts = options.only or ["micro", *MODELS, "error"]
-    python = peer_python()
     here = machine()
+    if options.simd and here["isa"] != options.simd:
+        if not options.peer_python:
+            raise SystemExit("peers: --simd needs --peer-python with a llama-cpp-python built for that instruction set")
+        here["isa"], here["forced_on"] = f"{options.simd}-forced", here["isa"]
+        FORCED.update(MC_SIMD=options.simd, OPENBLAS_CORETYPE="Haswell")
+    python = options.peer_python or peer_python()
+    if not has_peer(python):
+        raise SystemExit(f"peers: {python} has no llama-cpp-python")
     file = ROOT / "docs" / "verified" / f"cpu-{here['isa']}.json"
     record = json.loads(file.read_text()) if file.exists() else {}
     if record.get("machine") != here:

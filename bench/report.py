@@ -36,7 +36,7 @@ def spread(values, digits=0):
 
 
 def speed_table(record):
-    isa = record["machine"]["isa"]
+    isa = record["machine"]["isa"].removesuffix("-forced")
     goals = GOALS.get(isa, {})
     lines = [
         "| model | threads | phase | contender | tokens/s min / median / max | × llama.cpp | goal | |",
@@ -102,8 +102,10 @@ def micro_table(record):
 
 def section(record):
     machine = record["machine"]
+    forced = machine.get("forced_on")
+    isa = f"AVX2 (forced on an {forced} machine)" if forced else machine["isa"]
     lines = [
-        f"## {machine['isa']}: {machine['cpu']}, {machine['cores']} cores",
+        f"## {isa}: {machine['cpu']}, {machine['cores']} cores",
         "",
         f"Peer: llama-cpp-python {record['peer']['version']} ({record['peer']['system'].strip()}), weights and threads the same, "
         "runs in turn. `mc` computes in full precision; `mc fast` rounds activations to int8 per block of 32, as llama.cpp always does.",

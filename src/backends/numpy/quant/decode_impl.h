@@ -106,6 +106,16 @@ MC_Q typename V::I dirty_bytes(const uint8_t* codes) {
   }
 }
 
+// Codes of group G of a block, clean bytes.
+template <class V, int BITS, int G>
+MC_Q typename V::I clean_bytes(const uint8_t* codes) {
+  const auto b = dirty_bytes<V, BITS, G>(codes);
+  if constexpr (BITS == 8)
+    return b;
+  else
+    return V::and_i(b, bytes_of((1u << BITS) - 1));
+}
+
 // The code at bit P of each word, minus the format's bias, as an exact float: its bits become the low part of
 // a mantissa whose exponent makes them whole numbers.
 template <class V, int BITS, int BIAS, int P>

@@ -118,16 +118,6 @@ MC_Q typename V::I start_value(const int32_t* p) {
   return V::broadcast4(reinterpret_cast<const int8_t*>(p));
 }
 
-// Codes of group G of a block, clean bytes.
-template <class V, int BITS, int G>
-MC_Q typename V::I clean_bytes(const uint8_t* codes) {
-  const auto b = dirty_bytes<V, BITS, G>(codes);
-  if constexpr (BITS == 8)
-    return b;
-  else
-    return V::and_i(b, bytes_of((1u << BITS) - 1));
-}
-
 // P panels, one token, straight from packed codes.
 template <class V, int FORM, int P>
 void fast_panels(const Layout& l, const uint8_t* panel, const QuantizedRow& x, float* y) {

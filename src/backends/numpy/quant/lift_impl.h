@@ -26,8 +26,10 @@ MC_Q void lifted_one(const typename V::I* a, const typename V::I* b, const typen
   const auto xk = V::set1(x[8 * O + K]);
 #pragma GCC unroll 16
   for (int v = 0; v < NV; ++v) {
-    const auto w = V::fma(lifted_code<V, FORM, B>(K < 4 ? a[v] : b[v]), d[v], m[kPlace][v]);
-    p[v] = V::fma(xk, w, p[v]);
+    if constexpr (V::kPicksBytes)
+      p[v] = V::fma(xk, V::fma(V::template pick_byte<K % 4>(K < 4 ? a[v] : b[v]), d[v], m[0][v]), p[v]);
+    else
+      p[v] = V::fma(xk, V::fma(lifted_code<V, FORM, B>(K < 4 ? a[v] : b[v]), d[v], m[kPlace][v]), p[v]);
   }
 }
 
@@ -40,7 +42,10 @@ MC_Q void lifted_octet(const uint8_t* codes, int64_t panel_bytes, const typename
 #pragma GCC unroll 16
   for (int v = 0; v < NV; ++v) {
     const uint8_t* c = codes + v / kParts<V> * panel_bytes + v % kParts<V> * 4 * V::kLanes;
-    if constexpr (kBits == 4) {
+    if constexpr (V::kPicksBytes) {
+      a[v] = clean_bytes<V, kBits, 2 * O>(c);
+      b[v] = clean_bytes<V, kBits, 2 * O + 1>(c);
+    } else if constexpr (kBits == 4) {
       a[v] = b[v] = V::load_i(c + O * 4 * kPanel);
     } else {
       a[v] = dirty_bytes<V, kBits, 2 * O>(c);
@@ -57,7 +62,8 @@ template <class V, int FORM, int P>
 void lifted_panels(const Layout& l, const uint8_t* panel, const float* x, float* y) {
   constexpr int NV = P * kParts<V>;
   using St = Step<FORM>;
-  constexpr Places kPlaces = places_of(kFormRows[FORM]);
+  // Bytes that are picked are codes as they stand: their addend has no power of two in it.
+  constexpr Places kPlaces = V::kPicksBytes ? Places{1, {}} : places_of(kFormRows[FORM]);
   constexpr int kHalves = kFormRows[FORM].scheme == Scheme::K6 ? 2 : 1;
   const int64_t k = l.k, pb = l.panel_bytes;
   typename V::F acc[NV], p[NV];
@@ -82,7 +88,9 @@ void lifted_panels(const Layout& l, const uint8_t* panel, const float* x, float*
             d[h][v] = s.d[h];
 #pragma GCC unroll 4
             for (int i = 0; i < kPlaces.count; ++i) {
-              const auto base = V::set1(-static_cast<float>(lift_base(kPlaces.at[i], kFormRows[FORM].bias)));
+              constexpr int kBias = kFormRows[FORM].bias;
+              const auto base =
+                  V::set1(-static_cast<float>(V::kPicksBytes ? kBias : lift_base(kPlaces.at[i], kBias)));
               m[h][i][v] = kHasMin<FORM> ? V::fma(base, s.d[h], s.m) : V::mul(base, s.d[h]);
             }
           }

@@ -56,6 +56,14 @@ struct VecAvx2 {
     return _mm256_set1_epi32(v);
   }
   MC_V F to_float(I v) { return _mm256_cvtepi32_ps(v); }
+  // Byte B of each word as a float: a shuffle and a conversion, neither on the ports of fma.
+  static constexpr bool kPicksBytes = true;
+  template <int B>
+  MC_V F pick_byte(I v) {
+    constexpr int kFrom = static_cast<int>(0x80808000u) | B;
+    return to_float(_mm256_shuffle_epi8(v, _mm256_setr_epi32(kFrom, kFrom + 4, kFrom + 8, kFrom + 12, kFrom,
+                                                             kFrom + 4, kFrom + 8, kFrom + 12)));
+  }
   // Without a byte dot: pairs into 16 bits, which the caller keeps from overflowing, then pairs of those
   // into 32.
   static constexpr bool kExactDot = false;

@@ -65,6 +65,7 @@ struct VecAvx512 {
   }
   MC_V F to_float(I v) { return _mm512_cvtepi32_ps(v); }
   // acc + the dot of each word's four unsigned bytes of u with the four signed ones of s.
+  static constexpr bool kPicksBytes = false;
   static constexpr bool kExactDot = true;
   MC_V I dot4(I acc, I u, I s) { return _mm512_dpbusd_epi32(acc, u, s); }
   MC_V void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }

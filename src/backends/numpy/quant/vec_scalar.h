@@ -57,6 +57,7 @@ struct VecScalar {
   MC_V F load_i8(const void* p) { return static_cast<float>(*static_cast<const int8_t*>(p)); }
   MC_V I broadcast4(const int8_t* p) { return load_i(p); }
   MC_V F to_float(I v) { return static_cast<float>(static_cast<int32_t>(v)); }
+  static constexpr bool kPicksBytes = false;
   static constexpr bool kExactDot = true;
   MC_V I dot4(I acc, I u, I s) {
     for (int i = 0; i < 32; i += 8)
