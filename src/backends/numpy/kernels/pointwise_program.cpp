@@ -30,42 +30,20 @@ int64_t last_level_cache() {
   return size;
 }
 
-// A copy past the caches, made in pieces: an output too large to stay in them would only be read in to be
-// overwritten.
-class StreamCopy {
- public:
-  void start(char* dst, const char* src, int64_t n) {
-    dst_ = dst, src_ = src, left_ = n;
+// Past the caches where the instruction set can: an output too large to stay in them would only be read in to
+// be overwritten.
+void stream_copy(char* dst, const char* src, size_t n) {
 #if defined(__SSE2__)
-    plain(std::min<int64_t>(n, (64 - static_cast<int64_t>(reinterpret_cast<uintptr_t>(dst) % 64)) % 64));
+  const size_t head = std::min(n, (16 - reinterpret_cast<uintptr_t>(dst) % 16) % 16);
+  std::memcpy(dst, src, head);
+  dst += head, src += head, n -= head;
+  for (; n >= 64; n -= 64, dst += 64, src += 64)
+    for (int i = 0; i < 64; i += 16)
+      _mm_stream_si128(reinterpret_cast<__m128i*>(dst + i),
+                       _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + i)));
 #endif
-  }
-  int64_t left() const { return left_; }
-  // Up to `lines` whole cache lines.
-  void lines(int64_t lines) {
-#if defined(__SSE2__)
-    for (lines = std::min(lines, left_ / 64); lines > 0; --lines, dst_ += 64, src_ += 64, left_ -= 64)
-      for (int i = 0; i < 64; i += 16)
-        _mm_stream_si128(reinterpret_cast<__m128i*>(dst_ + i),
-                         _mm_loadu_si128(reinterpret_cast<const __m128i*>(src_ + i)));
-#else
-    plain(std::min(left_, lines * 64));
-#endif
-  }
-  void finish() {
-    lines(left_ / 64);
-    plain(left_);
-  }
-
- private:
-  void plain(int64_t n) {
-    std::memcpy(dst_, src_, static_cast<size_t>(n));
-    dst_ += n, src_ += n, left_ -= n;
-  }
-  char* dst_ = nullptr;
-  const char* src_ = nullptr;
-  int64_t left_ = 0;
-};
+  std::memcpy(dst, src, n);
+}
 void stream_fence() {
 #if defined(__SSE2__)
   _mm_sfence();
@@ -172,8 +150,7 @@ struct PwProgram::Run {
   std::vector<TileFn> fn;        // per step
   int buffers = 0;
   int64_t tile = 0, item = 1;  // elements, and bytes of the largest item
-  bool any_streamed = false;
-  bool rows = false;  // tiles stay within a row of the last dimension
+  bool rows = false;           // tiles stay within a row of the last dimension
   int64_t row_tiles = 0;
 
   const int64_t* stride(size_t input) const { return strides.data() + input * kMaxDims; }
@@ -274,10 +251,7 @@ void PwProgram::run(std::span<const Operand> in, std::span<void* const> out,
       free_buffers.pop_back();
       if (v.last_use < 0) free_buffers.push_back(r.buffer[static_cast<size_t>(s.out)]);
     } else if (r.streamed[static_cast<size_t>(v.output)]) {
-      // Two in turn: while one is filled, the tile before it leaves.
-      r.buffer[static_cast<size_t>(s.out)] = r.buffers;
-      r.buffers += 2;
-      r.any_streamed = true;
+      r.buffer[static_cast<size_t>(s.out)] = r.buffers++;
     }
     release(false);
     r.fn.push_back(function(s));
@@ -315,25 +289,6 @@ void PwProgram::run_tiles(const Run& r, int64_t begin, int64_t end) const {
   for (size_t i = 0; i < inputs_.size(); ++i)
     if (r.access[i] == Access::Splat)
       load_tile(at[inputs_[i]], r.in[i].data, static_cast<int>(itemsize(dtype(inputs_[i]))), 0, longest);
-
-  // A group whose outputs are streamed waits for memory: the next tile is asked for and the last one written
-  // out in pieces between the steps, so that both go on while the steps compute.
-  constexpr size_t kStreams = 4;
-  StreamCopy streams[kStreams];
-  const int64_t pieces = static_cast<int64_t>(steps_.size());
-  const auto between = [&](int64_t k, int64_t start, int64_t n) {
-    const int64_t next = start + n, count = std::min(n, r.total - next);
-    for (size_t i = 0; i < inputs_.size() && count > 0; ++i) {
-      if (r.access[i] != Access::Direct) continue;
-      const int64_t item = static_cast<int64_t>(itemsize(dtype(inputs_[i]))), bytes = count * item;
-      const char* p = static_cast<const char*>(r.in[i].data) + next * item;
-      const int64_t lines = (bytes + 63) / 64;
-      for (int64_t line = lines * k / pieces; line < lines * (k + 1) / pieces; ++line)
-        __builtin_prefetch(p + line * 64);
-    }
-    for (size_t o = 0; o < outputs_.size() && o < kStreams; ++o)
-      if (streams[o].left() > 0) streams[o].lines(streams[o].left() / 64 / (pieces - k) + 1);
-  };
 
   for (int64_t u = begin; u < end; ++u) {
     int64_t start, n, row = 0, col = 0;
@@ -379,25 +334,20 @@ void PwProgram::run_tiles(const Run& r, int64_t begin, int64_t end) const {
       }
     for (size_t k = 0; k < steps_.size(); ++k) {
       const Step& s = steps_[k];
-      if (r.any_streamed) between(static_cast<int64_t>(k), start, n);
       r.fn[k](at[s.a], s.b >= 0 ? at[s.b] : nullptr, s.c >= 0 ? at[s.c] : nullptr, at[s.out], n);
     }
-    for (size_t o = 0; r.any_streamed && o < outputs_.size(); ++o)
+    for (size_t o = 0; o < outputs_.size(); ++o)
       if (r.streamed[o]) {
         const int v = outputs_[o];
         const int64_t item = static_cast<int64_t>(itemsize(dtype(v)));
-        StreamCopy& stream = streams[std::min(o, kStreams - 1)];
-        stream.finish();
-        stream.start(static_cast<char*>(r.out[o]) + start * item, at[v], n * item);
-        // The last of the streams may serve several outputs: then each at once.
-        if (o >= kStreams - 1) stream.finish();
-        char* first = base + r.buffer[static_cast<size_t>(v)] * bytes;
-        at[v] = at[v] == first ? first + bytes : first;
+        stream_copy(static_cast<char*>(r.out[o]) + start * item, at[v], static_cast<size_t>(n * item));
       }
   }
-  if (!r.any_streamed) return;
-  for (StreamCopy& stream : streams) stream.finish();
-  stream_fence();
+  for (size_t o = 0; o < outputs_.size(); ++o)
+    if (r.streamed[o]) {
+      stream_fence();
+      break;
+    }
 }
 
 }  // namespace mc::kernels
