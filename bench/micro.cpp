@@ -69,7 +69,8 @@ void memory_bound() {
   std::printf("\"sum_all_gb_s\": %.2f, ", gb_s(bytes, [&] { return mc::sum(x); }));
   std::printf("\"max_last_gb_s\": %.2f, ", gb_s(bytes, [&] { return mc::max(x, {1}); }));
   std::printf("\"argmax_last_gb_s\": %.2f, ", gb_s(bytes, [&] { return mc::argmax(x, 1); }));
-  std::printf("\"transpose_gb_s\": %.2f, ", gb_s(2 * bytes, [&] { return mc::concatenate({mc::transpose(x)}, 0); }));
+  std::printf("\"transpose_gb_s\": %.2f, ",
+              gb_s(2 * bytes, [&] { return mc::concatenate({mc::transpose(x)}, 0); }));
   {
     const Array half = mc::random::normal({side / 2, side}).eval();
     std::printf("\"concatenate_gb_s\": %.2f, ", gb_s(2 * bytes, [&] {
