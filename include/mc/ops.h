@@ -97,14 +97,15 @@ MC_API Array dynamic_update_rows(const Array& a, const Array& update, const Arra
 
 // ---- elementwise
 
-#define MC_UNARY_LIST(X)                                                                                \
-  X(abs)                                                                                                \
-  X(negative)                                                                                           \
-  X(sign)                                                                                               \
-  X(sqrt) X(rsqrt) X(square) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) X(tan) \
-      X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) X(tanh) X(erf) X(erfinv) X(sigmoid) X(silu) X(relu) \
-          X(floor) X(ceil) X(isnan) X(isinf) X(isfinite) X(logical_not) X(bitwise_not) X(conj) X(real)  \
-              X(imag) X(stop_gradient)
+#define MC_UNARY_LIST(X)                                                                                  \
+  X(abs)                                                                                                  \
+  X(negative)                                                                                             \
+  X(sign)                                                                                                 \
+  X(sqrt)                                                                                                 \
+  X(rsqrt) X(square) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) X(tan) X(arcsin) \
+      X(arccos) X(arctan) X(sinh) X(cosh) X(tanh) X(erf) X(erfinv) X(sigmoid) X(silu) X(relu) X(floor)    \
+          X(ceil) X(isnan) X(isinf) X(isfinite) X(logical_not) X(bitwise_not) X(conj) X(real) X(imag)     \
+              X(stop_gradient)
 #define MC_DECLARE(name) MC_API Array name(const Array& a);
 MC_UNARY_LIST(MC_DECLARE)
 #undef MC_DECLARE
@@ -113,13 +114,14 @@ MC_API Array gelu(const Array& a, bool exact = true);
 // Half to even; decimals as NumPy.
 MC_API Array round(const Array& a, int decimals = 0);
 
-#define MC_BINARY_LIST(X)                                                                                \
-  X(add)                                                                                                 \
-  X(subtract)                                                                                            \
-  X(multiply)                                                                                            \
-  X(divide) X(power) X(floor_divide) X(remainder) X(maximum) X(minimum) X(arctan2) X(equal) X(not_equal) \
-      X(less) X(less_equal) X(greater) X(greater_equal) X(logical_and) X(logical_or) X(logical_xor)      \
-          X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(left_shift) X(right_shift) X(logaddexp)
+#define MC_BINARY_LIST(X)                                                                                  \
+  X(add)                                                                                                   \
+  X(subtract)                                                                                              \
+  X(multiply)                                                                                              \
+  X(divide)                                                                                                \
+  X(power) X(floor_divide) X(remainder) X(maximum) X(minimum) X(arctan2) X(equal) X(not_equal) X(less)     \
+      X(less_equal) X(greater) X(greater_equal) X(logical_and) X(logical_or) X(logical_xor) X(bitwise_and) \
+          X(bitwise_or) X(bitwise_xor) X(left_shift) X(right_shift) X(logaddexp)
 #define MC_DECLARE(name)                             \
   MC_API Array name(const Array& a, const Array& b); \
   MC_API Array name(const Array& a, Scalar b);       \
@@ -131,6 +133,8 @@ MC_API Array clip(const Array& a, const Array& min, const Array& max);
 MC_API Array where(const Array& condition, const Array& x, const Array& y);
 MC_API Array where(const Array& condition, const Array& x, Scalar y);
 MC_API Array where(const Array& condition, Scalar x, const Array& y);
+// Of the dtype that the numbers have by themselves: bool, int32 or float32.
+MC_API Array where(const Array& condition, Scalar x, Scalar y);
 MC_API Array nan_to_num(const Array& a, double nan = 0);
 
 #define MC_OPERATOR(sym, name)                                                     \
@@ -147,6 +151,20 @@ MC_OPERATOR(<, less)
 MC_OPERATOR(<=, less_equal)
 MC_OPERATOR(>, greater)
 MC_OPERATOR(>=, greater_equal)
+MC_OPERATOR(%, remainder)
+MC_OPERATOR(&, bitwise_and)
+MC_OPERATOR(|, bitwise_or)
+MC_OPERATOR(^, bitwise_xor)
+#undef MC_OPERATOR
+inline Array operator~(const Array& a) { return bitwise_not(a); }
+inline Array operator!(const Array& a) { return logical_not(a); }
+#define MC_OPERATOR(sym, name)                                                    \
+  inline Array& operator sym(Array& a, const Array& b) { return a = name(a, b); } \
+  inline Array& operator sym(Array& a, Scalar b) { return a = name(a, b); }
+MC_OPERATOR(+=, add)
+MC_OPERATOR(-=, subtract)
+MC_OPERATOR(*=, multiply)
+MC_OPERATOR(/=, divide)
 #undef MC_OPERATOR
 inline Array operator-(const Array& a) { return negative(a); }
 

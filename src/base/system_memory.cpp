@@ -1,5 +1,7 @@
 #include "mc/system.h"
 
+#include "base/cgroup.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -32,15 +34,16 @@ size_t read_number(const char* path) { return read_field(path, "", 1); }
 
 size_t available_memory() {
   size_t best = read_field("/proc/meminfo", "MemAvailable:", 1024);
-  const size_t limit = read_number("/sys/fs/cgroup/memory.max"),
-               used = read_number("/sys/fs/cgroup/memory.current");
-  if (limit) {
+  each_cgroup([&](const std::string& group) {
+    const size_t limit = read_number((group + "/memory.max").c_str());
+    if (!limit) return;
+    const size_t used = read_number((group + "/memory.current").c_str());
     // File pages in the cgroup's use can be dropped.
-    const size_t file = read_field("/sys/fs/cgroup/memory.stat", "file ", 1);
+    const size_t file = read_field((group + "/memory.stat").c_str(), "file ", 1);
     const size_t held = used > file ? used - file : 0;
     const size_t left = limit > held ? limit - held : 1;
     best = best ? std::min(best, left) : left;
-  }
+  });
   return best;
 }
 

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/cgroup.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
 
@@ -41,16 +42,19 @@ void futex_wake_all(std::atomic<int>* word) {
   syscall(SYS_futex, reinterpret_cast<int*>(word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
-// Whole CPUs granted by the cgroup (v2) quota, or a large number.
+// Whole CPUs granted by quotas, or a large number.
 int cgroup_cpus() {
-  if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+  int cpus = 1 << 20;
+  each_cgroup([&](const std::string& group) {
+    FILE* f = std::fopen((group + "/cpu.max").c_str(), "r");
+    if (!f) return;
     long long quota = 0, period = 0;
     const int got = std::fscanf(f, "%lld %lld", &quota, &period);
     std::fclose(f);
     if (got == 2 && quota > 0 && period > 0)
-      return std::max(1, static_cast<int>((quota + period - 1) / period));
-  }
-  return 1 << 20;
+      cpus = std::min(cpus, std::max(1, static_cast<int>((quota + period - 1) / period)));
+  });
+  return cpus;
 }
 
 int default_threads() {

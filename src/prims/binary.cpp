@@ -282,6 +282,8 @@ Array where(const Array& condition, Scalar x, const Array& y) {
   return where(condition, scalar(x, scalar_dtype(y.dtype(), x)), y);
 }
 
+Array where(const Array& condition, Scalar x, Scalar y) { return where(condition, scalar(x), scalar(y)); }
+
 Array nan_to_num(const Array& a, double nan) {
   if (is_complex(a.dtype())) {
     const Array i = apply1(Op::Full, std::span<const Array>(), FullAttrs{{}, a.dtype(), 0, 1, 0});

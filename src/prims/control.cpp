@@ -2,6 +2,7 @@
 #include "mc/ops.h"
 #include "mc/transforms.h"
 #include "prims/attrs.h"
+#include "prims/replay.h"
 #include "prims/rows.h"
 
 namespace mc {
@@ -25,18 +26,7 @@ void infer_checkpoint(InferCtx& c) {
 }
 
 Arrays run_body(std::span<const Array> in, const Attrs& attrs) {
-  const Graph& g = *attrs.as<CheckpointAttrs>().body;
-  std::vector<Array> values(g.values.size());
-  std::copy(in.begin(), in.end(), values.begin());
-  for (const GraphNode& n : g.nodes) {
-    Arrays operands;
-    for (ValueId v : g.operands_of(n)) operands.push_back(values[static_cast<size_t>(v)]);
-    Arrays out = apply(n.op, operands, n.attrs);
-    for (size_t i = 0; i < out.size(); ++i) values[static_cast<size_t>(n.first_out) + i] = std::move(out[i]);
-  }
-  Arrays out;
-  for (ValueId v : g.outputs) out.push_back(values[static_cast<size_t>(v)]);
-  return out;
+  return replay(*attrs.as<CheckpointAttrs>().body, in);
 }
 
 // The body once more, behind a barrier that waits for the cotangents: it is not merged with the first run and
@@ -86,6 +76,21 @@ const OpDef kRows[] = {
 };
 
 }  // namespace
+
+Arrays replay(const Graph& graph, std::span<const Array> inputs) {
+  std::vector<Array> values(graph.values.size());
+  std::copy(inputs.begin(), inputs.end(), values.begin());
+  Arrays in;
+  for (const GraphNode& n : graph.nodes) {
+    in.clear();
+    for (ValueId v : graph.operands_of(n)) in.push_back(values[static_cast<size_t>(v)]);
+    Arrays out = apply(n.op, in, n.attrs);
+    for (size_t i = 0; i < out.size(); ++i) values[static_cast<size_t>(n.first_out) + i] = std::move(out[i]);
+  }
+  Arrays out;
+  for (ValueId v : graph.outputs) out.push_back(values[static_cast<size_t>(v)]);
+  return out;
+}
 
 Rows control_rows() { return kRows; }
 

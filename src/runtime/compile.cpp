@@ -7,6 +7,7 @@
 #include "mc/transforms.h"
 #include "prims/op_def.h"
 #include "prims/random_state.h"
+#include "prims/replay.h"
 #include "runtime/exec_cache.h"
 #include "runtime/profile.h"
 #include "runtime/run.h"

@@ -158,19 +158,4 @@ void hoist(const Arrays& outputs, const Dependence& dependence) {
   if (!todo.empty()) eval(todo);
 }
 
-Arrays replay(const Graph& graph, const Arrays& inputs) {
-  std::vector<Array> values(graph.values.size());
-  for (size_t i = 0; i < graph.inputs.size(); ++i) values[i] = inputs[i];
-  Arrays in;
-  for (const GraphNode& n : graph.nodes) {
-    in.clear();
-    for (ValueId v : graph.operands_of(n)) in.push_back(values[static_cast<size_t>(v)]);
-    Arrays out = apply(n.op, in, n.attrs);
-    for (size_t i = 0; i < out.size(); ++i) values[static_cast<size_t>(n.first_out) + i] = std::move(out[i]);
-  }
-  Arrays out;
-  for (ValueId v : graph.outputs) out.push_back(values[static_cast<size_t>(v)]);
-  return out;
-}
-
 }  // namespace mc

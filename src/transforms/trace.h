@@ -50,7 +50,4 @@ class GraphLock {
 // input of the program instead of work at every call. Constants that are made by an operation stay.
 void hoist(const Arrays& outputs, const Dependence& dependence);
 
-// Rebuilds the graph's nodes over other inputs; returns its outputs.
-Arrays replay(const Graph& graph, const Arrays& inputs);
-
 }  // namespace mc

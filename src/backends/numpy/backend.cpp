@@ -54,7 +54,7 @@ class NumpyExecutable final : public Executable {
       base_[i] = base_[r];
     }
     try {
-      steps();
+      steps(scratch.data());
     } catch (...) {
       // A donated input may be half overwritten: nobody shall take it for what it was.
       for (size_t i = 0; i < donated_.size() && i < inputs.size(); ++i)
@@ -93,8 +93,20 @@ class NumpyExecutable final : public Executable {
     return std::string(s.fused ? "pointwise" : s.kernel ? op_name(s.op) : std::string_view("copy"));
   }
 
-  void steps() {
-    for (Step& s : plan_.steps) {
+  // With guards on: behind each temporary there is one from its first step to its last.
+  void guards(std::byte* scratch, int32_t step, bool before) {
+    for (const Storage& s : plan_.storages) {
+      if (s.kind != Storage::Kind::Temp || s.alias >= 0 || s.last < 0) continue;
+      if (before && s.first == step) set_guard(scratch + s.offset + s.bytes);
+      if (!before && s.last == step) check_guard(scratch + s.offset + s.bytes);
+    }
+  }
+
+  void steps(std::byte* scratch) {
+    const bool guarded = guard_bytes() > 0;
+    for (size_t at = 0; at < plan_.steps.size(); ++at) {
+      Step& s = plan_.steps[at];
+      if (guarded) guards(scratch, static_cast<int32_t>(at), true);
       for (size_t k = 0; k < s.tensors.size(); ++k) {
         const Operand& o = s.operands[k];
         s.tensors[k].data = base_[static_cast<size_t>(o.storage)] + o.offset;
@@ -121,6 +133,7 @@ class NumpyExecutable final : public Executable {
         throw Error(e.code(), cat(e.message(), ", for a result of shape ", out[0].shape.str()), where(s),
                     e.next());
       }
+      if (guarded) guards(scratch, static_cast<int32_t>(at), false);
     }
   }
 

@@ -23,7 +23,7 @@ constexpr size_t kHugeFrom = 4u << 20;    // ask for huge pages from here
 // MC_GUARD=1: bytes before and behind each block that nobody may write to, looked at when it is given back.
 constexpr size_t kGuard = 64;
 constexpr unsigned char kGuardByte = 0xa5;
-size_t guard_bytes() {
+size_t guard_width() {
   static const size_t n = [] {
     const char* env = std::getenv("MC_GUARD");
     return env && std::strcmp(env, "1") == 0 ? kGuard : size_t{0};
@@ -31,6 +31,9 @@ size_t guard_bytes() {
   return n;
 }
 std::atomic<size_t> guard_faults_{0};
+bool whole(const std::byte* p, size_t n) {
+  return std::all_of(p, p + n, [](std::byte b) { return b == std::byte{kGuardByte}; });
+}
 
 // Blocks come in classes of at most 12.5 % waste, so that freed ones are found again by their class alone.
 size_t class_bytes(size_t bytes) {
@@ -56,10 +59,8 @@ class Pool {
   void give(void* data, size_t bytes) {
     const size_t guard = guard_bytes();
     if (!guard) return give_block(data, bytes);
-    auto* p = static_cast<unsigned char*>(data) - guard;
-    const auto whole = [](unsigned char byte) { return byte == kGuardByte; };
-    if (!std::all_of(p, p + guard, whole) || !std::all_of(p + guard + bytes, p + 2 * guard + bytes, whole))
-      guard_faults_.fetch_add(1);
+    auto* p = static_cast<std::byte*>(data) - guard;
+    if (!whole(p, guard) || !whole(p + guard + bytes, guard)) guard_faults_.fetch_add(1);
     give_block(p, bytes + 2 * guard);
   }
 
@@ -79,7 +80,19 @@ class Pool {
         use(size);
         return p;
       }
+      use(size);  // reserved, so that two threads do not pass the limit together
+      if (limit_) trim_locked(limit_ > stats_.active ? limit_ - stats_.active : 0);  // kept blocks count, too
     }
+    try {
+      return fresh(bytes, size);
+    } catch (...) {
+      std::lock_guard lock(mutex_);
+      stats_.active -= size;
+      throw;
+    }
+  }
+
+  std::byte* fresh(size_t bytes, size_t size) {
     if (size >= kCheckFrom) {
       const size_t available = available_memory();
       if (available && size > available) {
@@ -97,8 +110,6 @@ class Pool {
       throw Error(ErrorCode::OutOfMemory, cat("the system refused an allocation of ", bytes, " bytes"),
                   "memory");
     if (size >= kHugeFrom) madvise(p, size, MADV_HUGEPAGE);
-    std::lock_guard lock(mutex_);
-    use(size);
     return static_cast<std::byte*>(p);
   }
 
@@ -116,6 +127,9 @@ class Pool {
 
   void trim(size_t keep) {
     std::lock_guard lock(mutex_);
+    trim_locked(keep);
+  }
+  void trim_locked(size_t keep) {
     for (auto& [size, list] : free_)
       while (!list.empty() && stats_.cached > keep) {
         std::free(list.back());
@@ -162,6 +176,11 @@ BufferPtr allocate(const Device& device, size_t bytes) {
   return b;
 }
 
+size_t guard_bytes() { return guard_width(); }
+void set_guard(std::byte* p) { std::memset(p, kGuardByte, kGuard); }
+void check_guard(const std::byte* p) {
+  if (!whole(p, kGuard)) guard_faults_.fetch_add(1);
+}
 std::optional<size_t> guard_faults() {
   return guard_bytes() ? std::optional(guard_faults_.load()) : std::nullopt;
 }

@@ -13,6 +13,10 @@ MemoryStats memory(const Backend::MemoryRequest& request);
 // Blocks returned so far around which something was written (MC_GUARD=1); nothing where blocks have no
 // guards.
 std::optional<size_t> guard_faults();
+// Bytes of a guard, 0 without MC_GUARD=1; puts one at `p`, or looks whether it is whole (else it counts).
+size_t guard_bytes();
+void set_guard(std::byte* p);
+void check_guard(const std::byte* p);
 
 // Scratch for one run, returned to the cache at the end of its life.
 class Scratch {

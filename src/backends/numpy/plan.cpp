@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "backends/numpy/memory.h"
 #include "backends/numpy/simd/convert.h"
 #include "core/op_names.h"
 #include "prims/attrs.h"
@@ -438,7 +439,7 @@ class Planner {
     for (int32_t id : order) {
       Storage& s = storage(id);
       std::erase_if(live, [&](const Live& l) { return l.last < s.first; });
-      const size_t bytes = align_up(std::max<size_t>(s.bytes, 1));
+      const size_t bytes = align_up(std::max<size_t>(s.bytes, 1)) + align_up(guard_bytes());
       size_t at = 0, best = SIZE_MAX, best_gap = SIZE_MAX;
       for (const Live& l : live) {
         if (l.offset >= at + bytes && l.offset - at < best_gap) {
