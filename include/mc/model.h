@@ -24,6 +24,10 @@ struct ModelConfig {
 
 struct LoadOptions {
   bool fast = false;  // int8 activations in quantized products (docs/contract.md)
+  // Of activations and KV cache: F32, BF16 or F16. Sums are formed in float32 and every result is rounded
+  // once; logits are float32 always. Where activations pass float16's range the result is an error
+  // (NotFinite), never a wrong number.
+  Dtype dtype = Dtype::F32;
 };
 
 struct ForwardInput {
@@ -36,6 +40,7 @@ struct ForwardOutput {
   Array hidden;  // (B, T, d) after the final norm
   std::vector<nn::KvCache> cache;
   Arrays taps;  // (B, T, d) after the block of each wanted layer, before any final norm
+  // All but what the logits are made of are in the model's dtype.
 };
 
 class MC_API Model {
@@ -44,25 +49,31 @@ class MC_API Model {
   const ModelConfig& config() const { return config_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const GgufFile& file() const { return *file_; }
+  // Of activations and KV cache.
+  Dtype dtype() const { return dtype_; }
   // Builds the graph of one pass. T new tokens a row; the cache must have room for them.
   virtual ForwardOutput forward(const ForwardInput& in) const = 0;
   // (…, d) -> (…, vocab) float32.
   virtual Array logits(const Array& hidden) const = 0;
-  // Zero-filled, for `rows` sequences of up to `tokens`: the capacity is the next of 256, 512, 1024 …
+  // Zero-filled, of the model's dtype, for `rows` sequences of up to `tokens`: the capacity is the next of
+  // 256, 512, 1024 …
   std::vector<nn::KvCache> make_cache(int64_t rows, int64_t tokens) const;
   static int64_t cache_capacity(int64_t tokens);
   // A layer index with negative ones counted from the end; throws UnknownLayer with the valid range.
   int layer_index(int64_t layer) const;
+  // Throws NotFinite: activations passed float16's largest number, 65504. bfloat16 and float32 reach further.
+  [[noreturn]] void overflowed() const;
 
  protected:
   ModelConfig config_;
   std::shared_ptr<Tokenizer> tokenizer_;
   std::shared_ptr<GgufFile> file_;
+  Dtype dtype_ = Dtype::F32;
   friend MC_API std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options);
 };
 
 // Opens a GGUF file. Weights stay mapped; engines pack them at first use. Throws FileNotFound, BadFormat,
-// Truncated, UnknownArchitecture, BadModel, BadTokenizer.
+// Truncated, UnknownArchitecture, BadModel, BadTokenizer, DtypeMismatch for another dtype of activations.
 MC_API std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options = {});
 // Names of the architectures that load_model knows.
 MC_API std::vector<std::string> supported_architectures();

@@ -39,12 +39,13 @@ struct CaptureSummary {
   std::string manifest;  // path
 };
 
-// Writes out/capture-00000.safetensors … and out/manifest.json (schema mc.capture/1). Tensor "layer.{i}" is
-// float32: (prompts of the shard, d) for Last and Mean, (tokens of the shard, d) for None, where int64
-// "offsets" (prompts + 1) tells each prompt's rows. Every file appears whole or not at all. Memory does not
-// grow with the data: one batch and one shard. `progress` is called after each batch; returning false stops
-// and throws Interrupted, with the shards and a manifest that says "complete": false left behind. Throws
-// FileExists, UnknownLayer, BadData with the line's number.
+// Writes out/capture-00000.safetensors … and out/manifest.json (schema mc.capture/1). Tensor "layer.{i}" has
+// the model's dtype (F32, BF16 or F16; a mean is formed in float64 and rounded): (prompts of the shard, d)
+// for Last and Mean, (tokens of the shard, d) for None, where int64 "offsets" (prompts + 1) tells each
+// prompt's rows. Every file appears whole or not at all. Memory does not grow with the data: one batch and
+// one shard. `progress` is called after each batch; returning false stops and throws Interrupted, with the
+// shards and a manifest that says "complete": false left behind. Throws FileExists, UnknownLayer, BadData
+// with the line's number.
 MC_API CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureOptions& options,
                               const std::function<bool(const CaptureProgress&)>& progress = {});
 

@@ -54,6 +54,11 @@ class StopFilter {
   bool hit_ = false;
 };
 
+// Overflow of the half range shows as NaN: infinite activations meet zero or each other before the head.
+void check_overflow(const Model& model, const Array& logits) {
+  if (model.dtype() == Dtype::F16 && any(isnan(logits)).item<bool>()) model.overflowed();
+}
+
 double logprob_of(const Array& logits, int32_t id) {
   return static_cast<double>(-cross_entropy(logits, Array(id)).item<float>());
 }
@@ -97,7 +102,8 @@ GenerateResult generate(const std::shared_ptr<const Model>& model, const std::ve
   const Array hidden = session.run(prompt, options.chunk, false);
   const Array last = slice_axis(hidden, 1, hidden.shape(1) - 1, hidden.shape(1));
   Array logits = reshape(model->logits(last), {-1});
-  int32_t next = sampler.choose(logits.eval());
+  check_overflow(*model, logits.eval());
+  int32_t next = sampler.choose(logits);
   r.prefill_s = r.time_to_first_token_s = seconds_since(begin);
   const bool need_logits = !sampler.greedy() || options.logprobs;
 
@@ -133,6 +139,7 @@ GenerateResult generate(const std::shared_ptr<const Model>& model, const std::ve
     }
     if (need_logits) {
       logits = session.step_logits(next);
+      check_overflow(*model, logits);
       next = sampler.choose(logits);
     } else {
       next = session.greedy_step(next);
@@ -200,6 +207,7 @@ std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model
       const Array labels(std::span<const int32_t>(label).subspan(k, m), Shape{static_cast<int64_t>(m)});
       const std::vector<float> loss = nll({take(hidden, index, 0), labels})[0].to_vector<float>();
       for (size_t j = 0; j < m; ++j) {
+        if (model->dtype() == Dtype::F16 && std::isnan(loss[j])) model->overflowed();
         auto& row = out[where[k + j].first];
         row.resize(rows[where[k + j].first].size() - 1);
         row[where[k + j].second - 1] = -static_cast<double>(loss[j]);

@@ -142,10 +142,17 @@ Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, con
 
 int32_t Session::greedy_step(int32_t id) {
   Impl& s = *impl_;
+  const bool narrow = s.model->dtype() == Dtype::F16;
   if (!s.greedy)
-    s.greedy =
-        s.make([m = s.model](const ForwardOutput& o) { return Arrays{argmax(m->logits(o.hidden), -1)}; }, {});
-  return s.run(s.greedy, {id}, 1)[0].data<int32_t>()[0];
+    s.greedy = s.make(
+        [m = s.model, narrow](const ForwardOutput& o) {
+          const Array logits = m->logits(o.hidden), best = argmax(logits, -1);
+          return Arrays{narrow ? where(any(isnan(logits), {-1}), full_like(best, -1), best) : best};
+        },
+        {});
+  const int32_t next = s.run(s.greedy, {id}, 1)[0].data<int32_t>()[0];
+  if (next < 0) s.model->overflowed();
+  return next;
 }
 
 Array Session::step_logits(int32_t id) {

@@ -54,7 +54,7 @@ class Llama final : public Model {
     ForwardOutput out;
     out.cache = in.cache;
     const nn::Positions at = nn::positions_from(in.start, in.ids.shape(1));
-    Array x = embedding_(in.ids);
+    Array x = astype(embedding_(in.ids), dtype_);
     Arrays after;
     for (size_t i = 0; i < blocks_.size(); ++i) {
       const Block& b = blocks_[i];
@@ -67,7 +67,7 @@ class Llama final : public Model {
     return out;
   }
 
-  Array logits(const Array& hidden) const override { return head_(hidden); }
+  Array logits(const Array& hidden) const override { return head_(astype(hidden, Dtype::F32)); }
 
  private:
   nn::Embedding embedding_;

@@ -129,6 +129,9 @@ std::vector<std::string> supported_architectures() {
 }
 
 std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options) {
+  if (options.dtype != Dtype::F32 && options.dtype != Dtype::BF16 && options.dtype != Dtype::F16)
+    throw Error(ErrorCode::DtypeMismatch, cat("activations can't be ", dtype_name(options.dtype)), "dtype",
+                "use float32, bfloat16 or float16");
   std::shared_ptr<GgufFile> file = GgufFile::open(path);
   const std::string architecture(file->require_string("general.architecture"));
   for (const models::ModelDef* m : models::kModels) {
@@ -136,6 +139,7 @@ std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& op
     file->require_computable();
     std::shared_ptr<Model> model = m->load(models::Loader(file, architecture, options));
     model->file_ = file;
+    model->dtype_ = options.dtype;
     model->tokenizer_ = Tokenizer::from_gguf(*file);
     if (model->tokenizer_->vocab_size() > model->config_.vocab)
       throw Error(ErrorCode::BadModel,
@@ -160,12 +164,19 @@ std::vector<nn::KvCache> Model::make_cache(int64_t rows, int64_t tokens) const {
   const Shape shape{rows, config_.kv_heads, cache_capacity(tokens), config_.head_dim};
   Arrays all;
   for (int64_t l = 0; l < config_.layers; ++l) {
-    out.push_back({zeros(shape), zeros(shape)});
+    out.push_back({zeros(shape, dtype_), zeros(shape, dtype_)});
     all.push_back(out.back().k);
     all.push_back(out.back().v);
   }
   eval(all);
   return out;
+}
+
+void Model::overflowed() const {
+  throw Error(ErrorCode::NotFinite,
+              cat("activations of ", config_.name.empty() ? config_.architecture : config_.name,
+                  " pass the largest number of ", dtype_name(dtype_)),
+              "dtype", "use bfloat16 or float32 (--dtype bf16 or f32)");
 }
 
 int Model::layer_index(int64_t layer) const {

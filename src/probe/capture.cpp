@@ -11,6 +11,7 @@
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/generate.h"
+#include "mc/ops.h"
 #include "mc/probe.h"
 #include "mc/sha256.h"
 #include "shard_writer.h"
@@ -58,6 +59,16 @@ class Lines {
   int64_t number_ = 0;
 };
 
+// Of `n` float16.
+bool all_finite(const std::byte* data, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, data + 2 * i, 2);
+    if ((bits & 0x7c00) == 0x7c00) return false;
+  }
+  return true;
+}
+
 struct Prompt {
   std::vector<int32_t> ids;
 };
@@ -93,7 +104,14 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
                 errno == EEXIST ? "the output folder is already there" : std::strerror(errno), o.out);
 
   const int64_t d = model->config().hidden;
-  probe::ShardWriter writer(o.out, layers, d, o.pool == Pool::None, o.shard_bytes);
+  const Dtype dtype = model->dtype();
+  const size_t row_bytes = static_cast<size_t>(d) * itemsize(dtype);
+  probe::ShardWriter writer(o.out, layers, d,
+                            {dtype == Dtype::BF16  ? "BF16"
+                             : dtype == Dtype::F16 ? "F16"
+                                                   : "F32",
+                             itemsize(dtype)},
+                            o.pool == Pool::None, o.shard_bytes);
   CaptureSummary summary;
   summary.manifest = o.out + "/manifest.json";
   auto write_manifest = [&](bool complete) {
@@ -112,7 +130,7 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
     m["site"] = "resid_post";
     m["pool"] = pool_name(o.pool);
     m["width"] = d;
-    m["dtype"] = "float32";
+    m["dtype"] = dtype_name(model->dtype());
     m["prompts"] = summary.prompts;
     m["tokens"] = summary.tokens;
     m["shards"] = Json::array();
@@ -128,8 +146,9 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
   };
 
   Session session(model, o.batch_size);
-  std::vector<float> pooled;
-  std::vector<std::vector<float>> host(layers.size());
+  std::vector<float> sums, wide;
+  std::vector<std::byte> pooled(layers.size() * row_bytes);
+  std::vector<std::vector<std::byte>> host(layers.size());
   bool more = true;
   while (more) {
     std::vector<Prompt> batch;
@@ -164,30 +183,35 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
       }
       throw;
     }
+    const bool mean = o.pool == Pool::Mean;
     for (size_t i = 0; i < layers.size(); ++i) {
-      host[i].resize(static_cast<size_t>(taps[i].size()));
-      taps[i].to_bytes(host[i].data());
+      const Array x = mean ? astype(taps[i], Dtype::F32) : taps[i];
+      host[i].resize(x.nbytes());
+      x.to_bytes(host[i].data());
     }
     for (size_t r = 0; r < batch.size(); ++r) {
       const size_t n = batch[r].ids.size(), width = static_cast<size_t>(d);
-      std::vector<const float*> rows;
-      pooled.assign(layers.size() * width, 0);
-      for (size_t i = 0; i < layers.size(); ++i) {
-        const float* x = host[i].data() + r * t * width;
-        if (o.pool == Pool::None) {
-          rows.push_back(x);
-        } else if (o.pool == Pool::Last) {
-          rows.push_back(x + (n - 1) * width);
-        } else {
-          float* out = pooled.data() + i * width;
+      std::vector<const std::byte*> rows;
+      if (mean) {
+        sums.resize(layers.size() * width);
+        for (size_t i = 0; i < layers.size(); ++i) {
+          const float* x = reinterpret_cast<const float*>(host[i].data()) + r * t * width;
           for (size_t c = 0; c < width; ++c) {
             double sum = 0;
             for (size_t k = 0; k < n; ++k) sum += static_cast<double>(x[k * width + c]);
-            out[c] = static_cast<float>(sum / static_cast<double>(n));
+            sums[i * width + c] = static_cast<float>(sum / static_cast<double>(n));
           }
-          rows.push_back(out);
+          rows.push_back(pooled.data() + i * row_bytes);
         }
+        astype(Array(sums, {static_cast<int64_t>(sums.size())}), dtype).to_bytes(pooled.data());
+      } else {
+        for (size_t i = 0; i < layers.size(); ++i)
+          rows.push_back(host[i].data() + (r * t + (o.pool == Pool::Last ? n - 1 : 0)) * row_bytes);
       }
+      const size_t count = (o.pool == Pool::None ? n : 1) * width;
+      if (dtype == Dtype::F16)
+        for (const std::byte* row : rows)
+          if (!all_finite(row, count)) model->overflowed();
       writer.add(rows, o.pool == Pool::None ? static_cast<int64_t>(n) : 1);
       ++summary.prompts;
       summary.tokens += static_cast<int64_t>(n);

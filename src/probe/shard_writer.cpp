@@ -41,20 +41,21 @@ void write_whole(const std::string& path, const std::vector<std::pair<const void
   if (close(fd) != 0 || rename(temp.c_str(), path.c_str()) != 0) fail(path, -1, temp);
 }
 
-ShardWriter::ShardWriter(std::string folder, std::vector<int> layers, int64_t width, bool offsets,
-                         size_t shard_bytes)
+ShardWriter::ShardWriter(std::string folder, std::vector<int> layers, int64_t width, Element element,
+                         bool offsets, size_t shard_bytes)
     : folder_(std::move(folder)),
       layers_(std::move(layers)),
       width_(width),
+      element_(element),
       with_offsets_(offsets),
       shard_bytes_(shard_bytes),
       data_(layers_.size()) {}
 
-void ShardWriter::add(const std::vector<const float*>& layers, int64_t rows) {
-  const size_t n = static_cast<size_t>(rows * width_);
+void ShardWriter::add(const std::vector<const std::byte*>& layers, int64_t rows) {
+  const size_t n = static_cast<size_t>(rows * width_) * element_.bytes;
   for (size_t i = 0; i < layers.size(); ++i) data_[i].insert(data_[i].end(), layers[i], layers[i] + n);
   offsets_.push_back(offsets_.back() + rows);
-  if (!data_.empty() && data_[0].size() * data_.size() * sizeof(float) >= shard_bytes_) flush();
+  if (!data_.empty() && data_[0].size() * data_.size() >= shard_bytes_) flush();
 }
 
 void ShardWriter::flush() {
@@ -75,8 +76,8 @@ void ShardWriter::flush() {
     parts.emplace_back(offsets_.data(), offsets_.size() * 8);
   }
   for (size_t i = 0; i < layers_.size(); ++i) {
-    entry(cat("layer.", layers_[i]), "F32", cat(rows, ",", width_), data_[i].size() * 4);
-    parts.emplace_back(data_[i].data(), data_[i].size() * 4);
+    entry(cat("layer.", layers_[i]), element_.name, cat(rows, ",", width_), data_[i].size());
+    parts.emplace_back(data_[i].data(), data_[i].size());
   }
   header += "}";
   while (header.size() % 8) header += ' ';

@@ -1,6 +1,7 @@
 // safetensors files of captured rows, written a shard at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -14,12 +15,19 @@ struct Shard {
   std::string sha256;
 };
 
-// Collects rows of `width` floats for each layer and writes them out when they reach `shard_bytes`.
+// How an element is written: safetensors' name and its bytes.
+struct Element {
+  const char* name;
+  size_t bytes;
+};
+
+// Collects rows of `width` elements for each layer and writes them out when they reach `shard_bytes`.
 class ShardWriter {
  public:
-  ShardWriter(std::string folder, std::vector<int> layers, int64_t width, bool offsets, size_t shard_bytes);
-  // Rows of one prompt: for each layer `rows`·width floats.
-  void add(const std::vector<const float*>& layers, int64_t rows);
+  ShardWriter(std::string folder, std::vector<int> layers, int64_t width, Element element, bool offsets,
+              size_t shard_bytes);
+  // Rows of one prompt: for each layer `rows`·width elements.
+  void add(const std::vector<const std::byte*>& layers, int64_t rows);
   void flush();
   const std::vector<Shard>& shards() const { return shards_; }
 
@@ -27,9 +35,10 @@ class ShardWriter {
   std::string folder_;
   std::vector<int> layers_;
   int64_t width_;
+  Element element_;
   bool with_offsets_;
   size_t shard_bytes_;
-  std::vector<std::vector<float>> data_;  // by layer
+  std::vector<std::vector<std::byte>> data_;  // by layer
   std::vector<int64_t> offsets_{0};
   int64_t prompts_done_ = 0;
   std::vector<Shard> shards_;

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from conftest import GOLDEN, error_of, golden, model_path
 
-DTYPES = {"F32": np.float32, "I64": np.int64, "I32": np.int32, "U64": np.uint64}
+DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U64": np.uint64}
 SUBJECTS = ["The baker", "An old sailor", "My sister", "The youngest of the three engineers", "Nobody", "A grey cat"]
 VERBS = ["found", "painted", "was afraid of", "wrote a long letter about", "sold"]
 OBJECTS = ["the bridge.", "a map of the town", "seven keys, two of them bent;", "rain", "the light on the hill in winter!"]
+HALVES = [("bfloat16", "smollm2", 2.0**-9), ("float16", "smollm2", 2.0**-12), ("bfloat16", "gemma3", 2.0**-9)]
 LAYERS = [0, 6, 12, 18, 24]
 
 
@@ -28,7 +29,11 @@ def read_safetensors(path):
         if name == "__metadata__":
             continue
         first, last = entry["data_offsets"]
-        tensors[name] = np.frombuffer(body[first:last], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        if entry["dtype"] == "BF16":  # the upper half of a float32
+            values = (np.frombuffer(body[first:last], np.uint16).astype(np.uint32) << 16).view(np.float32)
+        else:
+            values = np.frombuffer(body[first:last], DTYPES[entry["dtype"]])
+        tensors[name] = values.reshape(entry["shape"])
         end = max(end, last)
     assert len(body) == end, f"{path.name} is not whole"
     return tensors
@@ -99,6 +104,41 @@ def test_residual_stream(mc, name, pool, tmp_path):
             assert stop - start == len(case["ids"])
             assert ours.shape[0] == parts[0]["offsets"][-1]
             assert_close(ours[start:stop], expected[row])
+
+
+@pytest.mark.parametrize("dtype,name,unit", HALVES)
+@pytest.mark.parametrize("pool", ["last", "mean", "none"])
+def test_residual_stream_in_half(mc, dtype, name, unit, pool, tmp_path):
+    case = golden(name)["capture"]
+    expected = np.load(GOLDEN / case["file"])
+    data = write_data(tmp_path / "data.jsonl", [prompts(1)[0] * 2, case["prompt"], "Rain"])
+    out = tmp_path / "out"
+    result = capture(mc, name, data, out, "--pool", pool, "--dtype", {"bfloat16": "bf16"}.get(dtype, "f16"), layers=case["layers"])
+    assert result.code == 0, result.err
+    manifest, tensors, parts = read_capture(out)
+    assert manifest["dtype"] == dtype
+    shard = out / manifest["shards"][0]["file"]
+    assert f'"{ {"bfloat16": "BF16", "float16": "F16"}[dtype] }"' in shard.read_bytes()[:400].decode("latin1")
+    for row, layer in enumerate(case["layers"]):
+        ours = tensors[f"layer.{layer}"].astype(np.float64)
+        assert ours.size * 2 <= shard.stat().st_size
+        if pool == "none":
+            start, stop = parts[0]["offsets"][1:3]
+            ours, want = ours[start:stop], expected[row]
+        else:
+            ours, want = ours[1], expected[row, -1] if pool == "last" else expected[row].mean(axis=0, dtype=np.float64)
+        # 14 roundings a block, independent and of unit/sqrt(3) rms each; 4 for what attention and norms amplify (tests/models/test_score.py).
+        error = np.sqrt(np.mean((ours - want) ** 2) / np.mean(np.square(want, dtype=np.float64)))
+        print(f"{name} {dtype} {pool} layer {layer}: relative error {error:.1e}")
+        assert error <= 4 * np.sqrt(14 * (layer + 1)) * unit / np.sqrt(3)
+        assert error > unit / 100, "rounded activations can't be this exact: the option was ignored"
+
+
+def test_capture_of_what_half_can_not_hold(mc, tmp_path):
+    data = write_data(tmp_path / "data.jsonl", ["Rain falls on the hill."])
+    error = error_of(capture(mc, "gemma3", data, tmp_path / "out", "--dtype", "f16", layers=[-1]))
+    assert "float16" in error["message"]
+    assert not list((tmp_path / "out").glob("*"))
 
 
 @pytest.mark.parametrize("pool", ["last", "mean", "none"])

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import golden, model_path, simd_levels
+from conftest import error_of, golden, model_path, simd_levels
 
 TOLERANCE = 2e-3  # nats, the project's promise for full precision
 SHORT = "Birds fly south when winter comes."
@@ -88,6 +88,78 @@ def test_fast_is_fast_and_bounded(mc, name):
     assert error.mean() <= 0.12
     assert error.max() <= 1.5
     assert error.mean() > TOLERANCE, "int8 activations can't be this exact: the option was ignored"
+
+
+# Half a unit in the last place: of 8 and of 11 bits.
+UNIT = {"bf16": 2.0**-9, "f16": 2.0**-12}
+
+
+def half_bound(name, dtype):
+    """Nats of rms error that activations in `dtype` may cost.
+
+    Each block rounds about 14 results (norms, projections, rope, attention, gate, the two sums). An error of unit/sqrt(3) rms each,
+    independent of the others, adds in quadrature over the blocks to a relative error r of the last hidden state; a logprob is a
+    logit minus an average of logits, each a dot with an error of r times the logits' spread, which is 3 to 4 nats in these models.
+    A factor 2 stands for what norms and attention amplify.
+    """
+    blocks = {"smollm2": 30, "gemma3": 18}[name]
+    return 2 * 4 * math.sqrt(14 * blocks) * UNIT[dtype] / math.sqrt(3)
+
+
+def logprob_error(mc, name, label, *arguments):
+    case = case_of(name, label)
+    result = score(mc, name, *text_arguments(case), *arguments).json()
+    return result, np.array([t["logprob"] for t in result["tokens"][1:]]) - np.array(case["logprobs"][1:])
+
+
+@pytest.mark.parametrize("name,dtype", [("smollm2", "bf16"), ("smollm2", "f16"), ("gemma3", "bf16")])
+def test_half_activations_are_bounded(mc, name, dtype):
+    result, error = logprob_error(mc, name, "story", "--dtype", dtype)
+    assert (result["dtype"], result["precision"]) == (dtype, "highest")
+    rms = math.sqrt(np.mean(error**2))
+    print(f"{name} {dtype}: |logprob error| rms {rms:.1e} max {np.abs(error).max():.1e} bound {half_bound(name, dtype):.1e}")
+    assert rms <= half_bound(name, dtype)
+    assert rms > TOLERANCE / 2, "rounded activations can't be this exact: the option was ignored"
+
+
+def test_half_errors_scale_with_their_unit(mc):
+    # The same places round, with units 8 apart: between 4 and 16, or one of them rounds elsewhere than it says.
+    rms = {d: math.sqrt(np.mean(logprob_error(mc, "smollm2", "story", "--dtype", d)[1] ** 2)) for d in ("bf16", "f16")}
+    assert 4 <= rms["bf16"] / rms["f16"] <= 16, rms
+
+
+@pytest.mark.parametrize("name,dtype", [("smollm2", "bf16"), ("smollm2", "f16"), ("gemma3", "bf16")])
+def test_half_same_bits(mc, name, dtype, tmp_path):
+    text = case_of(name, "prose")["text"]
+    arguments = ["--text", text, "--dtype", dtype]
+    base = values(score(mc, name, *arguments, "--threads", 1).exact_json())
+    assert values(score(mc, name, *arguments, "--threads", 2).exact_json()) == base
+    assert values(score(mc, name, *arguments, "--threads", 2, "--chunk", 7).exact_json()) == base
+    for level in simd_levels():
+        assert values(score(mc, name, *arguments, env={"MC_SIMD": level}, timeout=600).exact_json()) == base, level
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(json.dumps({"text": t}) + "\n" for t in (SHORT, text, SHORT + text)))
+    batch = score(mc, name, "--file", file, "--batch-size", 3, "--dtype", dtype).exact_json()
+    assert values(batch["results"][1]) == base
+
+
+@pytest.mark.parametrize("command", ["score", "infer", "bench"])
+def test_overflow_of_half_is_an_error(mc, command):
+    """gemma-3's residual stream passes 65504."""
+    what = {"score": ["--text", SHORT], "infer": ["--prompt", SHORT], "bench": ["--gen-tokens", 2, "--prompt-tokens", 8]}
+    error = error_of(mc(command, "--model", model_path("gemma3"), *what[command], "--dtype", "f16", "--output", "json"))
+    assert "float16" in error["message"]
+    assert "bf16" in error["next"]
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+def test_infer_in_half(mc, dtype):
+    arguments = ["--model", model_path("smollm2"), "--prompt", "The capital of France is", "--max-tokens", 8, "--dtype", dtype]
+    greedy = mc("infer", *arguments, "--output", "json").json()
+    assert greedy["dtype"] == dtype
+    assert "Paris" in greedy["text"]
+    sampled = mc("infer", *arguments, "--temperature", 0.7, "--seed", 3, "--output", "json").json()
+    assert len(sampled["ids"]) == 8
 
 
 @pytest.mark.parametrize("precision", ["highest", "fast"])

@@ -34,10 +34,8 @@ std::string device_spec(const Args& args) {
 
 }  // namespace
 
-Engine::Engine(const Args& args) : fast_(args.text("precision") == "fast") {
-  if (const std::string dtype = args.text("dtype", "f32"); dtype != "f32")
-    throw Error(ErrorCode::UnsupportedOp, cat("activations in ", dtype, " are not supported yet"), "--dtype",
-                "use --dtype f32");
+Engine::Engine(const Args& args)
+    : fast_(args.text("precision") == "fast"), dtype_name_(args.text("dtype", "f32")) {
   if (args.has("threads")) set_num_threads(static_cast<int>(args.integer("threads", 0)));
   if (args.has("backend") || args.has("device")) set_default_device(parse_device(device_spec(args)));
   random::seed(static_cast<uint64_t>(args.integer("seed", 0)));
@@ -57,7 +55,10 @@ Engine::~Engine() {
 }
 
 std::shared_ptr<Model> Engine::load(const std::string& path) const {
-  return load_model(path, {.fast = fast_});
+  return load_model(path, {.fast = fast_,
+                           .dtype = dtype_name_ == "bf16"  ? Dtype::BF16
+                                    : dtype_name_ == "f16" ? Dtype::F16
+                                                           : Dtype::F32});
 }
 
 void Engine::describe(Value& result) const {
@@ -65,10 +66,12 @@ void Engine::describe(Value& result) const {
   result.set("backend", device.substr(0, device.find(':')))
       .set("device", device)
       .set("precision", precision())
-      .set("dtype", "f32");
+      .set("dtype", dtype_name_);
 }
 
-std::string Engine::str() const { return cat(device_name(default_device()), ", ", precision(), ", f32"); }
+std::string Engine::str() const {
+  return cat(device_name(default_device()), ", ", precision(), ", ", dtype_name_);
+}
 
 std::string text_or_file(const Args& args, const char* name, const char* file_name) {
   if (args.has(name) == args.has(file_name))

@@ -18,7 +18,7 @@ class Engine {
 
   bool fast() const { return fast_; }
   std::string precision() const { return fast_ ? "fast" : "highest"; }
-  // Loads the model for this precision.
+  // Loads the model for this precision and dtype.
   std::shared_ptr<Model> load(const std::string& path) const;
   // Adds backend, device, precision and dtype to a result.
   void describe(Value& result) const;
@@ -27,6 +27,7 @@ class Engine {
 
  private:
   bool fast_ = false, profiling_ = false;
+  std::string dtype_name_;  // of --dtype
 };
 
 // The text of --NAME, or of the file of --FILE_NAME ("-": standard input); exactly one of them must be given.
