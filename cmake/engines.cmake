@@ -35,7 +35,8 @@ mc_engine(NAME cuda RANK 1 MESSAGE "CUDA is required for the CUDA backend"
 mc_engine(NAME jax RANK 2 MESSAGE "jax is required for the JAX backend"
   MISSING "this build has no JAX engine" FIX "build ModelCypher with the JAX engine")
 mc_engine(NAME mlx RANK 3 MESSAGE "mlx is required for the MLX backend"
-  MISSING "this build has no MLX engine" FIX "build ModelCypher with the MLX engine")
+  MISSING "this build has no MLX engine"
+  FIX "pip install mlx==0.32.4 mlx-cpu==0.32.4, then build ModelCypher anew")
 mc_engine(NAME null RANK 9 HIDDEN MESSAGE "the null engine is for tests of graph code"
   MISSING "this build has no null engine" FIX "build ModelCypher with its tests")
 

@@ -63,6 +63,8 @@ Value place(const Array& a, const Device& device) {
     device.backend->upload(device, v.host(), on, bytes);
     on.buffer->constant = v.buffer->constant;
     v = on;  // uploaded once
+  } else if (on.buffer.get() != v.buffer.get()) {
+    v = on;  // the engine's own form of it, and what it keeps there, stay
   }
   return on;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <limits>
 
 #include "core/op_names.h"
@@ -46,15 +47,20 @@ Array as(const F64s& v, const Shape& s, Dtype d) {
   return eval({a}), a;
 }
 
+template <class T>
+Array complex_array(const F64s& re, const F64s& im, const Shape& s, Dtype d) {
+  std::vector<std::complex<T>> v;
+  for (size_t i = 0; i < re.size(); ++i) v.emplace_back(static_cast<T>(re[i]), static_cast<T>(im[i]));
+  return Array::from_bytes(v.data(), s, d);
+}
+
 Array draw_values(Rng& rng, const Shape& s, Dtype d, double lo, double hi) {
   const int64_t n = s.numel();
   if (is_complex(d)) {
-    const Dtype part = Dtype::F64;
-    const Array re = as(draw_reals(rng, n, lo, hi, part), s, part),
-                im = as(draw_reals(rng, n, lo, hi, part), s, part);
-    const Array i = apply1(Op::Full, std::span<const Array>(), FullAttrs{{}, Dtype::C128, 0, 1, 0});
-    const Array z = astype(astype(re, Dtype::C128) + astype(im, Dtype::C128) * i, d);
-    return eval({z}), z;
+    // Written as bytes: an engine may lack complex128.
+    const F64s re = draw_reals(rng, n, lo, hi, Dtype::F64), im = draw_reals(rng, n, lo, hi, Dtype::F64);
+    if (d == Dtype::C64) return complex_array<float>(re, im, s, d);
+    return complex_array<double>(re, im, s, d);
   }
   return as(draw_reals(rng, n, lo, hi, d), s, d);
 }
