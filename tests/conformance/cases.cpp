@@ -186,6 +186,8 @@ std::vector<Case> all_cases(const Backend& backend, int& left_out) {
       c.variant = cat(number, layout_name(layout));
       for (Dtype t : c.dtypes)
         if (!backend.has_dtype(t)) return void(++left_out);
+      if (d.op == Op::Astype && !backend.has_dtype(c.sample.attrs.as<AstypeAttrs>().dtype))
+        return void(++left_out);
       out.push_back(c);
     };
     auto each_dtype = [&](auto f) {

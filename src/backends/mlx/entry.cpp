@@ -38,7 +38,8 @@ void add_prefix(std::vector<fs::path>& out, const fs::path& prefix) {
   for (const char* lib : {"lib", "lib64"})
     for (const auto& entry : fs::directory_iterator(prefix / lib, ignored))
       if (entry.path().filename().string().starts_with("python3"))
-        for (const char* folder : {"site-packages", "dist-packages"}) found.push_back(entry.path() / folder / "mlx");
+        for (const char* folder : {"site-packages", "dist-packages"})
+          found.push_back(entry.path() / folder / "mlx");
   std::sort(found.begin(), found.end(), std::greater<>());
   out.insert(out.end(), found.begin(), found.end());
 }
@@ -106,7 +107,9 @@ fs::path find(Places& seen) {
     fs::path here;
     for (const fs::path& folder : place.folders)
       if (here.empty()) here = library_in(folder);
-    seen.emplace_back(place.what, here.empty() ? "no libmlx" : chosen.empty() ? here.string() : cat(here.string(), " (not used)"));
+    seen.emplace_back(place.what, here.empty()     ? "no libmlx"
+                                  : chosen.empty() ? here.string()
+                                                   : cat(here.string(), " (not used)"));
     looked += cat(looked.empty() ? "" : ", ", place.what);
     if (chosen.empty()) chosen = here;
   }
@@ -117,8 +120,9 @@ fs::path find(Places& seen) {
 Backend* make() {
   // libmlx reads this once, at its first product; TensorFloat-32 is not float32.
   if (const char* tf32 = std::getenv("MLX_ENABLE_TF32"); tf32 && std::string_view(tf32) != "0")
-    throw Error(ErrorCode::BackendConflict, cat("MLX_ENABLE_TF32=", tf32, " asks for products that are not float32"),
-                "mlx", "unset MLX_ENABLE_TF32");
+    throw Error(ErrorCode::BackendConflict,
+                cat("MLX_ENABLE_TF32=", tf32, " asks for products that are not float32"), "mlx",
+                "unset MLX_ENABLE_TF32");
   setenv("MLX_ENABLE_TF32", "0", 1);
   Places seen;
   const fs::path path = find(seen);
@@ -129,16 +133,18 @@ Backend* make() {
   }
   const std::string version = version_of(libmlx);
   if (version != MC_MLX_VERSION)
-    missing(cat(path.string(), " is version ", version.empty() ? "unknown" : version, ", this engine was built for ",
-                MC_MLX_VERSION));
+    missing(cat(path.string(), " is version ", version.empty() ? "unknown" : version,
+                ", this engine was built for ", MC_MLX_VERSION));
   Dl_info here;
-  if (!dladdr(reinterpret_cast<const void*>(&make), &here) || !here.dli_fname) missing("the engine's own folder is unknown");
+  if (!dladdr(reinterpret_cast<const void*>(&make), &here) || !here.dli_fname)
+    missing("the engine's own folder is unknown");
   const fs::path core = fs::path(here.dli_fname).parent_path() / kCore;
   void* library = dlopen(core.c_str(), RTLD_NOW | RTLD_LOCAL);
   const auto make_core = library ? reinterpret_cast<MakeCore>(dlsym(library, kMakeCore)) : nullptr;
   if (!make_core) {
     const char* error = dlerror();
-    missing(cat(core.string(), " can't be loaded: ", error ? error : "no reason given"), "build ModelCypher anew");
+    missing(cat(core.string(), " can't be loaded: ", error ? error : "no reason given"),
+            "build ModelCypher anew");
   }
   try {
     return make_core(seen);

@@ -44,7 +44,7 @@ std::pair<Array, Array> rotation(std::span<const Array> in, const RopeAttrs& a, 
   if (a.has_freqs) {
     freq = astype(in[2], Dtype::F64);
   } else {
-    freq = exp(astype(arange(0, half), Dtype::F64) * (-2.0 * std::log(a.base) / a.dims));
+    freq = power(scalar(a.base, Dtype::F64), astype(arange(0, half), Dtype::F64) * (-2.0 / a.dims));
   }
   Array p = astype(in[1], Dtype::F64) * a.scale;
   if (in[1].ndim() == 2) p = expand_dims(p, {1});  // (B, 1, T)

@@ -29,7 +29,8 @@ class MlxBackend final : public Backend {
           if (const auto* n = std::get_if<size_t>(&it->second)) bytes = *n;
       out.push_back({"gpu", name, bytes});
     }
-    out.push_back({"cpu", cat("libmlx ", mx::version(), " on ", std::thread::hardware_concurrency(), " cores"),
+    out.push_back({"cpu",
+                   cat("libmlx ", mx::version(), " on ", std::thread::hardware_concurrency(), " cores"),
                    available_memory()});
     return out;
   }

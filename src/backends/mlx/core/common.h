@@ -1,4 +1,5 @@
-// What all files of the mlx engine share: libmlx, its streams and lock, dtypes, and the memory behind a Buffer.
+// What all files of the mlx engine share: libmlx, its streams and lock, dtypes, and the memory behind a
+// Buffer.
 #pragma once
 
 #include <sys/types.h>
@@ -28,8 +29,8 @@ using Places = std::vector<std::pair<std::string, std::string>>;
 struct Library {
   mx::Stream cpu;
   std::optional<mx::Stream> gpu;
-  bool wraps = false;      // host memory becomes an array without a copy
-  bool host_sees = false;  // results are read where libmlx wrote them
+  bool wraps = false;          // host memory becomes an array without a copy
+  bool host_sees = false;      // results are read where libmlx wrote them
   std::recursive_mutex mutex;  // libmlx is called by one thread at a time
   pid_t process = 0;
   Places places;

@@ -1,5 +1,5 @@
-// Operations as libmlx's own. Each function gives lazy arrays, or says that libmlx's operation is not the contract's:
-// then the node is the host's.
+// Operations as libmlx's own. Each function gives lazy arrays, or says that libmlx's operation is not the
+// contract's: then the node is the host's.
 #pragma once
 
 #include "backends/mlx/core/common.h"
@@ -14,7 +14,8 @@ struct Emit {
   std::vector<mx::array>& out;
   mx::Stream s;
   bool gpu;
-  std::span<const Value> sources;  // values of inputs that come from outside (else empty): packed forms are kept there
+  std::span<const Value>
+      sources;  // values of inputs that come from outside (else empty): packed forms are kept there
 
   Dtype dtype() const { return in_avals.empty() ? out_avals[0].dtype : in_avals[0].dtype; }
   const mx::array& x() const { return in[0]; }

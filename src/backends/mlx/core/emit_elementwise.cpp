@@ -11,9 +11,9 @@ mx::array scalar_of(double value, mx::Dtype dtype) {
 
 namespace {
 
-// On the CPU libmlx's exp, erf and sigmoid in float32 are up to 8 ulp (erf near 0 a thousand) off, its float64 forms of
-// several functions compute in float32, and 16-bit ones round twice: those are the host's. On a GPU the float32 and
-// 16-bit ones are the device's own.
+// On the CPU libmlx's exp, erf and sigmoid in float32 are up to 8 ulp (erf near 0 a thousand) off, its
+// float64 forms of several functions compute in float32, and 16-bit ones round twice: those are the host's.
+// On a GPU the float32 and 16-bit ones are the device's own.
 bool transcendental(const Emit& e, mx::array (*f)(const mx::array&, mx::StreamOrDevice), bool exact_on_cpu) {
   const Dtype d = e.dtype();
   if (d == Dtype::F64 || is_complex(d)) return false;
@@ -47,9 +47,9 @@ mx::array shifted(const Emit& e, bool left) {
       mx::logical_and(mx::less(e.y(), limit, e.s), mx::greater_equal(e.y(), zero, e.s), e.s);
   const mx::array count = mx::where(inside, e.y(), zero, e.s);
   if (left) return mx::where(inside, mx::left_shift(e.x(), count, e.s), zero, e.s);
-  const mx::array sign = is_signed_int(e.dtype())
-                             ? mx::where(mx::less(e.x(), zero, e.s), mx::astype(mx::array(-1), t, e.s), zero, e.s)
-                             : zero;
+  const mx::array sign = is_signed_int(e.dtype()) ? mx::where(mx::less(e.x(), zero, e.s),
+                                                              mx::astype(mx::array(-1), t, e.s), zero, e.s)
+                                                  : zero;
   return mx::where(inside, mx::right_shift(e.x(), count, e.s), sign, e.s);
 }
 
@@ -57,12 +57,14 @@ mx::array full_of(const FullAttrs& a, const mx::Stream& s) {
   const mx::Shape shape = mlx_shape(a.shape);
   switch (a.dtype) {
     case Dtype::C64:
-      return mx::full(shape, mx::array(std::complex<float>(static_cast<float>(a.re), static_cast<float>(a.im))), s);
+      return mx::full(shape,
+                      mx::array(std::complex<float>(static_cast<float>(a.re), static_cast<float>(a.im))), s);
     case Dtype::F64: return mx::full(shape, mx::array(a.re, mx::float64), mx::float64, s);
     case Dtype::U64: return mx::full(shape, mx::array(static_cast<uint64_t>(a.i)), mx::uint64, s);
     default: break;
   }
-  if (is_floating(a.dtype)) return mx::full(shape, mx::array(static_cast<float>(a.re)), mlx_dtype(a.dtype), s);
+  if (is_floating(a.dtype))
+    return mx::full(shape, mx::array(static_cast<float>(a.re)), mlx_dtype(a.dtype), s);
   return mx::full(shape, mx::astype(mx::array(a.i), mlx_dtype(a.dtype), s), s);
 }
 
@@ -75,7 +77,8 @@ bool emit_elementwise(const Emit& e) {
   switch (e.op) {
     case Op::Abs: return real && e.give(mx::abs(e.x(), s));
     case Op::Negative:
-      return e.give(is_integer(d) ? mx::subtract(mx::zeros({}, mlx_dtype(d), s), e.x(), s) : mx::negative(e.x(), s));
+      return e.give(is_integer(d) ? mx::subtract(mx::zeros({}, mlx_dtype(d), s), e.x(), s)
+                                  : mx::negative(e.x(), s));
     case Op::Sign:
       if (is_integer(d)) return e.give(mx::sign(e.x(), s));
       return e.give(mx::where(mx::isnan(e.x(), s), e.x(), mx::sign(e.x(), s), s));
@@ -105,8 +108,7 @@ bool emit_elementwise(const Emit& e) {
     case Op::IsInf: return real && e.give(mx::isinf(e.x(), s));
     case Op::IsFinite: return real && e.give(mx::isfinite(e.x(), s));
     case Op::LogicalNot: return real && e.give(mx::equal(e.x(), mx::zeros({}, mlx_dtype(d), s), s));
-    case Op::BitwiseNot:
-      return e.give(is_bool(d) ? mx::logical_not(e.x(), s) : mx::bitwise_invert(e.x(), s));
+    case Op::BitwiseNot: return e.give(is_bool(d) ? mx::logical_not(e.x(), s) : mx::bitwise_invert(e.x(), s));
     case Op::Conj: return e.give(mx::conjugate(e.x(), s));
     case Op::Real: return e.give(mx::real(e.x(), s));
     case Op::Imag: return e.give(mx::imag(e.x(), s));
@@ -117,9 +119,7 @@ bool emit_elementwise(const Emit& e) {
     }
     case Op::Bitcast: return e.give(mx::view(e.x(), mlx_dtype(e.as<AstypeAttrs>().dtype), s));
     case Op::StopGradient: return e.give(e.x());
-    case Op::Barrier:
-      e.out = e.in;
-      return true;
+    case Op::Barrier: e.out = e.in; return true;
     case Op::Add: return e.give(mx::add(e.x(), e.y(), s));
     case Op::Subtract: return e.give(mx::subtract(e.x(), e.y(), s));
     case Op::Multiply: return e.give(mx::multiply(e.x(), e.y(), s));

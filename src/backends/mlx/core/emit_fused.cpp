@@ -8,7 +8,8 @@ namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
-// What each query sees, as a bool array that broadcasts to (batch, heads, tokens, keys); and the additive mask.
+// What each query sees, as a bool array that broadcasts to (batch, heads, tokens, keys); and the additive
+// mask.
 struct Masks {
   std::optional<mx::array> seen, added;
 };
@@ -31,8 +32,10 @@ Masks masks_of(const Emit& e, const AttentionAttrs& a) {
   const mx::array key = mx::reshape(mx::arange(0, keys, 1, s), {1, 1, 1, keys}, s);
   if (a.causal) {
     mx::array query = mx::reshape(mx::arange(0, tokens, 1, s), {1, 1, tokens, 1}, s);
-    query = mx::add(query, a.has_start ? mx::reshape(mx::astype(e.in[next++], mx::int32, s), {batch, 1, 1, 1}, s)
-                                       : mx::array(keys - tokens), s);
+    query = mx::add(query,
+                    a.has_start ? mx::reshape(mx::astype(e.in[next++], mx::int32, s), {batch, 1, 1, 1}, s)
+                                : mx::array(keys - tokens),
+                    s);
     also(mx::less_equal(key, query, s));
     if (a.window > 0 && a.window <= std::numeric_limits<int32_t>::max())
       also(mx::greater(key, mx::subtract(query, mx::array(static_cast<int32_t>(a.window)), s), s));
@@ -117,7 +120,8 @@ bool emit_fused(const Emit& e) {
 }
 
 bool emit(const Emit& e) {
-  return emit_elementwise(e) || emit_shape(e) || emit_reduce(e) || emit_index(e) || emit_product(e) || emit_fused(e);
+  return emit_elementwise(e) || emit_shape(e) || emit_reduce(e) || emit_index(e) || emit_product(e) ||
+         emit_fused(e);
 }
 
 }  // namespace mc::mlx_engine

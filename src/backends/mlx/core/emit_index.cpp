@@ -17,8 +17,8 @@ mx::array fill_of(Dtype d, const mx::Stream& s) {
   return mx::zeros({}, t, s);
 }
 
-// Indices counted from 0 that are safe to read, and which of the given ones were inside. libmlx itself would read
-// whatever memory an index leads to.
+// Indices counted from 0 that are safe to read, and which of the given ones were inside. libmlx itself would
+// read whatever memory an index leads to.
 std::pair<mx::array, mx::array> resolved(const mx::array& index, int64_t dim, const mx::Stream& s) {
   const mx::array zero(int64_t{0}), n(dim);
   mx::array i = mx::astype(index, mx::int64, s);

@@ -24,8 +24,8 @@ mx::array int8_blocks(const mx::array& x, const mx::Stream& s) {
   return mx::reshape(mx::multiply(mx::round(mx::multiply(v, inverse, s), s), step, s), shape, s);
 }
 
-// The packed form of a block-quantized weight that comes from outside: codes, scales, biases; or the weight in float32
-// where there is no such form. Made once and kept with the buffer.
+// The packed form of a block-quantized weight that comes from outside: codes, scales, biases; or the weight
+// in float32 where there is no such form. Made once and kept with the buffer.
 const std::vector<mx::array>& prepared(const Value& v, BlockFormat format, int64_t rows, int64_t cols) {
   const std::shared_ptr<Holder> h = holder_of(v);
   const auto key = std::make_pair(v.offset, static_cast<int>(format));
@@ -36,11 +36,13 @@ const std::vector<mx::array>& prepared(const Value& v, BlockFormat format, int64
   std::vector<mx::array> parts;
   if (const int bits = affine_bits_of(format)) {
     const Shape words{rows, cols * bits / 32}, groups{rows, cols / 32};
-    auto packed = allocate_host(static_cast<size_t>(words.numel()) * 4), scales = allocate_host(static_cast<size_t>(groups.numel()) * 4),
+    auto packed = allocate_host(static_cast<size_t>(words.numel()) * 4),
+         scales = allocate_host(static_cast<size_t>(groups.numel()) * 4),
          biases = allocate_host(static_cast<size_t>(groups.numel()) * 4);
     parallel_for(rows, 16, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r)
-        recode_row(format, bytes + r * row_bytes, cols, reinterpret_cast<uint32_t*>(packed->base) + r * words[1],
+        recode_row(format, bytes + r * row_bytes, cols,
+                   reinterpret_cast<uint32_t*>(packed->base) + r * words[1],
                    reinterpret_cast<float*>(scales->base) + r * groups[1],
                    reinterpret_cast<float*>(biases->base) + r * groups[1]);
     });
@@ -53,7 +55,8 @@ const std::vector<mx::array>& prepared(const Value& v, BlockFormat format, int64
     auto wide = allocate_host(static_cast<size_t>(rows * cols) * 4);
     parallel_for(rows, 16, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r)
-        blocks::dequantize_row(format, bytes + r * row_bytes, reinterpret_cast<float*>(wide->base) + r * cols, cols);
+        blocks::dequantize_row(format, bytes + r * row_bytes, reinterpret_cast<float*>(wide->base) + r * cols,
+                               cols);
     });
     parts.push_back(wrap(wide->base, {rows, cols}, Dtype::F32, wide->owner));
   }
@@ -71,10 +74,19 @@ bool quantized_matmul(const Emit& e) {
   if (a.kind == static_cast<int>(QTensor::Kind::Affine)) {
     if (a.fast) x = int8_blocks(x, s);
     return finish(mx::quantized_matmul(x, e.in[1], mx::astype(e.in[2], mx::float32, s),
-                                       mx::astype(e.in[3], mx::float32, s), true, a.group, a.bits, "affine", s));
+                                       mx::astype(e.in[3], mx::float32, s), true, a.group, a.bits, "affine",
+                                       s));
   }
-  if (e.sources.empty() || !e.sources[1].buffer) return false;
   const auto format = static_cast<BlockFormat>(a.format);
+  if (e.sources.empty() || !e.sources[1].buffer) {
+    // A weight computed in the graph: plain floats are read as such, blocks are the host's.
+    if (block_elements(format) > 1) return false;
+    const mx::Dtype stored = format == BlockFormat::F32   ? mx::float32
+                             : format == BlockFormat::F16 ? mx::float16
+                                                          : mx::bfloat16;
+    const mx::array w = mx::astype(mx::view(mx::contiguous(e.in[1], false, s), stored, s), mx::float32, s);
+    return finish(mx::matmul(x, mx::transpose(w, {1, 0}, s), s));
+  }
   const std::vector<mx::array>& w = prepared(e.sources[1], format, a.rows, a.cols);
   if (a.fast && block_elements(format) > 1) x = int8_blocks(x, s);
   if (w.size() == 1) return finish(mx::matmul(x, mx::transpose(w[0], {1, 0}, s), s));
@@ -89,7 +101,8 @@ bool emit_product(const Emit& e) {
       const Dtype d = e.dtype();
       if (!is_inexact(d)) return false;  // libmlx multiplies matrices of floats only
       if (is_half(d) && !e.gpu) {
-        const mx::array y = mx::matmul(mx::astype(e.x(), mx::float32, e.s), mx::astype(e.y(), mx::float32, e.s), e.s);
+        const mx::array y =
+            mx::matmul(mx::astype(e.x(), mx::float32, e.s), mx::astype(e.y(), mx::float32, e.s), e.s);
         return e.give(mx::astype(y, mlx_dtype(d), e.s));
       }
       return e.give(mx::matmul(e.x(), e.y(), e.s));

@@ -87,21 +87,24 @@ bool emit_shape(const Emit& e) {
       const auto& a = e.as<DynamicSliceAttrs>();
       const int n = e.shape(0).ndim();
       if (n == 0) return e.give(e.x());
-      return e.give(mx::slice(e.x(), clamped(e.y(), room(e.shape(0), a.sizes), s), axes_up_to(n), mlx_shape(a.sizes), s));
+      return e.give(mx::slice(e.x(), clamped(e.y(), room(e.shape(0), a.sizes), s), axes_up_to(n),
+                              mlx_shape(a.sizes), s));
     }
     case Op::DynamicUpdate: {
       const int axis = e.as<DynamicUpdateAttrs>().axis, n = e.shape(0).ndim();
       if (e.shape(1).numel() == 0) return e.give(e.x());
       if (axis >= 0) return update_rows(e, axis);
       if (n == 0) return e.give(e.y());
-      return e.give(mx::slice_update(e.x(), e.y(), clamped(e.in[2], room(e.shape(0), e.shape(1)), s), axes_up_to(n), s));
+      return e.give(mx::slice_update(e.x(), e.y(), clamped(e.in[2], room(e.shape(0), e.shape(1)), s),
+                                     axes_up_to(n), s));
     }
     case Op::Pad: {
       const auto& a = e.as<PadAttrs>();
       for (int d = 0; d < a.low.ndim(); ++d)
         if (a.low[d] < 0 || a.high[d] < 0) return false;
       if (a.low.ndim() == 0) return e.give(e.x());
-      return e.give(mx::pad(e.x(), axes_up_to(a.low.ndim()), mlx_shape(a.low), mlx_shape(a.high), e.y(), "constant", s));
+      return e.give(mx::pad(e.x(), axes_up_to(a.low.ndim()), mlx_shape(a.low), mlx_shape(a.high), e.y(),
+                            "constant", s));
     }
     case Op::Concatenate: return e.give(mx::concatenate(e.in, e.as<AxisAttrs>().axis, s));
     case Op::Flip: {

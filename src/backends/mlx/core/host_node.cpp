@@ -64,7 +64,8 @@ HostNode::HostNode(const Graph& graph, const GraphNode& node) {
     in_.push_back(graph.values[static_cast<size_t>(v)]);
     ids.push_back(g.add_input(in_.back(), InputKind::Value));
   }
-  for (int32_t i = 0; i < node.n_out; ++i) out_.push_back(graph.values[static_cast<size_t>(node.first_out + i)]);
+  for (int32_t i = 0; i < node.n_out; ++i)
+    out_.push_back(graph.values[static_cast<size_t>(node.first_out + i)]);
   const ValueId first = g.add_node(node.op, node.attrs, ids, out_);
   for (int32_t i = 0; i < node.n_out; ++i) g.outputs.push_back(first + i);
   g.compute_hash();
@@ -73,7 +74,8 @@ HostNode::HostNode(const Graph& graph, const GraphNode& node) {
   exe_ = executable_of(g, options);
 }
 
-std::vector<mx::array> HostNode::apply(const std::vector<mx::array>& in, std::shared_ptr<Failure> failure) const {
+std::vector<mx::array> HostNode::apply(const std::vector<mx::array>& in,
+                                       std::shared_ptr<Failure> failure) const {
   const mx::Stream cpu = library().cpu;
   std::vector<mx::array> rows;
   for (const mx::array& a : in) rows.push_back(mx::contiguous(a, false, cpu));

@@ -1,5 +1,5 @@
-// A node that libmlx can't compute as the contract asks: the house's host engine computes it, inside libmlx's graph,
-// on libmlx's CPU stream.
+// A node that libmlx can't compute as the contract asks: the house's host engine computes it, inside libmlx's
+// graph, on libmlx's CPU stream.
 #pragma once
 
 #include <exception>

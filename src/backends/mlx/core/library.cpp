@@ -13,8 +13,8 @@ namespace {
 Library* opened = nullptr;
 std::atomic<size_t> live_host_bytes{0};
 
-// Whether an array made of Buffer{memory - 8} sees `memory`: libmlx's CPU allocator keeps a block's size in the
-// word before it. Looked at, not assumed.
+// Whether an array made of Buffer{memory - 8} sees `memory`: libmlx's CPU allocator keeps a block's size in
+// the word before it. Looked at, not assumed.
 bool cpu_buffer_is_shifted() {
   alignas(64) static std::byte block[128];
   mx::allocator::Buffer b(block + 64 - sizeof(size_t));

@@ -11,13 +11,18 @@
 namespace mc::mlx_engine {
 namespace {
 
-// Evaluated in between, so that a graph of a million nodes takes neither the memory of all nor of all their results.
+// Evaluated in between, so that a graph of a million nodes takes neither the memory of all nor of all their
+// results.
 constexpr size_t kNodesPerEval = 4096;
 
 class Program final : public Executable {
  public:
   Program(const Graph& graph, const CompileOptions& options)
-      : graph_(graph), device_(options.device), donated_(options.donated), uses_(graph.use_counts()), host_(graph.nodes.size()) {
+      : graph_(graph),
+        device_(options.device),
+        donated_(options.donated),
+        uses_(graph.use_counts()),
+        host_(graph.nodes.size()) {
     for (ValueId v : graph_.outputs) output_bytes_ += graph_.values[static_cast<size_t>(v)].nbytes();
     for (const Aval& a : graph_.values) {
       mlx_shape(a.shape);
@@ -52,7 +57,8 @@ class Program final : public Executable {
     std::vector<Value> sources(inputs.begin(), inputs.end());
     for (size_t i = 0; i < inputs.size(); ++i) {
       slots[i] = array_of(inputs[i], graph_.values[i], stream);
-      if (is_donated(i)) sources[i] = inputs[i] = Value{};  // a buffer that nobody else holds is now the graph's
+      if (is_donated(i))
+        sources[i] = inputs[i] = Value{};  // a buffer that nobody else holds is now the graph's
     }
     size_t since = 0;
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {
@@ -71,7 +77,8 @@ class Program final : public Executable {
       }
     }
     std::vector<mx::array> results;
-    for (ValueId v : graph_.outputs) results.push_back(mx::contiguous(*slots[static_cast<size_t>(v)], false, stream));
+    for (ValueId v : graph_.outputs)
+      results.push_back(mx::contiguous(*slots[static_cast<size_t>(v)], false, stream));
     slots.clear();
     sources.clear();
     force(results, *failure);
@@ -122,7 +129,8 @@ class Program final : public Executable {
       empty_out = empty_out && a.shape.numel() == 0;
     }
     if (empty_out) {
-      for (const Aval& a : out_avals) out.push_back(mx::zeros(mlx_shape(a.shape), mlx_dtype(a.dtype), stream));
+      for (const Aval& a : out_avals)
+        out.push_back(mx::zeros(mlx_shape(a.shape), mlx_dtype(a.dtype), stream));
       return out;
     }
     const bool gpu = on_gpu && !wide;  // float64 is the CPU's alone
@@ -159,10 +167,11 @@ void check_limit(size_t bytes, std::string_view where) {
   const size_t held = mx::get_active_memory() + host_bytes(), limit = memory_limit;
   if (limit && held + bytes > limit)
     throw Error(ErrorCode::MemoryLimit,
-                cat(bytes, " bytes beside ", held, " in use would pass the limit of ", limit), std::string(where));
-  if (bytes >= (size_t{64} << 20) && bytes > available_memory())
-    throw Error(ErrorCode::OutOfMemory, cat("results take ", bytes, " bytes, ", available_memory(), " are free"),
+                cat(bytes, " bytes beside ", held, " in use would pass the limit of ", limit),
                 std::string(where));
+  if (bytes >= (size_t{64} << 20) && bytes > available_memory())
+    throw Error(ErrorCode::OutOfMemory,
+                cat("results take ", bytes, " bytes, ", available_memory(), " are free"), std::string(where));
 }
 
 MemoryStats memory_of(const Backend::MemoryRequest& r) {

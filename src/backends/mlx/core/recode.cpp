@@ -61,8 +61,10 @@ int affine_bits_of(BlockFormat format) {
   }
 }
 
-// A half times a small integer is exact in float32, so scale·code + bias has the bits of the format's own formula.
-void recode_row(BlockFormat format, const void* src, int64_t cols, uint32_t* packed, float* scales, float* biases) {
+// A half times a small integer is exact in float32, so scale·code + bias has the bits of the format's own
+// formula.
+void recode_row(BlockFormat format, const void* src, int64_t cols, uint32_t* packed, float* scales,
+                float* biases) {
   const int bits = affine_bits_of(format), block = block_bytes(format);
   const auto* p = static_cast<const uint8_t*>(src);
   auto* out = reinterpret_cast<uint8_t*>(packed);
@@ -80,7 +82,8 @@ void recode_row(BlockFormat format, const void* src, int64_t cols, uint32_t* pac
         for (int i = 0; i < 32; ++i) {
           const uint8_t q = qs[32 * (g / 2) + i];
           codes[i] = g % 2 ? q >> 4 : q & 15;
-          if (format == BlockFormat::Q5_K) codes[i] = static_cast<uint8_t>(codes[i] | ((qh[i] >> g & 1) << 4));
+          if (format == BlockFormat::Q5_K)
+            codes[i] = static_cast<uint8_t>(codes[i] | ((qh[i] >> g & 1) << 4));
         }
         put_codes(bits, codes, out);
         out += 4 * bits;
