@@ -2,6 +2,11 @@
 # libraries: libmc_engine_mlx.so, which finds and loads libmlx, and libmc_mlx_core.so, which is linked to it.
 set(mlx_version 0.32.4)
 
+set(mlx_install "pip install mlx==${mlx_version}")
+if(NOT APPLE)
+  string(APPEND mlx_install " mlx-cpu==${mlx_version} (with an NVIDIA GPU: pip install 'mlx[cuda13]==${mlx_version}')")
+endif()
+
 set(mlx_places "$ENV{MODELCYPHER_MLX}")
 foreach(prefix "$ENV{VIRTUAL_ENV}" "${CMAKE_SOURCE_DIR}/.venv")
   if(prefix)
@@ -23,7 +28,7 @@ foreach(place IN LISTS mlx_places)
 endforeach()
 
 if(NOT mlx_folder)
-  set(MC_ENGINE_SKIP "no headers of mlx found (pip install mlx==${mlx_version} mlx-cpu==${mlx_version}; or MODELCYPHER_MLX=FOLDER)")
+  set(MC_ENGINE_SKIP "no headers of mlx found (${mlx_install}; or MODELCYPHER_MLX=FOLDER)")
   return()
 endif()
 file(STRINGS ${mlx_folder}/include/mlx/version.h lines REGEX "define MLX_VERSION_(MAJOR|MINOR|PATCH) ")
@@ -49,6 +54,6 @@ if(NOT APPLE)
 endif()
 set_target_properties(mc_mlx_core PROPERTIES PREFIX lib)
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/backends/mlx/entry.cpp PROPERTIES COMPILE_DEFINITIONS
-  "MC_MLX_VERSION=\"${mlx_version}\";MC_MLX_FOLDER=\"${mlx_folder}\"")
+  "MC_MLX_VERSION=\"${mlx_version}\";MC_MLX_INSTALL=\"${mlx_install}\";MC_MLX_FOLDER=\"${mlx_folder}\"")
 install(TARGETS mc_mlx_core LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 set(MC_ENGINE_LINK dl)

@@ -20,12 +20,7 @@ constexpr const char *kLibrary = "libmlx.dylib", *kCore = "libmc_mlx_core.dylib"
 #else
 constexpr const char *kLibrary = "libmlx.so", *kCore = "libmc_mlx_core.so";
 #endif
-#if defined(__linux__)
-constexpr const char* kInstall = "pip install mlx==" MC_MLX_VERSION " mlx-cpu==" MC_MLX_VERSION
-                                 " (with an NVIDIA GPU: mlx[cuda13]==" MC_MLX_VERSION ")";
-#else
-constexpr const char* kInstall = "pip install mlx==" MC_MLX_VERSION;
-#endif
+constexpr const char* kInstall = MC_MLX_INSTALL;
 
 [[noreturn]] void missing(const std::string& why, const std::string& fix = kInstall) {
   throw Error(ErrorCode::BackendMissing, cat("mlx is required for the MLX backend: ", why), {}, fix);
