@@ -1,0 +1,159 @@
+#include "backends/cuda/executable.h"
+
+#include <algorithm>
+
+namespace mc::cuda {
+namespace {
+
+constexpr size_t kMaxGraphs = 8;      // captured forms of one program, by the addresses that it works on
+constexpr size_t kMinGraphSteps = 8;  // fewer launches are not worth a capture
+constexpr size_t kMaxGraphTemp = size_t{256} << 20;  // a captured program keeps its scratch memory
+
+}  // namespace
+
+CudaExecutable::CudaExecutable(const Graph& graph, const CompileOptions& options)
+    : device_(options.device), donated_(options.donated), plan_(make_plan(graph, options.donated)) {
+  base_.resize(plan_.storages.size());
+  roots_.resize(plan_.storages.size());
+  for (size_t i = 0; i < roots_.size(); ++i) {
+    size_t r = i;
+    while (plan_.storages[r].alias >= 0) r = static_cast<size_t>(plan_.storages[r].alias);
+    roots_[i] = r;
+  }
+  for (const Step& s : plan_.steps)
+    capturable_ = capturable_ && !(s.kernel && (s.kernel->flags & kWaits));
+  capturable_ =
+      capturable_ && plan_.steps.size() >= kMinGraphSteps && plan_.temp_bytes <= kMaxGraphTemp;
+  DeviceLock hold(device_.index);
+  if (!plan_.consts.empty()) {
+    size_t size = plan_.consts[0].size();
+    std::vector<std::byte> all;
+    for (const auto& c : plan_.consts) all.insert(all.end(), c.begin(), c.end());
+    consts_ = allocate(device_, all.size());
+    const_bytes_ = size;
+    check(cudaMemcpyAsync(consts_->data, all.data(), all.size(), cudaMemcpyHostToDevice,
+                          device_state(device_.index).stream),
+          "copying constants to the device");
+  }
+}
+
+CudaExecutable::~CudaExecutable() {
+  if (!graphs_.empty()) cudaStreamSynchronize(device_state(device_.index).stream);
+  for (Captured& c : graphs_) cudaGraphExecDestroy(c.exec);
+}
+
+void CudaExecutable::enqueue(DeviceState& device, ScratchList& scratch) {
+  for (Step& s : plan_.steps) {
+    for (size_t k = 0; k < s.tensors.size(); ++k)
+      s.tensors[k].data = base_[static_cast<size_t>(s.operands[k].storage)] + s.operands[k].offset;
+    const std::span<const Tensor> all(s.tensors);
+    const auto in = all.first(static_cast<size_t>(s.n_in)), out = all.subspan(static_cast<size_t>(s.n_in));
+    const size_t mark = scratch.size();
+    if (s.fused)
+      s.fused->run(device, device.stream, in, out[0]);
+    else if (s.kernel)
+      s.kernel->run({s.op, s.attrs, in, out, device, device.stream, scratch});
+    else
+      copy_strided(in[0], out[0].data, device.stream);
+    if (!keep_scratch_) scratch.drop_from(mark);
+  }
+}
+
+// The same program on the same addresses is one graph: decoding meets the same few sets of them again and again.
+bool CudaExecutable::replay(DeviceState& device, const std::vector<std::byte*>& key) {
+  for (Captured& c : graphs_)
+    if (c.key == key) {
+      c.used = ++clock_;
+      check(cudaGraphLaunch(c.exec, device.stream), "launching a graph");
+      return true;
+    }
+  if (std::find(seen_.begin(), seen_.end(), key) == seen_.end()) {
+    if (seen_.size() >= 2 * kMaxGraphs) seen_.erase(seen_.begin());
+    seen_.push_back(key);
+    return false;
+  }
+  Captured c{key, nullptr, ScratchList(device.index), ++clock_};
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeRelaxed), "beginning a graph");
+  keep_scratch_ = true;
+  try {
+    enqueue(device, c.scratch);
+  } catch (...) {
+    keep_scratch_ = false;
+    cudaStreamEndCapture(device.stream, &graph);
+    if (graph) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    throw;
+  }
+  keep_scratch_ = false;
+  check(cudaStreamEndCapture(device.stream, &graph), "ending a graph");
+  const cudaError_t made = cudaGraphInstantiate(&c.exec, graph, 0);
+  cudaGraphDestroy(graph);
+  check(made, "making a graph");
+  if (graphs_.size() >= kMaxGraphs) {
+    auto oldest = std::min_element(graphs_.begin(), graphs_.end(),
+                                   [](const Captured& a, const Captured& b) { return a.used < b.used; });
+    cudaGraphExecDestroy(oldest->exec);
+    graphs_.erase(oldest);
+  }
+  graphs_.push_back(std::move(c));
+  check(cudaGraphLaunch(graphs_.back().exec, device.stream), "launching a graph");
+  return true;
+}
+
+void CudaExecutable::run(std::span<Value> inputs, std::span<Value> outputs) {
+  std::lock_guard lock(mutex_);
+  DeviceState& device = device_state(device_.index);
+  DeviceLock hold(device_.index);
+  // The scratch block stays with a program that is captured, since graphs hold its address.
+  if (!temp_.data() && plan_.temp_bytes) temp_ = Scratch(device_.index, plan_.temp_bytes);
+  std::vector<BufferPtr> buffers;
+  buffers.reserve(plan_.output_buffers.size());
+  for (size_t bytes : plan_.output_buffers) buffers.push_back(allocate(device_, bytes));
+  for (size_t i = 0; i < plan_.storages.size(); ++i) {
+    const Storage& s = plan_.storages[i];
+    switch (s.kind) {
+      case Storage::Kind::Input: base_[i] = inputs[static_cast<size_t>(s.index)].host(); break;
+      case Storage::Kind::Temp: base_[i] = temp_.data() + s.offset; break;
+      case Storage::Kind::Output:
+        base_[i] = static_cast<std::byte*>(buffers[static_cast<size_t>(s.index)]->data);
+        break;
+      case Storage::Kind::Const:
+        base_[i] = static_cast<std::byte*>(consts_->data) + static_cast<size_t>(s.index) * const_bytes_;
+        break;
+    }
+  }
+  for (size_t i = 0; i < roots_.size(); ++i) base_[i] = base_[roots_[i]];
+  bool done = false;
+  if (capturable_ && runs_ > 0) done = replay(device, base_);
+  if (!done) {
+    ScratchList scratch(device_.index);
+    enqueue(device, scratch);
+  }
+  ++runs_;
+  if (graphs_.empty() && (!capturable_ || runs_ == 1)) temp_ = Scratch();
+  for (size_t i = 0; i < plan_.outputs.size(); ++i) {
+    const Storage& s = plan_.storages[roots_[static_cast<size_t>(plan_.outputs[i].storage)]];
+    if (s.kind == Storage::Kind::Input) {
+      const Value& v = inputs[static_cast<size_t>(s.index)];
+      outputs[i] = {v.buffer, v.offset + plan_.outputs[i].offset};
+    } else {
+      outputs[i] = {buffers[static_cast<size_t>(s.index)], plan_.outputs[i].offset};
+    }
+  }
+  for (size_t i = 0; i < donated_.size() && i < inputs.size(); ++i)
+    if (donated_[i]) {
+      inputs[i].buffer->packed.reset();
+      inputs[i] = Value{};
+    }
+}
+
+PlanInfo CudaExecutable::plan() const {
+  PlanInfo p;
+  p.temp_bytes = plan_.temp_bytes;
+  for (size_t b : plan_.output_buffers) p.output_bytes += b;
+  p.steps = plan_.steps.size();
+  return p;
+}
+
+}  // namespace mc::cuda

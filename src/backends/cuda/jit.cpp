@@ -1,0 +1,223 @@
+#include "backends/cuda/jit.h"
+
+#include <nvrtc.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "backends/cuda/library.h"
+#include "mc/detail/str.h"
+#include "mc/error.h"
+#include "mc/sha256.h"
+
+namespace mc::cuda {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Nvrtc {
+  decltype(&nvrtcCreateProgram) create;
+  decltype(&nvrtcDestroyProgram) destroy;
+  decltype(&nvrtcCompileProgram) compile;
+  decltype(&nvrtcGetCUBINSize) cubin_size;
+  decltype(&nvrtcGetCUBIN) cubin;
+  decltype(&nvrtcGetPTXSize) ptx_size;
+  decltype(&nvrtcGetPTX) ptx;
+  decltype(&nvrtcGetProgramLogSize) log_size;
+  decltype(&nvrtcGetProgramLog) log;
+  decltype(&nvrtcVersion) version;
+  decltype(&nvrtcGetNumSupportedArchs) arch_count;
+  decltype(&nvrtcGetSupportedArchs) archs;
+  decltype(&nvrtcGetErrorString) error;
+};
+const Nvrtc& nvrtc() {
+  static const Nvrtc n = [] {
+    Library& l = nvrtc_library();
+    Nvrtc made;
+    made.create = l.get<decltype(made.create)>("nvrtcCreateProgram");
+    made.destroy = l.get<decltype(made.destroy)>("nvrtcDestroyProgram");
+    made.compile = l.get<decltype(made.compile)>("nvrtcCompileProgram");
+    made.cubin_size = l.get<decltype(made.cubin_size)>("nvrtcGetCUBINSize");
+    made.cubin = l.get<decltype(made.cubin)>("nvrtcGetCUBIN");
+    made.ptx_size = l.get<decltype(made.ptx_size)>("nvrtcGetPTXSize");
+    made.ptx = l.get<decltype(made.ptx)>("nvrtcGetPTX");
+    made.log_size = l.get<decltype(made.log_size)>("nvrtcGetProgramLogSize");
+    made.log = l.get<decltype(made.log)>("nvrtcGetProgramLog");
+    made.version = l.get<decltype(made.version)>("nvrtcVersion");
+    made.arch_count = l.get<decltype(made.arch_count)>("nvrtcGetNumSupportedArchs");
+    made.archs = l.get<decltype(made.archs)>("nvrtcGetSupportedArchs");
+    made.error = l.get<decltype(made.error)>("nvrtcGetErrorString");
+    return made;
+  }();
+  return n;
+}
+
+void check_nvrtc(nvrtcResult r, const char* what) {
+  if (r != NVRTC_SUCCESS)
+    throw Error(ErrorCode::Internal, cat("NVRTC's ", what, " failed: ", nvrtc().error(r)), "cuda");
+}
+
+std::string compiler_version() {
+  int major = 0, minor = 0;
+  nvrtc().version(&major, &minor);
+  return cat(major, ".", minor);
+}
+
+struct Program {
+  nvrtcProgram p = nullptr;
+  ~Program() {
+    if (p) nvrtc().destroy(&p);
+  }
+};
+
+struct Cache {
+  std::mutex mutex;
+  std::map<std::pair<int, std::string>, cudaKernel_t> kernels;  // device, source
+  JitStats stats;
+};
+Cache& cache() {
+  static auto* c = new Cache;
+  return *c;
+}
+
+std::string read_file(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream s;
+  s << in.rdbuf();
+  return in ? s.str() : std::string();
+}
+
+// A temporary file and a rename: readers see all of it or nothing. A cache that can't be written is no error.
+void write_file(const fs::path& path, const std::string& data) {
+  std::error_code ignored;
+  fs::create_directories(path.parent_path(), ignored);
+  const fs::path part = cat(path.string(), ".", getpid(), ".part");
+  {
+    std::ofstream out(part, std::ios::binary);
+    out << data;
+    if (!out) return;
+  }
+  fs::rename(part, path, ignored);
+}
+
+cudaKernel_t load(const std::string& code) {
+  cudaLibrary_t library = nullptr;
+  if (cudaLibraryLoadData(&library, code.data(), nullptr, nullptr, 0, nullptr, nullptr, 0) != cudaSuccess) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  cudaKernel_t kernel = nullptr;
+  if (cudaLibraryGetKernel(&kernel, library, "mc_kernel") != cudaSuccess) {
+    cudaGetLastError();
+    cudaLibraryUnload(library);
+    return nullptr;
+  }
+  return kernel;
+}
+
+}  // namespace
+
+std::string jit_cache_folder() {
+  fs::path root;
+  if (const char* v = std::getenv("MODELCYPHER_CACHE"); v && *v)
+    root = v;
+  else if (const char* x = std::getenv("XDG_CACHE_HOME"); x && *x)
+    root = fs::path(x) / "modelcypher";
+  else if (const char* h = std::getenv("HOME"); h && *h)
+    root = fs::path(h) / ".cache" / "modelcypher";
+  else
+    return {};
+  return (root / "v1" / "nvrtc").string();
+}
+
+std::string jit_compile(const std::string& source, int arch) {
+  const Nvrtc& n = nvrtc();
+  int count = 0;
+  check_nvrtc(n.arch_count(&count), "list of architectures");
+  std::vector<int> archs(static_cast<size_t>(count));
+  check_nvrtc(n.archs(archs.data()), "list of architectures");
+  // A chip newer than the compiler gets PTX of the newest that it knows.
+  const bool known = std::find(archs.begin(), archs.end(), arch) != archs.end();
+  int use = arch;
+  if (!known) {
+    use = 80;
+    for (int a : archs)
+      if (a <= arch) use = std::max(use, a);
+  }
+  Program program;
+  const std::string whole = jit_prelude() + source;
+  check_nvrtc(n.create(&program.p, whole.c_str(), "mc.cu", 0, nullptr, nullptr), "nvrtcCreateProgram");
+  const std::string target = cat("--gpu-architecture=", known ? "sm_" : "compute_", use);
+  const char* options[] = {target.c_str(), "--std=c++17", "--fmad=false", "--device-as-default-execution-space",
+                           "--no-display-error-number"};
+  const nvrtcResult r = n.compile(program.p, static_cast<int>(std::size(options)), options);
+  if (r != NVRTC_SUCCESS) {
+    size_t size = 0;
+    n.log_size(program.p, &size);
+    std::string log(size, ' ');
+    n.log(program.p, log.data());
+    throw Error(ErrorCode::Internal, cat("a generated kernel does not compile: ", log.substr(0, 2000), "\n", source),
+                "cuda");
+  }
+  size_t size = 0;
+  std::string code;
+  if (known) {
+    check_nvrtc(n.cubin_size(program.p, &size), "nvrtcGetCUBINSize");
+    code.resize(size);
+    check_nvrtc(n.cubin(program.p, code.data()), "nvrtcGetCUBIN");
+  } else {
+    check_nvrtc(n.ptx_size(program.p, &size), "nvrtcGetPTXSize");
+    code.resize(size);
+    check_nvrtc(n.ptx(program.p, code.data()), "nvrtcGetPTX");
+  }
+  return code;
+}
+
+cudaKernel_t jit_kernel(DeviceState& device, const std::string& source) {
+  Cache& c = cache();
+  std::lock_guard lock(c.mutex);
+  cudaKernel_t& kernel = c.kernels[{device.index, source}];
+  if (kernel) return kernel;
+  use(device.index);
+  const int arch = device.major * 10 + device.minor;
+  const std::string folder = jit_cache_folder();
+  fs::path file;
+  if (!folder.empty()) {
+    const std::string key = cat(compiler_version(), " ", driver_version(), " sm_", arch, "\n", jit_prelude(), source);
+    file = fs::path(folder) / cat(sha256_hex(std::as_bytes(std::span(key))), ".cubin");
+    if (const std::string code = read_file(file); !code.empty()) kernel = load(code);
+    if (kernel) {
+      ++c.stats.from_disk;
+      return kernel;
+    }
+  }
+  const std::string code = jit_compile(source, arch);
+  kernel = load(code);
+  if (!kernel) throw Error(ErrorCode::Internal, "a generated kernel can't be loaded", "cuda");
+  ++c.stats.compiled;
+  if (!file.empty()) write_file(file, code);
+  return kernel;
+}
+
+JitStats jit_stats() {
+  Cache& c = cache();
+  std::lock_guard lock(c.mutex);
+  return c.stats;
+}
+
+void jit_launch(cudaKernel_t kernel, int64_t blocks, int threads, size_t shared, cudaStream_t stream,
+                std::span<const std::byte> parameters) {
+  if (blocks == 0) return;
+  if (blocks > INT32_MAX) throw Error(ErrorCode::InvalidArgument, "an array is too large for one launch", "cuda");
+  void* args[] = {const_cast<std::byte*>(parameters.data())};
+  check(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(static_cast<unsigned>(blocks)),
+                         dim3(static_cast<unsigned>(threads)), args, shared, stream),
+        "launching a generated kernel");
+}
+
+}  // namespace mc::cuda

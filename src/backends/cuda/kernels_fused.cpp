@@ -1,0 +1,184 @@
+// Fused operations: from graph operands to the kernels' plain pointers.
+#include <cmath>
+
+#include "backends/cuda/cu/attention.h"
+#include "backends/cuda/cu/fused.h"
+#include "backends/cuda/kernel.h"
+#include "mc/error.h"
+#include "prims/attrs.h"
+
+namespace mc::cuda {
+namespace {
+
+RowsLaunch rows_of(const Tensor& x, const Tensor& out) {
+  RowsLaunch a;
+  a.x = x.data;
+  a.out = out.data;
+  a.n = x.shape.ndim() ? x.shape.back() : 1;
+  a.rows = a.n ? x.numel() / a.n : 0;
+  a.dtype = static_cast<int>(x.dtype);
+  return a;
+}
+
+void done(const char* what) { check(cudaGetLastError(), what); }
+
+template <bool kLog>
+void softmax(const Call& c) {
+  launch_softmax(rows_of(c.in[0], c.out[0]), kLog, c.stream);
+  done("softmax");
+}
+void rms_norm(const Call& c) {
+  const auto& a = c.attr<NormAttrs>();
+  launch_rms_norm(rows_of(c.in[0], c.out[0]), a.has_weight ? c.in[1].as<float>() : nullptr, static_cast<float>(a.eps), c.stream);
+  done("rms_norm");
+}
+void layer_norm(const Call& c) {
+  const auto& a = c.attr<NormAttrs>();
+  const float* weight = a.has_weight ? c.in[1].as<float>() : nullptr;
+  const float* bias = a.has_bias ? c.in[a.has_weight ? 2 : 1].as<float>() : nullptr;
+  launch_layer_norm(rows_of(c.in[0], c.out[0]), weight, bias, static_cast<float>(a.eps), c.stream);
+  done("layer_norm");
+}
+void cross_entropy(const Call& c) {
+  launch_cross_entropy(rows_of(c.in[0], c.out[0]), c.in[1].data, static_cast<int>(c.in[1].dtype), c.stream);
+  done("cross_entropy");
+}
+void swiglu(const Call& c) {
+  launch_swiglu(rows_of(c.in[0], c.out[0]), c.in[1].data, c.stream);
+  done("swiglu");
+}
+
+int64_t stride_or_0(const Tensor& t, int axis) { return axis >= 0 && t.shape[axis] != 1 ? t.strides[axis] : 0; }
+
+void rope(const Call& c) {
+  const auto& attrs = c.attr<RopeAttrs>();
+  const Tensor &x = c.in[0], &out = c.out[0], &positions = c.in[1];
+  const int nd = x.shape.ndim();
+  RopeLaunch a{};
+  a.dtype = static_cast<int>(x.dtype);
+  a.dim = x.shape[nd - 1];
+  a.time = x.shape[nd - 2];
+  a.heads = nd >= 3 ? x.shape[nd - 3] : 1;
+  a.batch = nd >= 4 ? x.shape[nd - 4] : 1;
+  for (int k = 0; k < 3; ++k) {
+    a.x_stride[k] = nd - 4 + k >= 0 ? x.strides[nd - 4 + k] : 0;
+    a.out_stride[k] = nd - 4 + k >= 0 ? out.strides[nd - 4 + k] : 0;
+  }
+  a.positions = positions.as<int32_t>();
+  a.position_stride[0] = positions.shape.ndim() == 2 ? stride_or_0(positions, 0) : 0;
+  a.position_stride[1] = stride_or_0(positions, positions.shape.ndim() - 1);
+  a.dims = attrs.dims;
+  a.traditional = attrs.traditional;
+  a.base = attrs.base;
+  a.scale = attrs.scale;
+  if (attrs.has_freqs) {
+    a.inv_freq = c.in[2].as<float>();
+    a.freq_stride = stride_or_0(c.in[2], 0);
+  }
+  // Dimensions before the last four one by one.
+  int64_t outer = 1;
+  for (int d = 0; d < nd - 4; ++d) outer *= x.shape[d];
+  const int64_t item = static_cast<int64_t>(itemsize(x.dtype));
+  for (int64_t o = 0; o < outer; ++o) {
+    int64_t rest = o, from = 0, to = 0;
+    for (int d = nd - 5; d >= 0; --d) {
+      from += rest % x.shape[d] * x.strides[d];
+      to += rest % x.shape[d] * out.strides[d];
+      rest /= x.shape[d];
+    }
+    a.x = x.data + from * item;
+    a.out = out.data + to * item;
+    launch_rope(a, c.stream);
+  }
+  done("rope");
+}
+
+void attention(const Call& c) {
+  const auto& attrs = c.attr<AttentionAttrs>();
+  const Tensor &q = c.in[0], &k = c.in[1], &v = c.in[2];
+  AttentionLaunch a{};
+  a.q = q.data;
+  a.k = k.data;
+  a.v = v.data;
+  a.out = c.out[0].data;
+  a.dtype = static_cast<int>(q.dtype);
+  a.kv_dtype = static_cast<int>(k.dtype);
+  a.batch = q.shape[0];
+  a.heads = q.shape[1];
+  a.q_len = q.shape[2];
+  a.dim = q.shape[3];
+  a.kv_heads = k.shape[1];
+  a.kv_size = k.shape[2];
+  a.v_dim = v.shape[3];
+  for (int i = 0; i < 3; ++i) {
+    a.q_stride[i] = q.strides[i];
+    a.k_stride[i] = k.strides[i];
+    a.v_stride[i] = v.strides[i];
+    a.out_stride[i] = c.out[0].strides[i];
+  }
+  a.scale = static_cast<float>(attrs.scale > 0 ? attrs.scale : 1.0 / std::sqrt(static_cast<double>(a.dim)));
+  a.softcap = static_cast<float>(attrs.softcap);
+  a.causal = attrs.causal;
+  a.window = attrs.window;
+  size_t next = 3;
+  if (attrs.has_mask) {
+    const Tensor& m = c.in[next++];
+    a.mask = m.data;
+    a.mask_dtype = static_cast<int>(m.dtype);
+    for (int i = 0; i < 4; ++i) a.mask_stride[i] = stride_or_0(m, m.shape.ndim() - 4 + i);
+  }
+  if (attrs.has_start) {
+    const Tensor& t = c.in[next++];
+    a.q_start = t.as<int32_t>();
+    a.start_stride = stride_or_0(t, 0);
+  }
+  if (attrs.has_len) {
+    const Tensor& t = c.in[next];
+    a.kv_len = t.as<int32_t>();
+    a.len_stride = stride_or_0(t, 0);
+  }
+  launch_attention(a, c.device.multiprocessors, c.stream);
+  done("attention");
+}
+
+// The kernels compute in float32.
+bool narrow(Dtype d) { return d == Dtype::F32 || d == Dtype::F16 || d == Dtype::BF16; }
+bool when_rows(std::span<const Aval> in, const Attrs&) { return narrow(in[0].dtype); }
+bool when_norm(std::span<const Aval> in, const Attrs&) {
+  for (const Aval& w : in.subspan(1))
+    if (w.dtype != Dtype::F32) return false;
+  return narrow(in[0].dtype);
+}
+bool when_cross_entropy(std::span<const Aval> in, const Attrs&) {
+  return in[0].dtype == Dtype::F32 && (in[1].dtype == Dtype::I32 || in[1].dtype == Dtype::I64);
+}
+bool when_rope(std::span<const Aval> in, const Attrs&) {
+  return narrow(in[0].dtype) && in[0].shape.ndim() >= 2 && in[1].dtype == Dtype::I32;
+}
+bool when_attention(std::span<const Aval> in, const Attrs& attrs) {
+  const auto& a = attrs.as<AttentionAttrs>();
+  size_t next = 3;
+  if (a.has_mask && !(narrow(in[next].dtype) || in[next].dtype == Dtype::Bool)) return false;
+  next += a.has_mask;
+  if (a.has_start && in[next++].dtype != Dtype::I32) return false;
+  if (a.has_len && in[next].dtype != Dtype::I32) return false;
+  if (in[0].shape[3] > kMaxHeadDim || in[2].shape[3] > kMaxHeadDim) return false;
+  return narrow(in[0].dtype) && narrow(in[1].dtype) && in[1].dtype == in[2].dtype;
+}
+
+constexpr KernelRow kRows[] = {
+    {Op::Softmax, softmax<false>, 0, when_rows},
+    {Op::LogSoftmax, softmax<true>, 0, when_rows},
+    {Op::RmsNorm, rms_norm, 0, when_norm},
+    {Op::LayerNorm, layer_norm, 0, when_norm},
+    {Op::CrossEntropy, cross_entropy, 0, when_cross_entropy},
+    {Op::Swiglu, swiglu, 0, when_rows},
+    {Op::Rope, rope, kRowStrides, when_rope},
+    {Op::Attention, attention, kRowStrides, when_attention},
+};
+
+}  // namespace
+
+std::span<const KernelRow> fused_kernels() { return kRows; }
+
+}  // namespace mc::cuda

@@ -1,0 +1,160 @@
+// Quantized weights: computed on as they lie, decoded a tile at a time for many rows.
+#include <algorithm>
+
+#include "backends/cuda/cu/quant.h"
+#include "backends/cuda/kernel.h"
+#include "backends/cuda/matmul.h"
+#include "mc/error.h"
+#include "mc/quantize.h"
+#include "prims/attrs.h"
+#include "prims/block_formats.h"
+
+namespace mc::cuda {
+namespace {
+
+constexpr int64_t kTileBytes = int64_t{128} << 20;  // of decoded weights at a time
+
+void done(const char* what) { check(cudaGetLastError(), what); }
+int dtype_of(const Tensor& t) { return static_cast<int>(t.dtype); }
+
+QuantWeight affine_weight(int bits, int group, int64_t rows, int64_t cols, std::span<const Tensor> parts) {
+  QuantWeight w{};
+  w.format = kAffine + bits;
+  w.codes = parts[0].data;
+  w.rows = rows;
+  w.cols = cols;
+  w.row_bytes = blocks::affine_row_bytes(bits, cols);
+  w.scales = parts[1].data;
+  w.biases = parts[2].data;
+  w.scale_dtype = dtype_of(parts[1]);
+  w.group = group;
+  return w;
+}
+QuantWeight block_weight(int format, int64_t rows, int64_t cols, const Tensor& bytes) {
+  QuantWeight w{};
+  w.format = format;
+  w.codes = bytes.data;
+  w.rows = rows;
+  w.cols = cols;
+  w.row_bytes = cols / block_elements(static_cast<BlockFormat>(format)) * block_bytes(static_cast<BlockFormat>(format));
+  return w;
+}
+// Blocks are read two bytes at a time, dense ones by elements; a view of bytes may begin anywhere.
+Tensor aligned(const Call& c, const Tensor& bytes) {
+  if (reinterpret_cast<uintptr_t>(bytes.data) % 4 == 0 || bytes.numel() == 0) return bytes;
+  Tensor t = bytes;
+  t.data = c.scratch.take(static_cast<size_t>(bytes.numel()));
+  check(cudaMemcpyAsync(t.data, bytes.data, static_cast<size_t>(bytes.numel()), cudaMemcpyDeviceToDevice, c.stream),
+        "copying on the device");
+  return t;
+}
+QuantWeight weight_of(const Call& c, const QuantAttrs& a, std::span<const Tensor> parts) {
+  if (a.kind == static_cast<int>(QTensor::Kind::Block)) return block_weight(a.format, a.rows, a.cols, aligned(c, parts[0]));
+  return affine_weight(a.bits, a.group, a.rows, a.cols, parts);
+}
+
+void fast_matmul(const Call& c, const QuantWeight& w, int64_t m) {
+  FastX q;
+  q.codes = reinterpret_cast<int8_t*>(c.scratch.take(static_cast<size_t>(m * w.cols)));
+  q.scales = reinterpret_cast<float*>(c.scratch.take(static_cast<size_t>(m * w.cols / 8)));
+  q.sums = reinterpret_cast<int32_t*>(c.scratch.take(static_cast<size_t>(m * w.cols / 8)));
+  launch_fast_quantize(c.in[0].data, dtype_of(c.in[0]), m, w.cols, q, c.stream);
+  launch_fast_product(w, q, m, c.out[0].data, dtype_of(c.out[0]), c.stream);
+  done("quantized_matmul");
+}
+
+void quantized_matmul(const Call& c) {
+  const auto& a = c.attr<QuantAttrs>();
+  const Tensor &x = c.in[0], &out = c.out[0];
+  const int64_t m = a.cols ? x.numel() / a.cols : 0, bytes = out.numel() * static_cast<int64_t>(itemsize(out.dtype));
+  if (bytes == 0) return;
+  if (a.cols == 0) {
+    check(cudaMemsetAsync(out.data, 0, static_cast<size_t>(bytes), c.stream), "clearing memory");
+    return;
+  }
+  const QuantWeight w = weight_of(c, a, c.in.subspan(1));
+  if (a.fast && fast_format(w.format)) return fast_matmul(c, w, m);
+  if (m <= kFewRows) {
+    launch_quant_gemv(w, x.data, m, out.data, dtype_of(x), c.stream);
+    return done("quantized_matmul");
+  }
+  // Decoded weights are float32 and so is the product.
+  const std::byte* wide = x.data;
+  if (x.dtype != Dtype::F32) {
+    std::byte* p = c.scratch.take(static_cast<size_t>(x.numel()) * 4);
+    launch_convert(x.data, dtype_of(x), p, static_cast<int>(Dtype::F32), x.numel(), c.stream);
+    wide = p;
+  }
+  const int64_t tile = std::clamp<int64_t>(kTileBytes / (w.cols * 4), 1, w.rows);
+  std::byte* decoded = c.scratch.take(static_cast<size_t>(tile * w.cols) * 4);
+  const bool direct = tile == w.rows && out.dtype == Dtype::F32;
+  std::byte* product = direct ? out.data : c.scratch.take(static_cast<size_t>(m * tile) * 4);
+  const int64_t item = static_cast<int64_t>(itemsize(out.dtype));
+  for (int64_t r = 0; r < w.rows; r += tile) {
+    const int64_t n = std::min(tile, w.rows - r);
+    launch_dequantize(w, r, n, decoded, static_cast<int>(Dtype::F32), c.stream);
+    gemm(c, Dtype::F32, m, n, w.cols, 1, {wide, w.cols, 1}, {decoded, 1, w.cols}, product);
+    if (direct) continue;
+    if (out.dtype == Dtype::F32) {
+      check(cudaMemcpy2DAsync(out.data + r * 4, static_cast<size_t>(w.rows) * 4, product, static_cast<size_t>(n) * 4,
+                              static_cast<size_t>(n) * 4, static_cast<size_t>(m), cudaMemcpyDeviceToDevice, c.stream),
+            "placing a tile");
+    } else if (n == w.rows) {
+      launch_convert(product, static_cast<int>(Dtype::F32), out.data, dtype_of(out), m * n, c.stream);
+    } else {
+      std::byte* narrow = c.scratch.take(static_cast<size_t>(m * n * item));
+      launch_convert(product, static_cast<int>(Dtype::F32), narrow, dtype_of(out), m * n, c.stream);
+      check(cudaMemcpy2DAsync(out.data + r * item, static_cast<size_t>(w.rows * item), narrow, static_cast<size_t>(n * item),
+                              static_cast<size_t>(n * item), static_cast<size_t>(m), cudaMemcpyDeviceToDevice, c.stream),
+            "placing a tile");
+    }
+  }
+  done("quantized_matmul");
+}
+
+void quantized_take(const Call& c) {
+  const QuantWeight w = weight_of(c, c.attr<QuantAttrs>(), c.in.subspan(1));
+  launch_quant_take(w, c.in[0].data, dtype_of(c.in[0]), c.in[0].numel(), c.out[0].data, dtype_of(c.out[0]), c.stream);
+  done("quantized_take");
+}
+
+void block_dequantize(const Call& c) {
+  const auto& a = c.attr<BlockAttrs>();
+  launch_dequantize(block_weight(a.format, a.rows, a.cols, aligned(c, c.in[0])), 0, a.rows, c.out[0].data, dtype_of(c.out[0]), c.stream);
+  done("block_dequantize");
+}
+
+void affine_dequantize(const Call& c) {
+  const auto& a = c.attr<AffineAttrs>();
+  const Tensor& out = c.out[0];
+  const int64_t k = out.shape.back(), rows = k ? out.numel() / k : 0;
+  launch_dequantize(affine_weight(a.bits, a.group, rows, k, c.in), 0, rows, out.data, dtype_of(out), c.stream);
+  done("affine_dequantize");
+}
+
+void affine_quantize(const Call& c) {
+  const auto& a = c.attr<AffineAttrs>();
+  AffineQuantizeLaunch l{};
+  l.x = c.in[0].data;
+  l.dtype = dtype_of(c.in[0]);
+  l.bits = a.bits;
+  l.group = a.group;
+  l.groups = c.in[0].numel() / a.group;
+  l.packed = c.out[0].as<uint8_t>();
+  l.scales = c.out[1].data;
+  l.biases = c.out[2].data;
+  launch_affine_quantize(l, c.stream);
+  done("affine_quantize");
+}
+
+constexpr KernelRow kRows[] = {
+    {Op::QuantizedMatmul, quantized_matmul}, {Op::QuantizedTake, quantized_take},
+    {Op::BlockDequantize, block_dequantize}, {Op::AffineDequantize, affine_dequantize},
+    {Op::AffineQuantize, affine_quantize},
+};
+
+}  // namespace
+
+std::span<const KernelRow> quant_kernels() { return kRows; }
+
+}  // namespace mc::cuda
