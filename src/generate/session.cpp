@@ -150,7 +150,7 @@ int32_t Session::greedy_step(int32_t id) {
           return Arrays{narrow ? where(any(isnan(logits), {-1}), full_like(best, -1), best) : best};
         },
         {});
-  const int32_t next = s.run(s.greedy, {id}, 1)[0].data<int32_t>()[0];
+  const int32_t next = s.run(s.greedy, {id}, 1)[0].to_vector<int32_t>()[0];
   if (next < 0) s.model->overflowed();
   return next;
 }

@@ -52,7 +52,7 @@ struct Inputs {
   const Case* of = nullptr;
 };
 Inputs draw_inputs(const Case& c, uint64_t seed);
-// A seed for a case by name, so that one case can be run alone.
+// A seed for a case by name, so that one case can be run alone; the same for every engine.
 uint64_t seed_of(const std::string& name, uint64_t base);
 // Values between lo and hi in any inexact dtype.
 Array draw_like(const Shape& shape, Dtype dtype, uint64_t seed, double lo = -1, double hi = 1);

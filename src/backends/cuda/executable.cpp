@@ -109,14 +109,15 @@ void CudaExecutable::run(std::span<Value> inputs, std::span<Value> outputs) {
   if (!temp_.data() && plan_.temp_bytes) temp_ = Scratch(device_.index, plan_.temp_bytes);
   std::vector<BufferPtr> buffers;
   buffers.reserve(plan_.output_buffers.size());
-  for (size_t bytes : plan_.output_buffers) buffers.push_back(allocate(device_, bytes));
+  for (size_t bytes : plan_.output_buffers)
+    buffers.push_back(bytes == kNoBuffer ? BufferPtr() : allocate(device_, bytes));
   for (size_t i = 0; i < plan_.storages.size(); ++i) {
     const Storage& s = plan_.storages[i];
     switch (s.kind) {
       case Storage::Kind::Input: base_[i] = inputs[static_cast<size_t>(s.index)].host(); break;
       case Storage::Kind::Temp: base_[i] = temp_.data() + s.offset; break;
       case Storage::Kind::Output:
-        base_[i] = static_cast<std::byte*>(buffers[static_cast<size_t>(s.index)]->data);
+        if (const BufferPtr& b = buffers[static_cast<size_t>(s.index)]) base_[i] = static_cast<std::byte*>(b->data);
         break;
       case Storage::Kind::Const:
         base_[i] = static_cast<std::byte*>(consts_->data) + static_cast<size_t>(s.index) * const_bytes_;
@@ -124,11 +125,16 @@ void CudaExecutable::run(std::span<Value> inputs, std::span<Value> outputs) {
     }
   }
   for (size_t i = 0; i < roots_.size(); ++i) base_[i] = base_[roots_[i]];
-  bool done = false;
-  if (capturable_ && runs_ > 0) done = replay(device, base_);
-  if (!done) {
-    ScratchList scratch(device_.index);
-    enqueue(device, scratch);
+  try {
+    if (!capturable_ || runs_ == 0 || !replay(device, base_)) {
+      ScratchList scratch(device_.index);
+      enqueue(device, scratch);
+    }
+  } catch (...) {
+    // A donated input may be half overwritten: nobody shall take it for what it was.
+    for (size_t i = 0; i < donated_.size() && i < inputs.size(); ++i)
+      if (donated_[i]) inputs[i] = Value{};
+    throw;
   }
   ++runs_;
   if (graphs_.empty() && (!capturable_ || runs_ == 1)) temp_ = Scratch();
@@ -151,7 +157,8 @@ void CudaExecutable::run(std::span<Value> inputs, std::span<Value> outputs) {
 PlanInfo CudaExecutable::plan() const {
   PlanInfo p;
   p.temp_bytes = plan_.temp_bytes;
-  for (size_t b : plan_.output_buffers) p.output_bytes += b;
+  for (size_t b : plan_.output_buffers)
+    if (b != kNoBuffer) p.output_bytes += b;
   p.steps = plan_.steps.size();
   return p;
 }

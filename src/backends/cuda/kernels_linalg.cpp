@@ -134,6 +134,17 @@ void eigh(const Call& c) {
       copy(c, a, c.in[0].as<T>() + b * n * n, int64_t{n} * n);
       check_solver(s.syevd(h, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_UPPER, n, a, n, c.out[0].as<T>() + b * n, work, size, info), "eigh");
       if (const int i = fetch(c, info, 1)[0]) failed("eigh", cat("the iteration did not converge (info ", i, ")"));
+      // The library leaves the sign of a vector open: here its largest element is positive.
+      std::vector<T> v = fetch(c, a, int64_t{n} * n);
+      for (int k = 0; k < n; ++k) {
+        T* column = v.data() + static_cast<size_t>(k) * static_cast<size_t>(n);
+        T top = 0;
+        for (int i = 0; i < n; ++i)
+          if (std::abs(column[i]) > std::abs(top)) top = column[i];
+        if (top < 0)
+          for (int i = 0; i < n; ++i) column[i] = -column[i];
+      }
+      send(c, a, v);
       transpose(c, a, n, n, c.out[1].as<T>() + b * n * n);
     }
   });

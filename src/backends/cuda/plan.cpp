@@ -391,6 +391,12 @@ class Planner {
         break;
       }
     }
+    // Outputs that took over a donated input need no memory of their own.
+    std::vector<bool> used(plan_.output_buffers.size());
+    for (const Storage& s : plan_.storages)
+      if (s.kind == Storage::Kind::Output && s.alias < 0) used[static_cast<size_t>(s.index)] = true;
+    for (size_t i = 0; i < used.size(); ++i)
+      if (!used[i]) plan_.output_buffers[i] = kNoBuffer;
   }
 
   int32_t last_use(int32_t r) { return storage(r).last; }

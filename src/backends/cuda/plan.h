@@ -48,6 +48,9 @@ struct OutputRef {
   size_t offset;
 };
 
+// Of an output that lives in the memory of a donated input.
+inline constexpr size_t kNoBuffer = SIZE_MAX;
+
 struct Plan {
   std::vector<Storage> storages;
   std::vector<Step> steps;
