@@ -31,7 +31,8 @@ endfunction()
 
 mc_engine(NAME numpy RANK 0 BUILTIN MESSAGE "the host engine is always there")
 mc_engine(NAME cuda RANK 1 MESSAGE "CUDA is required for the CUDA backend"
-  MISSING "this build has no CUDA engine" FIX "build ModelCypher with the CUDA engine on a machine with an NVIDIA GPU")
+  MISSING "this build has no CUDA engine (nvcc was not found when it was built)"
+  FIX "install the CUDA 13 toolkit and build again: ./dev build")
 mc_engine(NAME jax RANK 2 MESSAGE "jax is required for the JAX backend"
   MISSING "this build has no JAX engine" FIX "build ModelCypher with the JAX engine")
 mc_engine(NAME mlx RANK 3 MESSAGE "mlx is required for the MLX backend"

@@ -1,5 +1,5 @@
-// What can be tested of the CUDA engine without a GPU: its library loads, a machine without a driver gets the reason and
-// the fix, and everything that the generator writes is accepted by NVRTC.
+// What can be tested of the CUDA engine without a GPU: its library loads, a machine without a driver gets the
+// reason and the fix, and everything that the generator writes is accepted by NVRTC.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
@@ -19,7 +19,8 @@ std::filesystem::path engine_file() {
 }
 
 TEST(CudaEngine, IsThereOrSaysWhyNot) {
-  if (!std::filesystem::exists(engine_file())) GTEST_SKIP() << "this build has no CUDA engine: nvcc is not installed";
+  if (!std::filesystem::exists(engine_file()))
+    GTEST_SKIP() << "this build has no CUDA engine: nvcc is not installed";
   for (const BackendStatus& s : backend_status()) {
     if (s.name != "cuda") continue;
     if (s.available) {
@@ -35,10 +36,12 @@ TEST(CudaEngine, IsThereOrSaysWhyNot) {
 }
 
 TEST(CudaEngine, GeneratedKernelsCompile) {
-  if (!std::filesystem::exists(engine_file())) GTEST_SKIP() << "this build has no CUDA engine: nvcc is not installed";
+  if (!std::filesystem::exists(engine_file()))
+    GTEST_SKIP() << "this build has no CUDA engine: nvcc is not installed";
   void* library = dlopen(engine_file().c_str(), RTLD_NOW | RTLD_LOCAL);
   ASSERT_NE(library, nullptr) << dlerror();
-  const auto compile = reinterpret_cast<int (*)(int, char*, size_t)>(dlsym(library, "mc_cuda_compile_samples"));
+  const auto compile =
+      reinterpret_cast<int (*)(int, char*, size_t)>(dlsym(library, "mc_cuda_compile_samples"));
   ASSERT_NE(compile, nullptr);
   static char log[65536];
   const int n = compile(80, log, sizeof log);

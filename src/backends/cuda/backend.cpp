@@ -31,7 +31,8 @@ class CudaBackend final : public Backend {
     if (op == Op::Full || is_view(op) || is_pointwise(op)) return {true, {}};
     const KernelRow* k = find_kernel(op);
     if (!k) return {false, "the CUDA engine has no kernel of its own for it"};
-    if (k->when && !k->when(in, attrs)) return {false, "the CUDA engine's kernel does not take these dtypes or sizes"};
+    if (k->when && !k->when(in, attrs))
+      return {false, "the CUDA engine's kernel does not take these dtypes or sizes"};
     return {true, {}};
   }
   BufferPtr allocate(const Device& d, size_t bytes) override {
@@ -76,7 +77,8 @@ class CudaBackend final : public Backend {
   }
 };
 
-// NVRTC needs no GPU: this compiles every operation that the generator knows on every dtype, for a compute capability.
+// NVRTC needs no GPU: this compiles every operation that the generator knows on every dtype, for a compute
+// capability.
 int compile_samples(int arch, char* log, size_t size) {
   int done = 0;
   try {

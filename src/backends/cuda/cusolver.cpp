@@ -15,7 +15,9 @@ const Solver<T>& solver() {
     Library& l = cusolver_library();
     const std::string p = std::is_same_v<T, float> ? "cusolverDnS" : "cusolverDnD";
     Solver<T> made;
-    auto get = [&](auto& f, const char* name) { f = l.get<std::remove_reference_t<decltype(f)>>((p + name).c_str()); };
+    auto get = [&](auto& f, const char* name) {
+      f = l.get<std::remove_reference_t<decltype(f)>>((p + name).c_str());
+    };
     get(made.gesvd_size, "gesvd_bufferSize"), get(made.gesvd, "gesvd");
     get(made.syevd_size, "syevd_bufferSize"), get(made.syevd, "syevd");
     get(made.geqrf_size, "geqrf_bufferSize"), get(made.geqrf, "geqrf");

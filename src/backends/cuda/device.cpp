@@ -56,14 +56,17 @@ void start() {
   cudaRuntimeGetVersion(&runtime);
   if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
     missing("the NVIDIA driver is not there (libcuda.so.1 can't be loaded)",
-            cat("install a driver for CUDA ", version_text(runtime), " or later, for example apt-get install nvidia-open"));
+            cat("install a driver for CUDA ", version_text(runtime),
+                " or later, for example apt-get install nvidia-open"));
   if (driver / 1000 < runtime / 1000)
-    missing(cat("the driver speaks CUDA ", version_text(driver), ", this engine needs ", version_text(runtime)),
-            cat("install a driver for CUDA ", version_text(runtime), " or later"));
+    missing(
+        cat("the driver speaks CUDA ", version_text(driver), ", this engine needs ", version_text(runtime)),
+        cat("install a driver for CUDA ", version_text(runtime), " or later"));
   if (const cudaError_t s = cudaGetDeviceCount(&count); s != cudaSuccess || count == 0) {
     cudaGetLastError();
-    missing(s == cudaSuccess || s == cudaErrorNoDevice ? "the driver finds no GPU"
-                                                      : cat("the driver can't list GPUs (", error_text(s), ")"),
+    missing(s == cudaSuccess || s == cudaErrorNoDevice
+                ? "the driver finds no GPU"
+                : cat("the driver can't list GPUs (", error_text(s), ")"),
             "check nvidia-smi; in a container, start it with --gpus all; check CUDA_VISIBLE_DEVICES");
   }
   m.driver = driver;
@@ -87,7 +90,8 @@ void start() {
     m.devices.push_back(std::move(d));
   }
   if (m.devices.empty())
-    missing(cat("no GPU has compute capability 8.0 or later: ", old), "use a GPU of the Ampere generation or later");
+    missing(cat("no GPU has compute capability 8.0 or later: ", old),
+            "use a GPU of the Ampere generation or later");
 }
 
 int device_count() { return static_cast<int>(machine().devices.size()); }
@@ -99,13 +103,15 @@ DeviceState& device_state(int index) {
     throw Error(ErrorCode::DeviceUnavailable, cat("there is no cuda:", index), "cuda",
                 cat("use cuda:0 to cuda:", device_count() - 1));
   if (m.pid != getpid())
-    throw Error(ErrorCode::DeviceUnavailable, "CUDA can't be used in a forked child of a process that used it", "cuda",
+    throw Error(ErrorCode::DeviceUnavailable,
+                "CUDA can't be used in a forked child of a process that used it", "cuda",
                 "start the process with spawn instead of fork");
   return *m.devices[static_cast<size_t>(index)];
 }
 
 cudaStream_t DeviceState::stream_or_create() {
-  std::call_once(once, [&] { check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream"); });
+  std::call_once(
+      once, [&] { check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream"); });
   return stream;
 }
 

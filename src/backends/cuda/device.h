@@ -11,7 +11,8 @@
 
 namespace mc::cuda {
 
-// Throws unless `status` is a success: OutOfMemory, DeviceUnavailable where the device is lost, else Internal.
+// Throws unless `status` is a success: OutOfMemory, DeviceUnavailable where the device is lost, else
+// Internal.
 void check(cudaError_t status, const char* what);
 
 struct DeviceState {
@@ -24,7 +25,8 @@ struct DeviceState {
   cudaStream_t stream = nullptr;  // all work of the device is in its order
   cudaStream_t stream_or_create();
   std::once_flag once;
-  std::recursive_mutex mutex;  // of the stream: what another thread enqueues must not end up in a graph being captured
+  std::recursive_mutex
+      mutex;  // of the stream: what another thread enqueues must not end up in a graph being captured
 };
 
 // Finds driver and devices; throws BackendMissing with the step that failed.

@@ -20,10 +20,8 @@ CudaExecutable::CudaExecutable(const Graph& graph, const CompileOptions& options
     while (plan_.storages[r].alias >= 0) r = static_cast<size_t>(plan_.storages[r].alias);
     roots_[i] = r;
   }
-  for (const Step& s : plan_.steps)
-    capturable_ = capturable_ && !(s.kernel && (s.kernel->flags & kWaits));
-  capturable_ =
-      capturable_ && plan_.steps.size() >= kMinGraphSteps && plan_.temp_bytes <= kMaxGraphTemp;
+  for (const Step& s : plan_.steps) capturable_ = capturable_ && !(s.kernel && (s.kernel->flags & kWaits));
+  capturable_ = capturable_ && plan_.steps.size() >= kMinGraphSteps && plan_.temp_bytes <= kMaxGraphTemp;
   DeviceLock hold(device_.index);
   if (!plan_.consts.empty()) {
     size_t size = plan_.consts[0].size();
@@ -59,7 +57,8 @@ void CudaExecutable::enqueue(DeviceState& device, ScratchList& scratch) {
   }
 }
 
-// The same program on the same addresses is one graph: decoding meets the same few sets of them again and again.
+// The same program on the same addresses is one graph: decoding meets the same few sets of them again and
+// again.
 bool CudaExecutable::replay(DeviceState& device, const std::vector<std::byte*>& key) {
   for (Captured& c : graphs_)
     if (c.key == key) {
@@ -117,7 +116,8 @@ void CudaExecutable::run(std::span<Value> inputs, std::span<Value> outputs) {
       case Storage::Kind::Input: base_[i] = inputs[static_cast<size_t>(s.index)].host(); break;
       case Storage::Kind::Temp: base_[i] = temp_.data() + s.offset; break;
       case Storage::Kind::Output:
-        if (const BufferPtr& b = buffers[static_cast<size_t>(s.index)]) base_[i] = static_cast<std::byte*>(b->data);
+        if (const BufferPtr& b = buffers[static_cast<size_t>(s.index)])
+          base_[i] = static_cast<std::byte*>(b->data);
         break;
       case Storage::Kind::Const:
         base_[i] = static_cast<std::byte*>(consts_->data) + static_cast<size_t>(s.index) * const_bytes_;

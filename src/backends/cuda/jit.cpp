@@ -153,16 +153,16 @@ std::string jit_compile(const std::string& source, int arch) {
   const std::string whole = jit_prelude() + source;
   check_nvrtc(n.create(&program.p, whole.c_str(), "mc.cu", 0, nullptr, nullptr), "nvrtcCreateProgram");
   const std::string target = cat("--gpu-architecture=", known ? "sm_" : "compute_", use);
-  const char* options[] = {target.c_str(), "--std=c++17", "--fmad=false", "--device-as-default-execution-space",
-                           "--no-display-error-number"};
+  const char* options[] = {target.c_str(), "--std=c++17", "--fmad=false",
+                           "--device-as-default-execution-space", "--no-display-error-number"};
   const nvrtcResult r = n.compile(program.p, static_cast<int>(std::size(options)), options);
   if (r != NVRTC_SUCCESS) {
     size_t size = 0;
     n.log_size(program.p, &size);
     std::string log(size, ' ');
     n.log(program.p, log.data());
-    throw Error(ErrorCode::Internal, cat("a generated kernel does not compile: ", log.substr(0, 2000), "\n", source),
-                "cuda");
+    throw Error(ErrorCode::Internal,
+                cat("a generated kernel does not compile: ", log.substr(0, 2000), "\n", source), "cuda");
   }
   size_t size = 0;
   std::string code;
@@ -188,7 +188,8 @@ cudaKernel_t jit_kernel(DeviceState& device, const std::string& source) {
   const std::string folder = jit_cache_folder();
   fs::path file;
   if (!folder.empty()) {
-    const std::string key = cat(compiler_version(), " ", driver_version(), " sm_", arch, "\n", jit_prelude(), source);
+    const std::string key =
+        cat(compiler_version(), " ", driver_version(), " sm_", arch, "\n", jit_prelude(), source);
     file = fs::path(folder) / cat(sha256_hex(std::as_bytes(std::span(key))), ".cubin");
     if (const std::string code = read_file(file); !code.empty()) kernel = load(code);
     if (kernel) {
@@ -213,7 +214,8 @@ JitStats jit_stats() {
 void jit_launch(cudaKernel_t kernel, int64_t blocks, int threads, size_t shared, cudaStream_t stream,
                 std::span<const std::byte> parameters) {
   if (blocks == 0) return;
-  if (blocks > INT32_MAX) throw Error(ErrorCode::InvalidArgument, "an array is too large for one launch", "cuda");
+  if (blocks > INT32_MAX)
+    throw Error(ErrorCode::InvalidArgument, "an array is too large for one launch", "cuda");
   void* args[] = {const_cast<std::byte*>(parameters.data())};
   check(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(static_cast<unsigned>(blocks)),
                          dim3(static_cast<unsigned>(threads)), args, shared, stream),

@@ -11,10 +11,12 @@ namespace mc::cuda {
 // Source that every generated kernel begins with: types, conversions, and the operations on them.
 const std::string& jit_prelude();
 
-// The machine code of a source for compute capability `arch` (90 for 9.0). Throws Internal with the compiler's log.
+// The machine code of a source for compute capability `arch` (90 for 9.0). Throws Internal with the
+// compiler's log.
 std::string jit_compile(const std::string& source, int arch);
 
-// The kernel `mc_kernel` of prelude + source on a device: from memory, $MODELCYPHER_CACHE/v1/nvrtc, or compiled now.
+// The kernel `mc_kernel` of prelude + source on a device: from memory, $MODELCYPHER_CACHE/v1/nvrtc, or
+// compiled now.
 cudaKernel_t jit_kernel(DeviceState& device, const std::string& source);
 
 struct JitStats {

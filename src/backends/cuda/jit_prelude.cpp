@@ -1,5 +1,6 @@
-// The beginning of every generated kernel. Stored types (f16, bf16, bl, c64, c128) and the types they are computed in
-// (float, float, bool, cd, cd). Semantics are those of the contract and of the host engine's kernels.
+// The beginning of every generated kernel. Stored types (f16, bf16, bl, c64, c128) and the types they are
+// computed in (float, float, bool, cd, cd). Semantics are those of the contract and of the host engine's
+// kernels.
 #include "backends/cuda/jit.h"
 
 namespace mc::cuda {

@@ -29,7 +29,8 @@ void softmax(const Call& c) {
 }
 void rms_norm(const Call& c) {
   const auto& a = c.attr<NormAttrs>();
-  launch_rms_norm(rows_of(c.in[0], c.out[0]), a.has_weight ? c.in[1].as<float>() : nullptr, static_cast<float>(a.eps), c.stream);
+  launch_rms_norm(rows_of(c.in[0], c.out[0]), a.has_weight ? c.in[1].as<float>() : nullptr,
+                  static_cast<float>(a.eps), c.stream);
   done("rms_norm");
 }
 void layer_norm(const Call& c) {
@@ -48,7 +49,9 @@ void swiglu(const Call& c) {
   done("swiglu");
 }
 
-int64_t stride_or_0(const Tensor& t, int axis) { return axis >= 0 && t.shape[axis] != 1 ? t.strides[axis] : 0; }
+int64_t stride_or_0(const Tensor& t, int axis) {
+  return axis >= 0 && t.shape[axis] != 1 ? t.strides[axis] : 0;
+}
 
 void rope(const Call& c) {
   const auto& attrs = c.attr<RopeAttrs>();

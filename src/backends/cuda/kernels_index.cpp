@@ -1,5 +1,5 @@
-// Gather, scatter and take along an axis. An index out of range reads the fill value and writes nothing. Scatters are
-// deterministic: all updates of one element are made by one thread, in ascending order.
+// Gather, scatter and take along an axis. An index out of range reads the fill value and writes nothing.
+// Scatters are deterministic: all updates of one element are made by one thread, in ascending order.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -107,8 +107,8 @@ i64 read_index(const void* p, i64 dtype, i64 i) {
 }
 )MC";
 
-// A thread has a part of the places (base % parts) and one element of the window, and goes through all updates. Windows
-// that may overlap are gone through by destination instead.
+// A thread has a part of the places (base % parts) and one element of the window, and goes through all
+// updates. Windows that may overlap are gone through by destination instead.
 constexpr const char* kScatter = R"MC(
 struct P { i64 count, size, parts, total; T* dst; const T* upd; i64 dim[ND], stride[ND], sizes[ND]; const void* index[NI]; i64 idt[NI], axis[NI]; };
 extern "C" __global__ void __launch_bounds__(256) mc_kernel(const __grid_constant__ P p) {
@@ -187,7 +187,8 @@ std::string combine_source(Dtype d, ScatterMode mode) {
     case ScatterMode::Set: body = "return y;"; break;
     case ScatterMode::Add:
     case ScatterMode::Multiply:
-      body = d == Dtype::Bool ? cat("return x ", product ? "&&" : "||", " y;") : cat("return ", product ? "op_mul" : "op_add", "(x, y);");
+      body = d == Dtype::Bool ? cat("return x ", product ? "&&" : "||", " y;")
+                              : cat("return ", product ? "op_mul" : "op_add", "(x, y);");
       break;
     case ScatterMode::Max:
     case ScatterMode::Min:
@@ -197,13 +198,15 @@ std::string combine_source(Dtype d, ScatterMode mode) {
         body = cat("return x != x || x ", mode == ScatterMode::Max ? ">" : "<", " y ? x : y;");
       break;
   }
-  return cat("typedef ", jit_stored(d), " T; typedef ", c, " C;\nC combine(C x, C y) { ", body, " }\n", kIndexHead);
+  return cat("typedef ", jit_stored(d), " T; typedef ", c, " C;\nC combine(C x, C y) { ", body, " }\n",
+             kIndexHead);
 }
 
 void copy_base(const Call& c) {
   const size_t bytes = static_cast<size_t>(c.out[0].numel()) * itemsize(c.out[0].dtype);
   if (c.in[0].data != c.out[0].data && bytes)
-    check(cudaMemcpyAsync(c.out[0].data, c.in[0].data, bytes, cudaMemcpyDeviceToDevice, c.stream), "copying on the device");
+    check(cudaMemcpyAsync(c.out[0].data, c.in[0].data, bytes, cudaMemcpyDeviceToDevice, c.stream),
+          "copying on the device");
 }
 
 // So many parts that the device is filled, no more than there are places.
@@ -232,9 +235,9 @@ void scatter(const Call& c) {
   }
   overlap = overlap && count > 1;
   const int nd = dst.shape.ndim(), nk = static_cast<int>(indices.size());
-  const std::string source =
-      cat(combine_source(dst.dtype, static_cast<ScatterMode>(a.mode)), "#define ND ", std::max(nd, 1), "\n#define NK ", nk, "\n#define NI ",
-          std::max(nk, 1), "\n#define OVERLAP ", overlap ? 1 : 0, "\n", kScatter);
+  const std::string source = cat(combine_source(dst.dtype, static_cast<ScatterMode>(a.mode)), "#define ND ",
+                                 std::max(nd, 1), "\n#define NK ", nk, "\n#define NI ", std::max(nk, 1),
+                                 "\n#define OVERLAP ", overlap ? 1 : 0, "\n", kScatter);
   const int64_t parts = parts_for(c, size, places, count);
   JitParams p;
   p.add(count), p.add(size), p.add(parts), p.add(total), p.add(dst.data), p.add(updates.data);
@@ -251,7 +254,8 @@ void scatter(const Call& c) {
   for (int64_t axis : a.axes) p.add(axis);
   if (nk == 0) p.add(int64_t{0});
   const int64_t threads = overlap ? total : parts * size;
-  jit_launch(jit_kernel(c.device, source), (threads + kThreads - 1) / kThreads, kThreads, 0, c.stream, p.bytes());
+  jit_launch(jit_kernel(c.device, source), (threads + kThreads - 1) / kThreads, kThreads, 0, c.stream,
+             p.bytes());
 }
 
 void scatter_add_axis(const Call& c) {
@@ -288,7 +292,8 @@ extern "C" __global__ void __launch_bounds__(256) mc_kernel(const __grid_constan
 )MC";
 std::string search_source(Dtype row, Dtype value) {
   auto name = [](Dtype d) { return d == Dtype::Bool ? "u8" : jit_stored(d); };
-  return cat("typedef ", name(row), " T; typedef ", name(value), " V; typedef ", row == Dtype::Bool ? "u8" : jit_computed(row), " C;\n", kSearch);
+  return cat("typedef ", name(row), " T; typedef ", name(value), " V; typedef ",
+             row == Dtype::Bool ? "u8" : jit_computed(row), " C;\n", kSearch);
 }
 
 void searchsorted(const Call& c) {
@@ -297,8 +302,8 @@ void searchsorted(const Call& c) {
   if (m == 0) return;
   p.add(n), p.add(m), p.add(int64_t{c.attr<SearchAttrs>().right});
   p.add(c.in[0].data), p.add(c.in[1].data), p.add(c.out[0].data);
-  jit_launch(jit_kernel(c.device, search_source(c.in[0].dtype, c.in[1].dtype)), (m + kThreads - 1) / kThreads, kThreads, 0,
-             c.stream, p.bytes());
+  jit_launch(jit_kernel(c.device, search_source(c.in[0].dtype, c.in[1].dtype)), (m + kThreads - 1) / kThreads,
+             kThreads, 0, c.stream, p.bytes());
 }
 
 constexpr KernelRow kRows[] = {
@@ -319,7 +324,9 @@ std::vector<std::string> index_samples() {
     for (ScatterMode mode : {ScatterMode::Set, ScatterMode::Add, ScatterMode::Multiply, ScatterMode::Max}) {
       if (is_complex(d) && mode == ScatterMode::Max) continue;
       for (int overlap = 0; overlap < 2; ++overlap)
-        out.push_back(cat(combine_source(d, mode), "#define ND 2\n#define NK 1\n#define NI 1\n#define OVERLAP ", overlap, "\n", kScatter));
+        out.push_back(cat(combine_source(d, mode),
+                          "#define ND 2\n#define NK 1\n#define NI 1\n#define OVERLAP ", overlap, "\n",
+                          kScatter));
       if (mode == ScatterMode::Add) out.push_back(combine_source(d, mode) + kScatterAxis);
     }
   out.push_back(search_source(Dtype::BF16, Dtype::F32));

@@ -1,5 +1,6 @@
-// Decompositions by cuSOLVER, one matrix of the batch after another. It is column-major: a row-major matrix is its
-// transpose there. All of them wait for the device, since whether a matrix is singular is an error of the caller's.
+// Decompositions by cuSOLVER, one matrix of the batch after another. It is column-major: a row-major matrix
+// is its transpose there. All of them wait for the device, since whether a matrix is singular is an error of
+// the caller's.
 #include <algorithm>
 #include <cmath>
 
@@ -22,8 +23,8 @@ struct Dims {
 Dims dims_of(const Tensor& t, std::string_view where) {
   const int64_t m = t.shape.at(-2), n = t.shape.at(-1);
   if (m > kMaxDim || n > kMaxDim)
-    throw Error(ErrorCode::InvalidArgument, cat("a matrix of shape ", t.shape.str(), " is too large for cuSOLVER"),
-                std::string(where));
+    throw Error(ErrorCode::InvalidArgument,
+                cat("a matrix of shape ", t.shape.str(), " is too large for cuSOLVER"), std::string(where));
   int64_t batch = 1;
   for (int d = 0; d + 2 < t.shape.ndim(); ++d) batch *= t.shape[d];
   return {static_cast<int>(m), static_cast<int>(n), batch};
@@ -39,18 +40,21 @@ T* take(const Call& c, int64_t n) {
 }
 template <class T>
 void copy(const Call& c, T* dst, const T* src, int64_t n) {
-  check(cudaMemcpyAsync(dst, src, static_cast<size_t>(n) * sizeof(T), cudaMemcpyDeviceToDevice, c.stream), "copying on the device");
+  check(cudaMemcpyAsync(dst, src, static_cast<size_t>(n) * sizeof(T), cudaMemcpyDeviceToDevice, c.stream),
+        "copying on the device");
 }
 template <class T>
 std::vector<T> fetch(const Call& c, const T* src, int64_t n) {
   std::vector<T> out(static_cast<size_t>(n));
-  check(cudaMemcpyAsync(out.data(), src, out.size() * sizeof(T), cudaMemcpyDeviceToHost, c.stream), "copying from the device");
+  check(cudaMemcpyAsync(out.data(), src, out.size() * sizeof(T), cudaMemcpyDeviceToHost, c.stream),
+        "copying from the device");
   check(cudaStreamSynchronize(c.stream), "work on the device");
   return out;
 }
 template <class T>
 void send(const Call& c, T* dst, const std::vector<T>& src) {
-  check(cudaMemcpyAsync(dst, src.data(), src.size() * sizeof(T), cudaMemcpyHostToDevice, c.stream), "copying to the device");
+  check(cudaMemcpyAsync(dst, src.data(), src.size() * sizeof(T), cudaMemcpyHostToDevice, c.stream),
+        "copying to the device");
   check(cudaStreamSynchronize(c.stream), "work on the device");
 }
 // dst (cols × rows) = srcᵀ, both row-major.
@@ -102,8 +106,10 @@ void svd(const Call& c) {
         copy(c, a, in, int64_t{m} * n);
       else
         transpose(c, in, m, n, a);
-      check_solver(s.gesvd(h, 'S', 'S', rows, cols, a, rows, sv, left, rows, right, k, work, size, rest, info), "svd");
-      if (const int i = fetch(c, info, 1)[0]) failed("svd", cat("the iteration did not converge (info ", i, ")"));
+      check_solver(
+          s.gesvd(h, 'S', 'S', rows, cols, a, rows, sv, left, rows, right, k, work, size, rest, info), "svd");
+      if (const int i = fetch(c, info, 1)[0])
+        failed("svd", cat("the iteration did not converge (info ", i, ")"));
       if (wide) {
         copy(c, vt, left, int64_t{n} * k);
         copy(c, u, right, int64_t{k} * k);
@@ -127,13 +133,18 @@ void eigh(const Call& c) {
     T* a = take<T>(c, int64_t{n} * n);
     int size = 0;
     // Our lower triangle is the upper one there.
-    check_solver(s.syevd_size(h, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_UPPER, n, a, n, c.out[0].as<T>(), &size), "eigh");
+    check_solver(
+        s.syevd_size(h, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_UPPER, n, a, n, c.out[0].as<T>(), &size),
+        "eigh");
     T* work = take<T>(c, size);
     int* info = take<int>(c, 1);
     for (int64_t b = 0; b < batch; ++b) {
       copy(c, a, c.in[0].as<T>() + b * n * n, int64_t{n} * n);
-      check_solver(s.syevd(h, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_UPPER, n, a, n, c.out[0].as<T>() + b * n, work, size, info), "eigh");
-      if (const int i = fetch(c, info, 1)[0]) failed("eigh", cat("the iteration did not converge (info ", i, ")"));
+      check_solver(s.syevd(h, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_UPPER, n, a, n,
+                           c.out[0].as<T>() + b * n, work, size, info),
+                   "eigh");
+      if (const int i = fetch(c, info, 1)[0])
+        failed("eigh", cat("the iteration did not converge (info ", i, ")"));
       // The library leaves the sign of a vector open: here its largest element is positive.
       std::vector<T> v = fetch(c, a, int64_t{n} * n);
       for (int k = 0; k < n; ++k) {
@@ -157,7 +168,8 @@ void qr(const Call& c) {
     using T = decltype(tag);
     if (k == 0 || batch == 0) {
       if (c.out[1].numel())
-        check(cudaMemsetAsync(c.out[1].data, 0, static_cast<size_t>(c.out[1].numel()) * sizeof(T), c.stream), "clearing memory");
+        check(cudaMemsetAsync(c.out[1].data, 0, static_cast<size_t>(c.out[1].numel()) * sizeof(T), c.stream),
+              "clearing memory");
       return;
     }
     const Solver<T>& s = solver<T>();
@@ -174,8 +186,11 @@ void qr(const Call& c) {
       check_solver(s.geqrf(h, m, n, a, m, tau, work, size, info), "qr");
       const std::vector<T> f = fetch(c, a, int64_t{m} * n);
       // The diagonal of r is made not negative, as on the host.
-      auto sign = [&](int i) { return f[static_cast<size_t>(i) * static_cast<size_t>(m) + static_cast<size_t>(i)] < 0 ? T(-1) : T(1); };
-      std::vector<T> r(static_cast<size_t>(k) * static_cast<size_t>(n)), q(static_cast<size_t>(m) * static_cast<size_t>(k));
+      auto sign = [&](int i) {
+        return f[static_cast<size_t>(i) * static_cast<size_t>(m) + static_cast<size_t>(i)] < 0 ? T(-1) : T(1);
+      };
+      std::vector<T> r(static_cast<size_t>(k) * static_cast<size_t>(n)),
+          q(static_cast<size_t>(m) * static_cast<size_t>(k));
       for (int i = 0; i < k; ++i)
         for (int j = i; j < n; ++j)
           r[static_cast<size_t>(i) * static_cast<size_t>(n) + static_cast<size_t>(j)] =
@@ -204,17 +219,19 @@ void cholesky(const Call& c) {
     check_solver(s.potrf_size(h, CUBLAS_FILL_MODE_UPPER, n, c.out[0].as<T>(), n, &size), "cholesky");
     T* work = take<T>(c, size);
     int* info = take<int>(c, 1);
-    const cudaKernel_t lower = jit_kernel(
-        c.device, cat("typedef ", sizeof(T) == 4 ? "f32" : "f64",
-                      " T; struct P { i64 n; T* a; };\nextern \"C\" __global__ void mc_kernel(const __grid_constant__ P p) {\n"
-                      "  const i64 t = (i64)blockIdx.x * 256 + threadIdx.x;\n"
-                      "  if (t < p.n * p.n && t % p.n > t / p.n) p.a[t] = 0;\n}\n"));
+    const cudaKernel_t lower =
+        jit_kernel(c.device, cat("typedef ", sizeof(T) == 4 ? "f32" : "f64",
+                                 " T; struct P { i64 n; T* a; };\nextern \"C\" __global__ void "
+                                 "mc_kernel(const __grid_constant__ P p) {\n"
+                                 "  const i64 t = (i64)blockIdx.x * 256 + threadIdx.x;\n"
+                                 "  if (t < p.n * p.n && t % p.n > t / p.n) p.a[t] = 0;\n}\n"));
     for (int64_t b = 0; b < batch; ++b) {
       T* l = c.out[0].as<T>() + b * n * n;
       copy(c, l, c.in[0].as<T>() + b * n * n, int64_t{n} * n);
       check_solver(s.potrf(h, CUBLAS_FILL_MODE_UPPER, n, l, n, work, size, info), "cholesky");
       if (const int i = fetch(c, info, 1)[0])
-        failed("cholesky", cat("the leading minor of order ", i, " is not positive: the matrix is not positive definite"));
+        failed("cholesky", cat("the leading minor of order ", i,
+                               " is not positive: the matrix is not positive definite"));
       JitParams p;
       p.add(int64_t{n}), p.add(l);
       jit_launch(lower, (int64_t{n} * n + 255) / 256, 256, 0, c.stream, p.bytes());
@@ -249,9 +266,11 @@ void solve(const Call& c) {
     Lu<T> lu(c, n);
     T* x = take<T>(c, int64_t{n} * k);
     for (int64_t b = 0; b < batch; ++b) {
-      if (const int i = lu.factor(c, c.in[0].as<T>() + b * n * n, n)) failed("solve", cat("the matrix is singular: pivot ", i, " is 0"));
+      if (const int i = lu.factor(c, c.in[0].as<T>() + b * n * n, n))
+        failed("solve", cat("the matrix is singular: pivot ", i, " is 0"));
       transpose(c, c.in[1].as<T>() + b * n * k, n, k, x);
-      check_solver(solver<T>().getrs(solver_handle(c), CUBLAS_OP_T, n, k, lu.a, n, lu.pivot, x, n, lu.info), "solve");
+      check_solver(solver<T>().getrs(solver_handle(c), CUBLAS_OP_T, n, k, lu.a, n, lu.pivot, x, n, lu.info),
+                   "solve");
       transpose(c, x, k, n, c.out[0].as<T>() + b * n * k);
     }
   });
@@ -314,18 +333,20 @@ void solve_triangular(const Call& c) {
     copy_strided(diagonal, reinterpret_cast<std::byte*>(d), c.stream);
     const std::vector<T> values = fetch(c, d, batch * n);
     for (size_t i = 0; i < values.size(); ++i)
-      if (values[i] == 0) failed("solve_triangular", cat("the matrix is singular: diagonal element ", i % static_cast<size_t>(n), " is 0"));
+      if (values[i] == 0)
+        failed("solve_triangular",
+               cat("the matrix is singular: diagonal element ", i % static_cast<size_t>(n), " is 0"));
     JitParams p;
     p.add(int64_t{n}), p.add(int64_t{k}), p.add(batch), p.add(int64_t{c.attr<TriangularAttrs>().upper});
     p.add(c.in[0].data), p.add(c.in[1].data), p.add(c.out[0].data);
-    jit_launch(jit_kernel(c.device, cat("typedef ", sizeof(T) == 4 ? "f32" : "f64", " T;\n", kTriangular)), (batch * k + 127) / 128, 128, 0,
-               c.stream, p.bytes());
+    jit_launch(jit_kernel(c.device, cat("typedef ", sizeof(T) == 4 ? "f32" : "f64", " T;\n", kTriangular)),
+               (batch * k + 127) / 128, 128, 0, c.stream, p.bytes());
   });
 }
 
-constexpr KernelRow kRows[] = {{Op::Svd, svd, kWaits},         {Op::Eigh, eigh, kWaits},
-                               {Op::Qr, qr, kWaits},           {Op::Cholesky, cholesky, kWaits},
-                               {Op::Solve, solve, kWaits},     {Op::SolveTriangular, solve_triangular, kWaits},
+constexpr KernelRow kRows[] = {{Op::Svd, svd, kWaits},     {Op::Eigh, eigh, kWaits},
+                               {Op::Qr, qr, kWaits},       {Op::Cholesky, cholesky, kWaits},
+                               {Op::Solve, solve, kWaits}, {Op::SolveTriangular, solve_triangular, kWaits},
                                {Op::Det, det, kWaits}};
 
 }  // namespace

@@ -36,7 +36,8 @@ QuantWeight block_weight(int format, int64_t rows, int64_t cols, const Tensor& b
   w.codes = bytes.data;
   w.rows = rows;
   w.cols = cols;
-  w.row_bytes = cols / block_elements(static_cast<BlockFormat>(format)) * block_bytes(static_cast<BlockFormat>(format));
+  w.row_bytes =
+      cols / block_elements(static_cast<BlockFormat>(format)) * block_bytes(static_cast<BlockFormat>(format));
   return w;
 }
 // Blocks are read two bytes at a time, dense ones by elements; a view of bytes may begin anywhere.
@@ -44,12 +45,14 @@ Tensor aligned(const Call& c, const Tensor& bytes) {
   if (reinterpret_cast<uintptr_t>(bytes.data) % 4 == 0 || bytes.numel() == 0) return bytes;
   Tensor t = bytes;
   t.data = c.scratch.take(static_cast<size_t>(bytes.numel()));
-  check(cudaMemcpyAsync(t.data, bytes.data, static_cast<size_t>(bytes.numel()), cudaMemcpyDeviceToDevice, c.stream),
+  check(cudaMemcpyAsync(t.data, bytes.data, static_cast<size_t>(bytes.numel()), cudaMemcpyDeviceToDevice,
+                        c.stream),
         "copying on the device");
   return t;
 }
 QuantWeight weight_of(const Call& c, const QuantAttrs& a, std::span<const Tensor> parts) {
-  if (a.kind == static_cast<int>(QTensor::Kind::Block)) return block_weight(a.format, a.rows, a.cols, aligned(c, parts[0]));
+  if (a.kind == static_cast<int>(QTensor::Kind::Block))
+    return block_weight(a.format, a.rows, a.cols, aligned(c, parts[0]));
   return affine_weight(a.bits, a.group, a.rows, a.cols, parts);
 }
 
@@ -66,7 +69,8 @@ void fast_matmul(const Call& c, const QuantWeight& w, int64_t m) {
 void quantized_matmul(const Call& c) {
   const auto& a = c.attr<QuantAttrs>();
   const Tensor &x = c.in[0], &out = c.out[0];
-  const int64_t m = a.cols ? x.numel() / a.cols : 0, bytes = out.numel() * static_cast<int64_t>(itemsize(out.dtype));
+  const int64_t m = a.cols ? x.numel() / a.cols : 0,
+                bytes = out.numel() * static_cast<int64_t>(itemsize(out.dtype));
   if (bytes == 0) return;
   if (a.cols == 0) {
     check(cudaMemsetAsync(out.data, 0, static_cast<size_t>(bytes), c.stream), "clearing memory");
@@ -96,16 +100,18 @@ void quantized_matmul(const Call& c) {
     gemm(c, Dtype::F32, m, n, w.cols, 1, {wide, w.cols, 1}, {decoded, 1, w.cols}, product);
     if (direct) continue;
     if (out.dtype == Dtype::F32) {
-      check(cudaMemcpy2DAsync(out.data + r * 4, static_cast<size_t>(w.rows) * 4, product, static_cast<size_t>(n) * 4,
-                              static_cast<size_t>(n) * 4, static_cast<size_t>(m), cudaMemcpyDeviceToDevice, c.stream),
+      check(cudaMemcpy2DAsync(out.data + r * 4, static_cast<size_t>(w.rows) * 4, product,
+                              static_cast<size_t>(n) * 4, static_cast<size_t>(n) * 4, static_cast<size_t>(m),
+                              cudaMemcpyDeviceToDevice, c.stream),
             "placing a tile");
     } else if (n == w.rows) {
       launch_convert(product, static_cast<int>(Dtype::F32), out.data, dtype_of(out), m * n, c.stream);
     } else {
       std::byte* narrow = c.scratch.take(static_cast<size_t>(m * n * item));
       launch_convert(product, static_cast<int>(Dtype::F32), narrow, dtype_of(out), m * n, c.stream);
-      check(cudaMemcpy2DAsync(out.data + r * item, static_cast<size_t>(w.rows * item), narrow, static_cast<size_t>(n * item),
-                              static_cast<size_t>(n * item), static_cast<size_t>(m), cudaMemcpyDeviceToDevice, c.stream),
+      check(cudaMemcpy2DAsync(out.data + r * item, static_cast<size_t>(w.rows * item), narrow,
+                              static_cast<size_t>(n * item), static_cast<size_t>(n * item),
+                              static_cast<size_t>(m), cudaMemcpyDeviceToDevice, c.stream),
             "placing a tile");
     }
   }
@@ -114,13 +120,15 @@ void quantized_matmul(const Call& c) {
 
 void quantized_take(const Call& c) {
   const QuantWeight w = weight_of(c, c.attr<QuantAttrs>(), c.in.subspan(1));
-  launch_quant_take(w, c.in[0].data, dtype_of(c.in[0]), c.in[0].numel(), c.out[0].data, dtype_of(c.out[0]), c.stream);
+  launch_quant_take(w, c.in[0].data, dtype_of(c.in[0]), c.in[0].numel(), c.out[0].data, dtype_of(c.out[0]),
+                    c.stream);
   done("quantized_take");
 }
 
 void block_dequantize(const Call& c) {
   const auto& a = c.attr<BlockAttrs>();
-  launch_dequantize(block_weight(a.format, a.rows, a.cols, aligned(c, c.in[0])), 0, a.rows, c.out[0].data, dtype_of(c.out[0]), c.stream);
+  launch_dequantize(block_weight(a.format, a.rows, a.cols, aligned(c, c.in[0])), 0, a.rows, c.out[0].data,
+                    dtype_of(c.out[0]), c.stream);
   done("block_dequantize");
 }
 
@@ -128,7 +136,8 @@ void affine_dequantize(const Call& c) {
   const auto& a = c.attr<AffineAttrs>();
   const Tensor& out = c.out[0];
   const int64_t k = out.shape.back(), rows = k ? out.numel() / k : 0;
-  launch_dequantize(affine_weight(a.bits, a.group, rows, k, c.in), 0, rows, out.data, dtype_of(out), c.stream);
+  launch_dequantize(affine_weight(a.bits, a.group, rows, k, c.in), 0, rows, out.data, dtype_of(out),
+                    c.stream);
   done("affine_dequantize");
 }
 

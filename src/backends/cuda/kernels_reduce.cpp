@@ -1,6 +1,7 @@
-// Reductions, positions of extremes and scans, generated for each operation and dtype. A reduction is a tree: threads
-// take every k-th element, a block joins its threads, and where one block an output would leave the device idle, chunks
-// are joined by a second launch. The order is fixed by the shape alone, so results repeat bit for bit.
+// Reductions, positions of extremes and scans, generated for each operation and dtype. A reduction is a tree:
+// threads take every k-th element, a block joins its threads, and where one block an output would leave the
+// device idle, chunks are joined by a second launch. The order is fixed by the shape alone, so results repeat
+// bit for bit.
 #include <algorithm>
 
 #include "backends/cuda/jit.h"
@@ -61,8 +62,8 @@ extern "C" __global__ void __launch_bounds__(256) mc_kernel(const __grid_constan
 }
 )MC";
 
-// A line is cut into 256 runs: each thread sums its run, the runs' sums are scanned, each thread writes its run. Short
-// lines are one thread's.
+// A line is cut into 256 runs: each thread sums its run, the runs' sums are scanned, each thread writes its
+// run. Short lines are one thread's.
 constexpr const char* kScan = R"MC(
 struct P { i64 lines, n, inner, stride, reverse; const T* in; T* out; i64 kd[KR], ks[KR]; };
 extern "C" __global__ void __launch_bounds__(256) mc_kernel(const __grid_constant__ P p) {
@@ -110,11 +111,11 @@ const char* accumulator(Dtype d) {
 // Bool counts as a byte of 0 or 1.
 const char* stored(Dtype d) { return d == Dtype::Bool ? "u8" : jit_stored(d); }
 
-std::string unit(Dtype d, int value) {
-  return is_complex(d) ? cat("cd{", value, ", 0}") : cat("(A)", value);
-}
+std::string unit(Dtype d, int value) { return is_complex(d) ? cat("cd{", value, ", 0}") : cat("(A)", value); }
 std::string extreme(Dtype d, bool lowest) {
-  if (is_floating(d)) return cat(lowest ? "-" : "", d == Dtype::F64 ? "__longlong_as_double(0x7ff0000000000000ll)" : "bits_f(0x7f800000u)");
+  if (is_floating(d))
+    return cat(lowest ? "-" : "",
+               d == Dtype::F64 ? "__longlong_as_double(0x7ff0000000000000ll)" : "bits_f(0x7f800000u)");
   return lowest ? "Lim<A>::min()" : "Lim<A>::max()";
 }
 
@@ -126,32 +127,34 @@ std::string reduce_head(Op op, Dtype d) {
     case Op::Prod: {
       const bool sum = op == Op::Sum;
       return cat(t, "typedef ", accumulator(d), " A; typedef T O;\nA start() { return ", unit(d, sum ? 0 : 1),
-                 "; }\nA first(A x, i64) { return x; }\nA join(A a, A b) { return ", sum ? "op_add" : "op_mul",
-                 "(a, b); }\nO fin(A a) { return st<O>(a); }\n");
+                 "; }\nA first(A x, i64) { return x; }\nA join(A a, A b) { return ",
+                 sum ? "op_add" : "op_mul", "(a, b); }\nO fin(A a) { return st<O>(a); }\n");
     }
     case Op::Max:
     case Op::Min: {
       const bool max = op == Op::Max;
       return cat(t, "typedef ", accumulator(d), " A; typedef T O;\nA start() { return ", extreme(d, max),
-                 "; }\nA first(A x, i64) { return x; }\nA join(A a, A b) { return ", max ? "op_max" : "op_min",
-                 "(a, b); }\nO fin(A a) { return st<O>(a); }\n");
+                 "; }\nA first(A x, i64) { return x; }\nA join(A a, A b) { return ",
+                 max ? "op_max" : "op_min", "(a, b); }\nO fin(A a) { return st<O>(a); }\n");
     }
     case Op::Any:
     case Op::All: {
       const bool any = op == Op::Any;
-      return cat(t, "typedef int A; typedef u8 O;\nA start() { return ", any ? 0 : 1,
-                 "; }\ntemplate <class C> A first(C x, i64) { return to_bool(x); }\nA join(A a, A b) { return a ", any ? "|" : "&",
-                 " b; }\nO fin(A a) { return (O)a; }\n");
+      return cat(
+          t, "typedef int A; typedef u8 O;\nA start() { return ", any ? 0 : 1,
+          "; }\ntemplate <class C> A first(C x, i64) { return to_bool(x); }\nA join(A a, A b) { return a ",
+          any ? "|" : "&", " b; }\nO fin(A a) { return (O)a; }\n");
     }
     default: {
       const bool max = op == Op::ArgMax;
-      return cat(t, "typedef ", accumulator(d), " C; struct A { C v; i64 i; }; typedef i32 O;\n"
+      return cat(t, "typedef ", accumulator(d),
+                 " C; struct A { C v; i64 i; }; typedef i32 O;\n"
                  "A start() { return {(C)0, -1}; }\nA first(C x, i64 i) { return {x, i}; }\n"
                  "A join(A a, A b) {\n  if (a.i < 0) return b;\n  if (b.i < 0) return a;\n"
                  "  const bool an = a.v != a.v, bn = b.v != b.v;\n"
                  "  if (an || bn) return an && (!bn || a.i < b.i) ? a : b;\n"
-                 "  if (a.v == b.v) return a.i < b.i ? a : b;\n  return a.v ", max ? ">" : "<",
-                 " b.v ? a : b;\n}\nO fin(A a) { return (O)a.i; }\n");
+                 "  if (a.v == b.v) return a.i < b.i ? a : b;\n  return a.v ",
+                 max ? ">" : "<", " b.v ? a : b;\n}\nO fin(A a) { return (O)a.i; }\n");
     }
   }
 }
@@ -165,7 +168,8 @@ size_t accumulator_bytes(Op op, Dtype d) {
   }
 }
 std::string reduce_source(Op op, Dtype d, int kept, int reduced, int threads_per_output) {
-  return cat(reduce_head(op, d), "#define KR ", kept, "\n#define RR ", reduced, "\n#define TPO ", threads_per_output, "\n", kReduce);
+  return cat(reduce_head(op, d), "#define KR ", kept, "\n#define RR ", reduced, "\n#define TPO ",
+             threads_per_output, "\n", kReduce);
 }
 
 // The kept and the reduced dimensions of an operand, each merged where strides allow; at least one each.
@@ -211,7 +215,8 @@ void reduce_over(const Call& c, const Axes& axes) {
   const int64_t tiles = (m + kThreads / per_output - 1) / (kThreads / per_output);
   const int64_t wanted = 4 * c.device.multiprocessors;
   int64_t chunks = 1;
-  if (tiles < wanted) chunks = std::clamp<int64_t>(std::min(wanted / tiles, n / (int64_t{per_output} * 16)), 1, 1024);
+  if (tiles < wanted)
+    chunks = std::clamp<int64_t>(std::min(wanted / tiles, n / (int64_t{per_output} * 16)), 1, 1024);
   const cudaKernel_t kernel =
       jit_kernel(c.device, reduce_source(c.op, in.dtype, s.kept.ndim(), s.reduced.ndim(), per_output));
   std::byte* part = nullptr;
@@ -229,9 +234,9 @@ void arg_extreme(const Call& c) { reduce_over(c, {c.attr<ArgReduceAttrs>().axis}
 
 std::string scan_source(Op op, Dtype d, int kept, bool whole) {
   const bool sum = op == Op::CumSum;
-  return cat("typedef ", stored(d), " T; typedef ", accumulator(d), " A;\nA start() { return ", unit(d, sum ? 0 : 1),
-             "; }\nA join(A a, A b) { return ", sum ? "op_add" : "op_mul", "(a, b); }\n#define KR ", kept, "\n#define WHOLE ",
-             whole ? 1 : 0, "\n", kScan);
+  return cat("typedef ", stored(d), " T; typedef ", accumulator(d), " A;\nA start() { return ",
+             unit(d, sum ? 0 : 1), "; }\nA join(A a, A b) { return ", sum ? "op_add" : "op_mul",
+             "(a, b); }\n#define KR ", kept, "\n#define WHOLE ", whole ? 1 : 0, "\n", kScan);
 }
 
 void scan(const Call& c) {
@@ -244,7 +249,8 @@ void scan(const Call& c) {
   const Split s(in, {a.axis});
   const bool whole = n >= 512;
   JitParams p;
-  p.add(lines), p.add(n), p.add(inner), p.add(n > 1 ? in.strides[a.axis] : int64_t{0}), p.add(int64_t{a.reverse});
+  p.add(lines), p.add(n), p.add(inner), p.add(n > 1 ? in.strides[a.axis] : int64_t{0}),
+      p.add(int64_t{a.reverse});
   p.add(in.data), p.add(out.data);
   add_all(p, s.kept), add_all(p, s.kept_strides);
   jit_launch(jit_kernel(c.device, scan_source(c.op, in.dtype, s.kept.ndim(), whole)),
@@ -265,7 +271,8 @@ std::span<const KernelRow> reduce_kernels() { return kRows; }
 
 std::vector<std::string> reduce_samples() {
   std::vector<std::string> out;
-  for (Op op : {Op::Sum, Op::Prod, Op::Max, Op::Min, Op::Any, Op::All, Op::ArgMax, Op::ArgMin, Op::CumSum, Op::CumProd}) {
+  for (Op op : {Op::Sum, Op::Prod, Op::Max, Op::Min, Op::Any, Op::All, Op::ArgMax, Op::ArgMin, Op::CumSum,
+                Op::CumProd}) {
     for (Dtype d : {Dtype::Bool, Dtype::I64, Dtype::BF16, Dtype::F32, Dtype::C64}) {
       if (op == Op::CumSum || op == Op::CumProd) {
         if (d != Dtype::Bool) out.push_back(scan_source(op, d, 1, true));

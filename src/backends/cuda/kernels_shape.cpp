@@ -11,9 +11,10 @@ namespace {
 
 int item_of(const Tensor& t) { return static_cast<int>(itemsize(t.dtype)); }
 
-// A window of `shape`: from src with strides ss to dst with strides ds. Neighbouring dimensions become one where
-// both sides allow it.
-WindowArgs window_args(const void* src, void* dst, const Shape& shape, const Shape& ss, const Shape& ds, bool merge) {
+// A window of `shape`: from src with strides ss to dst with strides ds. Neighbouring dimensions become one
+// where both sides allow it.
+WindowArgs window_args(const void* src, void* dst, const Shape& shape, const Shape& ss, const Shape& ds,
+                       bool merge) {
   WindowArgs a{};
   a.src = src;
   a.dst = dst;
@@ -40,7 +41,8 @@ void copy_window(const void* src, void* dst, const Shape& shape, const Shape& ss
   const WindowArgs a = window_args(src, dst, shape, ss, ds, true);
   if (a.n == 0) return;
   if (a.nd == 0 || (a.nd == 1 && a.ss[0] == 1 && a.ds[0] == 1)) {
-    check(cudaMemcpyAsync(dst, src, static_cast<size_t>(a.n) * static_cast<size_t>(item), cudaMemcpyDeviceToDevice, stream),
+    check(cudaMemcpyAsync(dst, src, static_cast<size_t>(a.n) * static_cast<size_t>(item),
+                          cudaMemcpyDeviceToDevice, stream),
           "copying on the device");
     return;
   }
@@ -49,8 +51,8 @@ void copy_window(const void* src, void* dst, const Shape& shape, const Shape& ss
 }
 
 // src into a window of dst (row-major of `shape`): dst[start + i·step] = src[i].
-void write_window(std::byte* dst, const Shape& shape, const Tensor& src, const Shape& start, const Shape& step,
-                  cudaStream_t stream) {
+void write_window(std::byte* dst, const Shape& shape, const Tensor& src, const Shape& start,
+                  const Shape& step, cudaStream_t stream) {
   Shape ds = row_major(shape);
   int64_t offset = 0;
   for (int d = 0; d < shape.ndim(); ++d) {
@@ -146,7 +148,8 @@ void dynamic_update(const Call& c) {
 
 void arange(const Call& c) {
   const auto& a = c.attr<ArangeAttrs>();
-  launch_arange({c.out[0].data, a.n, static_cast<int>(a.dtype), a.start, a.step, a.istart, a.istep}, c.stream);
+  launch_arange({c.out[0].data, a.n, static_cast<int>(a.dtype), a.start, a.step, a.istart, a.istep},
+                c.stream);
   check(cudaGetLastError(), "arange");
 }
 

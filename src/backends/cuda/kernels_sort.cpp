@@ -11,7 +11,8 @@ namespace {
 SortLaunch lines_of(const Call& c, int32_t* order) {
   const int axis = c.attr<AxisAttrs>().axis;
   SortLaunch a{c.in[0].data, static_cast<int>(c.in[0].dtype), 1, 1, 1, order};
-  for (int d = 0; d < c.in[0].shape.ndim(); ++d) (d < axis ? a.outer : d == axis ? a.n : a.inner) *= c.in[0].shape[d];
+  for (int d = 0; d < c.in[0].shape.ndim(); ++d)
+    (d < axis ? a.outer : d == axis ? a.n : a.inner) *= c.in[0].shape[d];
   return a;
 }
 

@@ -69,11 +69,13 @@ bool Library::try_load() {
 
 void* Library::symbol(const char* name) {
   if (!try_load())
-    throw Error(ErrorCode::BackendMissing, cat("CUDA is required for the CUDA backend: ", names_[0], " can't be loaded: ", tried_),
-                {}, cat("pip install ", package_, ", or set MODELCYPHER_CUDA_PATH to its folder"));
+    throw Error(ErrorCode::BackendMissing,
+                cat("CUDA is required for the CUDA backend: ", names_[0], " can't be loaded: ", tried_), {},
+                cat("pip install ", package_, ", or set MODELCYPHER_CUDA_PATH to its folder"));
   void* p = dlsym(handle_, name);
   if (!p)
-    throw Error(ErrorCode::BackendMissing, cat("CUDA is required for the CUDA backend: ", path_, " has no ", name), {},
+    throw Error(ErrorCode::BackendMissing,
+                cat("CUDA is required for the CUDA backend: ", path_, " has no ", name), {},
                 cat("pip install --upgrade ", package_));
   return p;
 }

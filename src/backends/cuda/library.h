@@ -6,12 +6,13 @@
 
 namespace mc::cuda {
 
-// A shared library sought in MODELCYPHER_CUDA_PATH, the linker's folders, $VIRTUAL_ENV's and the system's Python
-// packages (nvidia/*/lib), $CUDA_HOME and /usr/local/cuda.
+// A shared library sought in MODELCYPHER_CUDA_PATH, the linker's folders, $VIRTUAL_ENV's and the system's
+// Python packages (nvidia/*/lib), $CUDA_HOME and /usr/local/cuda.
 class Library {
  public:
   // `package`: what to install if it is missing.
-  Library(std::vector<std::string> names, std::string package) : names_(std::move(names)), package_(std::move(package)) {}
+  Library(std::vector<std::string> names, std::string package)
+      : names_(std::move(names)), package_(std::move(package)) {}
   // Throws BackendMissing with every place tried.
   void* symbol(const char* name);
   template <class F>

@@ -55,7 +55,8 @@ void check_lt(cublasStatus_t s, const char* what) {
 }
 
 // Everything that decides a product but its addresses.
-using Key = std::tuple<int, int, int64_t, int64_t, int64_t, int64_t, bool, int64_t, int64_t, bool, int64_t, int64_t, unsigned>;
+using Key = std::tuple<int, int, int64_t, int64_t, int64_t, int64_t, bool, int64_t, int64_t, bool, int64_t,
+                       int64_t, unsigned>;
 
 struct Planned {
   cublasLtMatmulDesc_t desc = nullptr;
@@ -109,32 +110,49 @@ unsigned alignment(const void* p) {
   return n;
 }
 
-cublasLtMatrixLayout_t layout(cudaDataType type, int64_t rows, int64_t cols, int64_t ld, int64_t batches, int64_t stride) {
+cublasLtMatrixLayout_t layout(cudaDataType type, int64_t rows, int64_t cols, int64_t ld, int64_t batches,
+                              int64_t stride) {
   cublasLtMatrixLayout_t l = nullptr;
-  check_lt(lt().layout_create(&l, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(cols), ld), "layout");
+  check_lt(lt().layout_create(&l, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(cols), ld),
+           "layout");
   const int count = static_cast<int>(batches);
   check_lt(lt().layout_set(l, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count), "layout");
   check_lt(lt().layout_set(l, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride, sizeof stride), "layout");
   return l;
 }
 
-const Planned& planned(State& s, const Call& c, Dtype dtype, int64_t M, int64_t N, int64_t K, int64_t batches, const Matrix& a,
-                       const Matrix& b, const std::byte* out) {
+const Planned& planned(State& s, const Call& c, Dtype dtype, int64_t M, int64_t N, int64_t K, int64_t batches,
+                       const Matrix& a, const Matrix& b, const std::byte* out) {
   // Row-major out is column-major outᵀ = bᵀ·aᵀ.
   const Form fa = form_of(M, K, a.row, a.col), fb = form_of(K, N, b.row, b.col);
   const unsigned align = std::min({alignment(a.data), alignment(b.data), alignment(out)});
-  const Key key{c.device.index, static_cast<int>(dtype), M, N, K, batches, fa.by_rows, fa.ld, a.batch, fb.by_rows, fb.ld, b.batch, align};
+  const Key key{c.device.index,
+                static_cast<int>(dtype),
+                M,
+                N,
+                K,
+                batches,
+                fa.by_rows,
+                fa.ld,
+                a.batch,
+                fb.by_rows,
+                fb.ld,
+                b.batch,
+                align};
   auto [it, fresh] = s.plans.try_emplace(key);
   Planned& p = it->second;
   if (!fresh) return p;
   try {
     const Types t = types_of(dtype);
     check_lt(lt().desc_create(&p.desc, t.compute, t.scale), "description");
-    const cublasOperation_t op_b = fb.by_rows ? CUBLAS_OP_N : CUBLAS_OP_T, op_a = fa.by_rows ? CUBLAS_OP_N : CUBLAS_OP_T;
+    const cublasOperation_t op_b = fb.by_rows ? CUBLAS_OP_N : CUBLAS_OP_T,
+                            op_a = fa.by_rows ? CUBLAS_OP_N : CUBLAS_OP_T;
     check_lt(lt().desc_set(p.desc, CUBLASLT_MATMUL_DESC_TRANSA, &op_b, sizeof op_b), "description");
     check_lt(lt().desc_set(p.desc, CUBLASLT_MATMUL_DESC_TRANSB, &op_a, sizeof op_a), "description");
-    p.a = fb.by_rows ? layout(t.data, N, K, fb.ld, batches, b.batch) : layout(t.data, K, N, fb.ld, batches, b.batch);
-    p.b = fa.by_rows ? layout(t.data, K, M, fa.ld, batches, a.batch) : layout(t.data, M, K, fa.ld, batches, a.batch);
+    p.a = fb.by_rows ? layout(t.data, N, K, fb.ld, batches, b.batch)
+                     : layout(t.data, K, N, fb.ld, batches, b.batch);
+    p.b = fa.by_rows ? layout(t.data, K, M, fa.ld, batches, a.batch)
+                     : layout(t.data, M, K, fa.ld, batches, a.batch);
     p.c = layout(t.data, N, M, N, batches, M * N);
     cublasLtMatmulPreference_t pref = nullptr;
     check_lt(lt().pref_create(&pref), "preference");
@@ -155,7 +173,10 @@ const Planned& planned(State& s, const Call& c, Dtype dtype, int64_t M, int64_t 
     lt().pref_destroy(pref);
     check_lt(r, "choice of a kernel");
     if (!found)
-      throw Error(ErrorCode::UnsupportedOp, cat("cuBLASLt has no kernel for a product of ", M, "×", K, " and ", K, "×", N, " in ", dtype_name(dtype)), "matmul");
+      throw Error(ErrorCode::UnsupportedOp,
+                  cat("cuBLASLt has no kernel for a product of ", M, "×", K, " and ", K, "×", N, " in ",
+                      dtype_name(dtype)),
+                  "matmul");
     p.algo = best.algo;
   } catch (...) {
     s.plans.erase(it);
@@ -239,7 +260,8 @@ void matmul(const Call& c) {
     for (int d = 0; d < last; ++d) outer *= batch.dims[d];
   }
   // One matrix on the right for all: more rows of a single product.
-  if (floats && count > 1 && mb.batch == 0 && (ma.col == 1 || K == 1) && ma.row >= K && ma.batch == M * ma.row) {
+  if (floats && count > 1 && mb.batch == 0 && (ma.col == 1 || K == 1) && ma.row >= K &&
+      ma.batch == M * ma.row) {
     M *= count;
     count = 1;
     ma.batch = 0;
@@ -259,7 +281,8 @@ void matmul(const Call& c) {
       gemm(c, out.dtype, M, N, K, count, x, y, z);
       continue;
     }
-    const cudaKernel_t kernel = jit_kernel(c.device, cat("typedef ", jit_stored(out.dtype), " T;\n", kInteger));
+    const cudaKernel_t kernel =
+        jit_kernel(c.device, cat("typedef ", jit_stored(out.dtype), " T;\n", kInteger));
     for (int64_t i = 0; i < count; ++i) {
       JitParams p;
       p.add(M), p.add(N), p.add(K), p.add(x.row), p.add(x.col), p.add(y.row), p.add(y.col);
@@ -275,8 +298,8 @@ constexpr KernelRow kRows[] = {{Op::Matmul, matmul, kAnyStrides}};
 
 bool readable(int64_t r, int64_t c, int64_t row, int64_t col) { return form_of(r, c, row, col).ld > 0; }
 
-void gemm(const Call& c, Dtype dtype, int64_t M, int64_t N, int64_t K, int64_t batches, const Matrix& a, const Matrix& b,
-          std::byte* out) {
+void gemm(const Call& c, Dtype dtype, int64_t M, int64_t N, int64_t K, int64_t batches, const Matrix& a,
+          const Matrix& b, std::byte* out) {
   State& s = state();
   std::lock_guard lock(s.mutex);
   cublasLtHandle_t& handle = s.handles[c.device.index];

@@ -30,8 +30,8 @@ class Pool {
     std::lock_guard lock(mutex_);
     if (limit_ && stats_.active + size > limit_)
       throw Error(ErrorCode::MemoryLimit,
-                  cat("an allocation of ", bytes, " bytes would pass the limit of ", limit_, " bytes (", stats_.active,
-                      " in use)"),
+                  cat("an allocation of ", bytes, " bytes would pass the limit of ", limit_, " bytes (",
+                      stats_.active, " in use)"),
                   "memory");
     if (auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
       std::byte* p = it->second.back();
@@ -52,8 +52,8 @@ class Pool {
         size_t available = 0, total = 0;
         cudaMemGetInfo(&available, &total);
         throw Error(ErrorCode::OutOfMemory,
-                    cat("an allocation of ", bytes, " bytes needs more than the ", available, " bytes of ", total,
-                        " that are free on cuda:", device, " (", stats_.active, " in use here)"),
+                    cat("an allocation of ", bytes, " bytes needs more than the ", available, " bytes of ",
+                        total, " that are free on cuda:", device, " (", stats_.active, " in use here)"),
                     "memory");
       }
     }
@@ -123,7 +123,9 @@ BufferPtr allocate(const Device& device, size_t bytes) {
   return b;
 }
 
-MemoryStats memory(int device, const Backend::MemoryRequest& request) { return pool(device).request(device, request); }
+MemoryStats memory(int device, const Backend::MemoryRequest& request) {
+  return pool(device).request(device, request);
+}
 
 Scratch::Scratch(int device, size_t bytes) : device_(device), bytes_(bytes) {
   if (bytes) data_ = pool(device).take(device, bytes);

@@ -1,5 +1,5 @@
-// Device memory: a caching allocator with statistics and a limit. Blocks come back as soon as their last use is
-// enqueued: the device has one stream, so a later user of the block runs later.
+// Device memory: a caching allocator with statistics and a limit. Blocks come back as soon as their last use
+// is enqueued: the device has one stream, so a later user of the block runs later.
 #pragma once
 
 #include "backends/cuda/device.h"

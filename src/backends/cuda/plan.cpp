@@ -119,7 +119,8 @@ class Planner {
   Tensor tensor(const Aval& a, const Place& p) {
     Tensor t;
     const Storage& s = storage(p.storage);
-    if (s.kind == Storage::Kind::Const) t.literal = plan_.consts[static_cast<size_t>(s.index)].data() + p.offset;
+    if (s.kind == Storage::Kind::Const)
+      t.literal = plan_.consts[static_cast<size_t>(s.index)].data() + p.offset;
     t.shape = a.shape;
     t.strides = p.strides;
     t.dtype = a.dtype;

@@ -21,12 +21,15 @@ const char* function_of(Op op) {
     set(Op::Abs, "op_abs"), set(Op::Negative, "op_neg"), set(Op::Sign, "op_sign"), set(Op::Sqrt, "op_sqrt");
     set(Op::Rsqrt, "op_rsqrt"), set(Op::Exp, "op_exp"), set(Op::Expm1, "op_expm1"), set(Op::Log, "op_log");
     set(Op::Log1p, "op_log1p"), set(Op::Log2, "op_log2"), set(Op::Sin, "op_sin"), set(Op::Cos, "op_cos");
-    set(Op::Tan, "op_tan"), set(Op::Arcsin, "op_asin"), set(Op::Arccos, "op_acos"), set(Op::Arctan, "op_atan");
+    set(Op::Tan, "op_tan"), set(Op::Arcsin, "op_asin"), set(Op::Arccos, "op_acos"),
+        set(Op::Arctan, "op_atan");
     set(Op::Sinh, "op_sinh"), set(Op::Cosh, "op_cosh"), set(Op::Tanh, "op_tanh"), set(Op::Erf, "op_erf");
     set(Op::Erfinv, "op_erfinv"), set(Op::Sigmoid, "op_sigmoid"), set(Op::Floor, "op_floor");
-    set(Op::Ceil, "op_ceil"), set(Op::Round, "op_round"), set(Op::IsNan, "op_isnan"), set(Op::IsInf, "op_isinf");
+    set(Op::Ceil, "op_ceil"), set(Op::Round, "op_round"), set(Op::IsNan, "op_isnan"),
+        set(Op::IsInf, "op_isinf");
     set(Op::IsFinite, "op_isfinite"), set(Op::LogicalNot, "op_lnot"), set(Op::BitwiseNot, "op_not");
-    set(Op::Conj, "op_conj"), set(Op::Add, "op_add"), set(Op::Subtract, "op_sub"), set(Op::Multiply, "op_mul");
+    set(Op::Conj, "op_conj"), set(Op::Add, "op_add"), set(Op::Subtract, "op_sub"),
+        set(Op::Multiply, "op_mul");
     set(Op::Divide, "op_div"), set(Op::Power, "op_pow"), set(Op::FloorDivide, "op_floordiv");
     set(Op::Remainder, "op_rem"), set(Op::Maximum, "op_max"), set(Op::Minimum, "op_min");
     set(Op::Arctan2, "op_atan2"), set(Op::Equal, "op_eq"), set(Op::NotEqual, "op_ne"), set(Op::Less, "op_lt");
@@ -62,20 +65,23 @@ std::string cast_function(Dtype to) {
 }
 
 // One node as a statement.
-std::string statement(const GraphNode& n, Dtype out, const std::vector<std::string>& in, const std::string& name) {
+std::string statement(const GraphNode& n, Dtype out, const std::vector<std::string>& in,
+                      const std::string& name) {
   std::string args;
   for (const std::string& a : in) args += (args.empty() ? "" : ", ") + a;
-  if (n.op == Op::Astype) return cat("  const ", jit_computed(out), " ", name, " = ", cast_function(out), "(", args, ");\n");
+  if (n.op == Op::Astype)
+    return cat("  const ", jit_computed(out), " ", name, " = ", cast_function(out), "(", args, ");\n");
   const char* f = function_of(n.op);
   if (!f)
-    throw Error(ErrorCode::Internal, cat("no generated operation is named ", op_name(n.op)), std::string(op_name(n.op)));
+    throw Error(ErrorCode::Internal, cat("no generated operation is named ", op_name(n.op)),
+                std::string(op_name(n.op)));
   return cat("  const ", jit_computed(out), " ", name, " = ", rounding(out), "(", f, "(", args, "));\n");
 }
 
 }  // namespace
 
 const char* jit_stored(Dtype d) {
-  constexpr const char* names[] = {"bl", "u8", "u16", "u32", "u64", "i8", "i16", "i32",
+  constexpr const char* names[] = {"bl",  "u8",  "u16",  "u32", "u64", "i8",  "i16", "i32",
                                    "i64", "f16", "bf16", "f32", "f64", "c64", "c128"};
   return names[static_cast<size_t>(d)];
 }
@@ -162,7 +168,8 @@ std::string PointwiseKernel::source(int width) const {
       case Kind::Flat:
         params += cat("const ", s, "* a", i, "; ");
         actual += cat(", ld(", p, "[i])");
-        vec_loads += cat("    const Vec<", s, "> w", i, " = *reinterpret_cast<const Vec<", s, ">*>(", p, " + i);\n");
+        vec_loads +=
+            cat("    const Vec<", s, "> w", i, " = *reinterpret_cast<const Vec<", s, ">*>(", p, " + i);\n");
         vec_actual += cat(", ld(w", i, ".v[j])");
         break;
       case Kind::Strided:
@@ -176,10 +183,12 @@ std::string PointwiseKernel::source(int width) const {
   // A union member that is a struct has no constructor to run: all stored types are plain.
   std::string text = params;
   text += cat("__device__ __forceinline__ void body(", o, "& y", formal, ") {\n", body_, "}\n");
-  text += cat("extern \"C\" __global__ void __launch_bounds__(", kThreads, ") mc_kernel(const __grid_constant__ P p) {\n");
+  text += cat("extern \"C\" __global__ void __launch_bounds__(", kThreads,
+              ") mc_kernel(const __grid_constant__ P p) {\n");
   text += cat("  ", o, "* out = (", o, "*)p.out;\n");
   if (strided_) {
-    text += cat("  const i64 i = (i64)blockIdx.x * ", kThreads, " + threadIdx.x;\n  if (i >= p.n) return;\n", loads);
+    text += cat("  const i64 i = (i64)blockIdx.x * ", kThreads, " + threadIdx.x;\n  if (i >= p.n) return;\n",
+                loads);
     for (size_t i = 0; i < inputs_.size(); ++i)
       if (inputs_[i].kind == Kind::Strided) text += cat("  i64 o", i, " = 0;\n");
     const bool small = numel_ < INT32_MAX;
@@ -187,7 +196,8 @@ std::string PointwiseKernel::source(int width) const {
     for (int d = rank - 1; d >= 0; --d) {
       const char* t = small ? "u32" : "i64";
       if (d > 0)
-        text += cat("  { const ", t, " dim = (", t, ")p.dim[", d, "]; const ", t, " next = rest / dim; const i64 c = (i64)(rest - next * dim); rest = next;\n");
+        text += cat("  { const ", t, " dim = (", t, ")p.dim[", d, "]; const ", t,
+                    " next = rest / dim; const i64 c = (i64)(rest - next * dim); rest = next;\n");
       else
         text += "  { const i64 c = (i64)rest;\n";
       for (size_t i = 0; i < inputs_.size(); ++i)
@@ -199,17 +209,22 @@ std::string PointwiseKernel::source(int width) const {
     return text;
   }
   if (width <= 1) {
-    text += cat("  const i64 i = (i64)blockIdx.x * ", kThreads, " + threadIdx.x;\n  if (i >= p.n) return;\n", loads, "  body(out[i]", actual, ");\n}\n");
+    text += cat("  const i64 i = (i64)blockIdx.x * ", kThreads, " + threadIdx.x;\n  if (i >= p.n) return;\n",
+                loads, "  body(out[i]", actual, ");\n}\n");
     return text;
   }
-  text += cat("  const i64 at = ((i64)blockIdx.x * ", kThreads, " + threadIdx.x) * ", width, ";\n  if (at >= p.n) return;\n", loads);
-  text += cat("  if (at + ", width, " <= p.n) {\n    const i64 i = at;\n", vec_loads, "    Vec<", o, "> y;\n#pragma unroll\n    for (int j = 0; j < ",
-              width, "; ++j) body(y.v[j]", vec_actual, ");\n    *reinterpret_cast<Vec<", o, ">*>(out + i) = y;\n    return;\n  }\n");
+  text += cat("  const i64 at = ((i64)blockIdx.x * ", kThreads, " + threadIdx.x) * ", width,
+              ";\n  if (at >= p.n) return;\n", loads);
+  text += cat("  if (at + ", width, " <= p.n) {\n    const i64 i = at;\n", vec_loads, "    Vec<", o,
+              "> y;\n#pragma unroll\n    for (int j = 0; j < ", width, "; ++j) body(y.v[j]", vec_actual,
+              ");\n    *reinterpret_cast<Vec<", o, ">*>(out + i) = y;\n    return;\n  }\n");
   text += cat("  for (i64 i = at; i < p.n; ++i) body(out[i]", actual, ");\n}\n");
-  return cat("template <class S> struct __align__(sizeof(S) * ", width, ") Vec { S v[", width, "]; };\n", text);
+  return cat("template <class S> struct __align__(sizeof(S) * ", width, ") Vec { S v[", width, "]; };\n",
+             text);
 }
 
-void PointwiseKernel::run(DeviceState& device, cudaStream_t stream, std::span<const Tensor> in, const Tensor& out) {
+void PointwiseKernel::run(DeviceState& device, cudaStream_t stream, std::span<const Tensor> in,
+                          const Tensor& out) {
   if (numel_ == 0) return;
   bool vectors = width_ > 1;
   auto aligned = [&](const std::byte* p, Dtype d) {
@@ -268,19 +283,22 @@ std::vector<std::string> pointwise_samples() {
       const Dtype result = def.has(kPredicate) ? Dtype::Bool : real ? real_dtype(dtype) : dtype;
       GraphNode n;
       n.op = op;
-      text += cat("__device__ ", jit_computed(result), " fn_", k++, "(C a, C b) {\n",
-                  statement(n, result, two ? std::vector<std::string>{"a", "b"} : std::vector<std::string>{"a"}, "v"),
-                  "  return v;\n}\n");
+      text += cat(
+          "__device__ ", jit_computed(result), " fn_", k++, "(C a, C b) {\n",
+          statement(n, result, two ? std::vector<std::string>{"a", "b"} : std::vector<std::string>{"a"}, "v"),
+          "  return v;\n}\n");
     }
     for (int t = 0; t < kDtypeCount; ++t) {
       GraphNode n;
       n.op = Op::Astype;
       const Dtype to = static_cast<Dtype>(t);
-      text += cat("__device__ ", jit_stored(to), " fn_", k++, "(C a, C b) {\n", statement(n, to, {"a"}, "v"), "  return st<",
-                  jit_stored(to), ">(v);\n}\n");
+      text += cat("__device__ ", jit_stored(to), " fn_", k++, "(C a, C b) {\n", statement(n, to, {"a"}, "v"),
+                  "  return st<", jit_stored(to), ">(v);\n}\n");
     }
-    text += cat("extern \"C\" __global__ void mc_kernel(", jit_stored(dtype), "* p, u8* q) {\n  C a = ld(p[0]), b = ld(p[1]);\n");
-    for (int i = 0; i < k; ++i) text += cat("  { auto r = fn_", i, "(a, b); *(decltype(r)*)(q + 16 * ", i, ") = r; }\n");
+    text += cat("extern \"C\" __global__ void mc_kernel(", jit_stored(dtype),
+                "* p, u8* q) {\n  C a = ld(p[0]), b = ld(p[1]);\n");
+    for (int i = 0; i < k; ++i)
+      text += cat("  { auto r = fn_", i, "(a, b); *(decltype(r)*)(q + 16 * ", i, ") = r; }\n");
     text += "}\n";
     out.push_back(std::move(text));
   }

@@ -16,8 +16,10 @@ struct PointwiseGroup {
 
 class PointwiseKernel {
  public:
-  // in: the operands that every run will have, but for their addresses: strides broadcast to the output's shape.
-  PointwiseKernel(const Graph& graph, const PointwiseGroup& group, std::span<const Tensor> in, const Tensor& out);
+  // in: the operands that every run will have, but for their addresses: strides broadcast to the output's
+  // shape.
+  PointwiseKernel(const Graph& graph, const PointwiseGroup& group, std::span<const Tensor> in,
+                  const Tensor& out);
   // The output may be the memory of an input that is row-major, of its shape and item size.
   void run(DeviceState& device, cudaStream_t stream, std::span<const Tensor> in, const Tensor& out);
   // For tests: the sources of the kernels with and without vectors.

@@ -1,6 +1,6 @@
-// Attention without the score matrix: a warp takes tiles of 32 keys, one key a lane for the scores, then spreads over the
-// value's elements; running maximum and sum a warp, joined in shared memory. A block has R rows of one key head, so that
-// rows of a prompt (and heads that share keys) read a key once.
+// Attention without the score matrix: a warp takes tiles of 32 keys, one key a lane for the scores, then
+// spreads over the value's elements; running maximum and sum a warp, joined in shared memory. A block has R
+// rows of one key head, so that rows of a prompt (and heads that share keys) read a key once.
 #include "backends/cuda/cu/attention.h"
 
 #include "backends/cuda/cu/common.cuh"
@@ -59,12 +59,13 @@ __global__ void attention(const __grid_constant__ AttentionLaunch a, bool vector
   const int warps = blockDim.x / 32, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int dim = static_cast<int>(a.dim), vd = static_cast<int>(a.v_dim);
   const int padded = (dim + 7) / 8 * 8;
-  float* sq = shared;                   // [R][padded]
-  float* sm = sq + R * padded;          // [warps][R] maximum
-  float* ss = sm + warps * R;           // [warps][R] sum
-  float* sa = ss + warps * R;           // [warps][R][vd]
+  float* sq = shared;           // [R][padded]
+  float* sm = sq + R * padded;  // [warps][R] maximum
+  float* ss = sm + warps * R;   // [warps][R] sum
+  float* sa = ss + warps * R;   // [warps][R][vd]
   const int64_t group = a.heads / a.kv_heads, rows = a.q_len * group, tiles = (rows + R - 1) / R;
-  const int64_t b = blockIdx.x / (a.kv_heads * tiles), kh = blockIdx.x / tiles % a.kv_heads, row0 = blockIdx.x % tiles * R;
+  const int64_t b = blockIdx.x / (a.kv_heads * tiles), kh = blockIdx.x / tiles % a.kv_heads,
+                row0 = blockIdx.x % tiles * R;
 
   for (int i = threadIdx.x; i < R * padded; i += blockDim.x) {
     const int r = i / padded, d = i % padded;
@@ -138,7 +139,8 @@ __global__ void attention(const __grid_constant__ AttentionLaunch a, bool vector
         if (a.softcap > 0) x = tanhf(x / a.softcap) * a.softcap;
         if (a.mask) {
           const int64_t t = (row0 + r) / group, h = kh * group + (row0 + r) % group;
-          const int64_t at = b * a.mask_stride[0] + h * a.mask_stride[1] + t * a.mask_stride[2] + key * a.mask_stride[3];
+          const int64_t at =
+              b * a.mask_stride[0] + h * a.mask_stride[1] + t * a.mask_stride[2] + key * a.mask_stride[3];
           if (a.mask_dtype == kBool)
             x = static_cast<const uint8_t*>(a.mask)[at] ? x : -INFINITY + (x != x ? x : 0.0f);
           else
@@ -206,12 +208,14 @@ template <class T, int NV, int R>
 void start(const AttentionLaunch& a, int threads, cudaStream_t stream) {
   const int64_t rows = a.q_len * (a.heads / a.kv_heads), blocks = a.batch * a.kv_heads * ((rows + R - 1) / R);
   const int warps = threads / 32;
-  const size_t shared = sizeof(float) * static_cast<size_t>(R * ((a.dim + 7) / 8 * 8) + 2 * warps * R + warps * R * a.v_dim);
+  const size_t shared =
+      sizeof(float) * static_cast<size_t>(R * ((a.dim + 7) / 8 * 8) + 2 * warps * R + warps * R * a.v_dim);
   if (shared > 48 * 1024)
-    cudaFuncSetAttribute(attention<T, NV, R>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+    cudaFuncSetAttribute(attention<T, NV, R>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                         static_cast<int>(shared));
   constexpr int64_t n = Pack<T>::n;
-  const bool vectors = a.dim % n == 0 && reinterpret_cast<uintptr_t>(a.k) % 16 == 0 && a.k_stride[0] % n == 0 &&
-                       a.k_stride[1] % n == 0 && a.k_stride[2] % n == 0;
+  const bool vectors = a.dim % n == 0 && reinterpret_cast<uintptr_t>(a.k) % 16 == 0 &&
+                       a.k_stride[0] % n == 0 && a.k_stride[1] % n == 0 && a.k_stride[2] % n == 0;
   attention<T, NV, R><<<static_cast<unsigned>(blocks), threads, shared, stream>>>(a, vectors);
 }
 

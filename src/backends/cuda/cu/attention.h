@@ -6,8 +6,9 @@
 
 namespace mc::cuda {
 
-// q (B, H, T, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv), out (B, H, T, Dv); last axis contiguous, strides of the others in
-// elements. What the operands mean is the host engine's kernel's business (see docs/contract.md, Attention).
+// q (B, H, T, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv), out (B, H, T, Dv); last axis contiguous, strides of
+// the others in elements. What the operands mean is the host engine's kernel's business (see
+// docs/contract.md, Attention).
 struct AttentionLaunch {
   const void *q, *k, *v;
   void* out;

@@ -58,7 +58,9 @@ __device__ __forceinline__ int64_t read_index(const void* p, int dtype, int64_t 
   }
 }
 
-inline unsigned blocks_for(int64_t n, int threads) { return static_cast<unsigned>((n + threads - 1) / threads); }
+inline unsigned blocks_for(int64_t n, int threads) {
+  return static_cast<unsigned>((n + threads - 1) / threads);
+}
 
 // Warp-wide sums in a fixed order.
 __device__ __forceinline__ float warp_sum(float v) {

@@ -136,7 +136,8 @@ __global__ void rope(RopeLaunch a) {
   const int64_t per = half + (a.dim - a.dims);
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= a.batch * a.heads * a.time * per) return;
-  const int64_t e = i % per, t = i / per % a.time, h = i / per / a.time % a.heads, b = i / per / a.time / a.heads;
+  const int64_t e = i % per, t = i / per % a.time, h = i / per / a.time % a.heads,
+                b = i / per / a.time / a.heads;
   const T* x = static_cast<const T*>(a.x) + b * a.x_stride[0] + h * a.x_stride[1] + t * a.x_stride[2];
   T* out = static_cast<T*>(a.out) + b * a.out_stride[0] + h * a.out_stride[1] + t * a.out_stride[2];
   if (e >= half) {
@@ -165,8 +166,8 @@ void launch_softmax(const RowsLaunch& a, bool log, cudaStream_t stream) {
   if (a.rows * a.n == 0) return;
   with_float(a.dtype, [&](auto t) {
     using T = decltype(t);
-    softmax<T><<<static_cast<unsigned>(a.rows), threads_for(a.n), 0, stream>>>(static_cast<const T*>(a.x),
-                                                                               static_cast<T*>(a.out), a.n, log);
+    softmax<T><<<static_cast<unsigned>(a.rows), threads_for(a.n), 0, stream>>>(
+        static_cast<const T*>(a.x), static_cast<T*>(a.out), a.n, log);
   });
 }
 void launch_rms_norm(const RowsLaunch& a, const float* weight, float eps, cudaStream_t stream) {
@@ -177,7 +178,8 @@ void launch_rms_norm(const RowsLaunch& a, const float* weight, float eps, cudaSt
         static_cast<const T*>(a.x), static_cast<T*>(a.out), a.n, weight, eps);
   });
 }
-void launch_layer_norm(const RowsLaunch& a, const float* weight, const float* bias, float eps, cudaStream_t stream) {
+void launch_layer_norm(const RowsLaunch& a, const float* weight, const float* bias, float eps,
+                       cudaStream_t stream) {
   if (a.rows * a.n == 0) return;
   with_float(a.dtype, [&](auto t) {
     using T = decltype(t);
@@ -198,14 +200,15 @@ void launch_swiglu(const RowsLaunch& a, const void* up, cudaStream_t stream) {
   if (n == 0) return;
   with_float(a.dtype, [&](auto t) {
     using T = decltype(t);
-    swiglu<T><<<blocks_for(n, kThreads), kThreads, 0, stream>>>(static_cast<const T*>(a.x), static_cast<const T*>(up),
-                                                                static_cast<T*>(a.out), n);
+    swiglu<T><<<blocks_for(n, kThreads), kThreads, 0, stream>>>(
+        static_cast<const T*>(a.x), static_cast<const T*>(up), static_cast<T*>(a.out), n);
   });
 }
 void launch_rope(const RopeLaunch& a, cudaStream_t stream) {
   const int64_t n = a.batch * a.heads * a.time * (a.dims / 2 + (a.dim - a.dims));
   if (n == 0) return;
-  with_float(a.dtype, [&](auto t) { rope<decltype(t)><<<blocks_for(n, kThreads), kThreads, 0, stream>>>(a); });
+  with_float(a.dtype,
+             [&](auto t) { rope<decltype(t)><<<blocks_for(n, kThreads), kThreads, 0, stream>>>(a); });
 }
 
 }  // namespace mc::cuda

@@ -15,7 +15,8 @@ struct RowsLaunch {
 };
 void launch_softmax(const RowsLaunch& a, bool log, cudaStream_t stream);
 void launch_rms_norm(const RowsLaunch& a, const float* weight, float eps, cudaStream_t stream);
-void launch_layer_norm(const RowsLaunch& a, const float* weight, const float* bias, float eps, cudaStream_t stream);
+void launch_layer_norm(const RowsLaunch& a, const float* weight, const float* bias, float eps,
+                       cudaStream_t stream);
 // out: float32, one a row.
 void launch_cross_entropy(const RowsLaunch& a, const void* labels, int label_dtype, cudaStream_t stream);
 void launch_swiglu(const RowsLaunch& a, const void* up, cudaStream_t stream);

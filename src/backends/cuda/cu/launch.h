@@ -1,4 +1,5 @@
-// Host side of the precompiled kernels: plain structs in, work on a stream out. Errors are cudaGetLastError's.
+// Host side of the precompiled kernels: plain structs in, work on a stream out. Errors are
+// cudaGetLastError's.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -10,7 +11,8 @@ namespace mc::cuda {
 
 inline constexpr int kDims = 10;  // mc::kMaxRank
 
-// dst[Σ i·ds] = src[Σ i·ss] for all i < dim; strides in elements. With `starts` the window's place is read on the device.
+// dst[Σ i·ds] = src[Σ i·ss] for all i < dim; strides in elements. With `starts` the window's place is read on
+// the device.
 struct WindowArgs {
   const void* src;
   void* dst;
@@ -21,9 +23,9 @@ struct WindowArgs {
   const void* starts;
   int start_dtype;
   int64_t start_stride;
-  int starts_n;              // Clamp…: dimensions
-  int64_t room[kDims];       // largest start
-  int64_t stride[kDims];     // of the moved operand
+  int starts_n;                  // Clamp…: dimensions
+  int64_t room[kDims];           // largest start
+  int64_t stride[kDims];         // of the moved operand
   int64_t row_room, row_stride;  // Rows: along the axis; the row is the first index
 };
 void launch_window(const WindowArgs& a, int item, cudaStream_t stream);

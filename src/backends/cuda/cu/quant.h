@@ -21,13 +21,15 @@ struct QuantWeight {
 };
 
 // rows × cols float32, or of `dtype`, of the weight's rows [first, first + count).
-void launch_dequantize(const QuantWeight& w, int64_t first, int64_t count, void* out, int dtype, cudaStream_t stream);
-// Rows by number; one out of range is NaN. Negative numbers count from the end.
-void launch_quant_take(const QuantWeight& w, const void* ids, int id_dtype, int64_t count, void* out, int dtype,
+void launch_dequantize(const QuantWeight& w, int64_t first, int64_t count, void* out, int dtype,
                        cudaStream_t stream);
+// Rows by number; one out of range is NaN. Negative numbers count from the end.
+void launch_quant_take(const QuantWeight& w, const void* ids, int id_dtype, int64_t count, void* out,
+                       int dtype, cudaStream_t stream);
 // out (m, rows) = x (m, cols) · wᵀ in float32, for few rows of x; x and out of `dtype`.
 inline constexpr int kFewRows = 8;
-void launch_quant_gemv(const QuantWeight& w, const void* x, int64_t m, void* out, int dtype, cudaStream_t stream);
+void launch_quant_gemv(const QuantWeight& w, const void* x, int64_t m, void* out, int dtype,
+                       cudaStream_t stream);
 
 // Precision fast: x (m, cols) to int8 codes, scales and sums of blocks of 32, then exact integer products.
 struct FastX {
@@ -35,8 +37,10 @@ struct FastX {
   float* scales;  // (m, cols / 32)
   int32_t* sums;  // (m, cols / 32)
 };
-void launch_fast_quantize(const void* x, int dtype, int64_t m, int64_t cols, const FastX& q, cudaStream_t stream);
-void launch_fast_product(const QuantWeight& w, const FastX& q, int64_t m, void* out, int dtype, cudaStream_t stream);
+void launch_fast_quantize(const void* x, int dtype, int64_t m, int64_t cols, const FastX& q,
+                          cudaStream_t stream);
+void launch_fast_product(const QuantWeight& w, const FastX& q, int64_t m, void* out, int dtype,
+                         cudaStream_t stream);
 bool fast_format(int format);
 
 // float32 to and from 16-bit floats.

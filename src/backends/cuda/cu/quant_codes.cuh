@@ -1,5 +1,5 @@
-// How 32 consecutive elements of a row are coded. block32 gives the signed or unsigned codes as bytes and the scales
-// that make numbers of them; number() is the exact expression of docs/contract.md, section 3.
+// How 32 consecutive elements of a row are coded. block32 gives the signed or unsigned codes as bytes and the
+// scales that make numbers of them; number() is the exact expression of docs/contract.md, section 3.
 #pragma once
 
 #include "backends/cuda/cu/common.cuh"
@@ -28,7 +28,9 @@ __host__ __device__ constexpr Scheme scheme_of(int f) {
 }
 
 __device__ __forceinline__ uint32_t u16_at(const uint8_t* p) { return *reinterpret_cast<const uint16_t*>(p); }
-__device__ __forceinline__ float half_at(const uint8_t* p) { return load(Half{*reinterpret_cast<const uint16_t*>(p)}); }
+__device__ __forceinline__ float half_at(const uint8_t* p) {
+  return load(Half{*reinterpret_cast<const uint16_t*>(p)});
+}
 __device__ __forceinline__ uint32_t u32_at2(const uint8_t* p) { return u16_at(p) | u16_at(p + 2) << 16; }
 
 // Codes as 8 words of four bytes, elements in order; scale d0 (d1: of the second half, Q6_K) and minimum m.
@@ -212,7 +214,7 @@ bool with_format(int format, G f) {
 }
 
 __device__ __forceinline__ float read_as(const void* p, int dtype, int64_t i) {
-  return dtype == kF32 ? static_cast<const float*>(p)[i]
+  return dtype == kF32   ? static_cast<const float*>(p)[i]
          : dtype == kF16 ? load(static_cast<const Half*>(p)[i])
                          : load(static_cast<const Brain*>(p)[i]);
 }

@@ -1,5 +1,6 @@
-// Precision fast, bit for bit as docs/contract-fast.md: exact integer dots of blocks of 32, added in ascending order by
-// one chain of fused multiply-adds. A lane has a row of the weight, so its chain needs no other lane.
+// Precision fast, bit for bit as docs/contract-fast.md: exact integer dots of blocks of 32, added in
+// ascending order by one chain of fused multiply-adds. A lane has a row of the weight, so its chain needs no
+// other lane.
 #include "backends/cuda/cu/quant_codes.cuh"
 
 namespace mc::cuda {
@@ -42,7 +43,8 @@ __device__ __forceinline__ int dot4(uint32_t w, int x, int acc, bool w_signed) {
 }
 
 template <int F, int M>
-__global__ void __launch_bounds__(kThreads) product(const __grid_constant__ QuantWeight w, FastX q, int64_t m0, int64_t m, void* out, int dtype) {
+__global__ void __launch_bounds__(kThreads)
+    product(const __grid_constant__ QuantWeight w, FastX q, int64_t m0, int64_t m, void* out, int dtype) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (row >= w.rows) return;
   constexpr Scheme scheme = scheme_of(F);
@@ -87,11 +89,13 @@ __global__ void __launch_bounds__(kThreads) product(const __grid_constant__ Quan
 
 bool fast_format(int format) { return scheme_of(format) != Scheme::Dense; }
 
-void launch_fast_quantize(const void* x, int dtype, int64_t m, int64_t cols, const FastX& q, cudaStream_t stream) {
+void launch_fast_quantize(const void* x, int dtype, int64_t m, int64_t cols, const FastX& q,
+                          cudaStream_t stream) {
   const int64_t blocks = m * cols / 32;
   if (blocks) quantize<<<blocks_for(blocks * 32, kThreads), kThreads, 0, stream>>>(x, dtype, blocks, q);
 }
-void launch_fast_product(const QuantWeight& w, const FastX& q, int64_t m, void* out, int dtype, cudaStream_t stream) {
+void launch_fast_product(const QuantWeight& w, const FastX& q, int64_t m, void* out, int dtype,
+                         cudaStream_t stream) {
   if (w.rows == 0) return;
   const unsigned blocks = blocks_for(w.rows, kThreads);
   with_format(w.format, [&](auto f) {

@@ -1,4 +1,5 @@
-// Few rows of x times a quantized weight, in float32: a warp has a row of the weight, its lanes blocks of 32 elements.
+// Few rows of x times a quantized weight, in float32: a warp has a row of the weight, its lanes blocks of 32
+// elements.
 #include "backends/cuda/cu/quant_codes.cuh"
 
 namespace mc::cuda {
@@ -8,7 +9,8 @@ constexpr int kWarps = 8, kChunk = 2048;
 constexpr int kPad = 36;  // floats from block to block of x in shared memory: lanes on different banks
 
 template <int F, int M>
-__global__ void __launch_bounds__(kWarps * 32) gemv(const __grid_constant__ QuantWeight w, const void* x, int64_t m0, void* out, int dtype) {
+__global__ void __launch_bounds__(kWarps * 32)
+    gemv(const __grid_constant__ QuantWeight w, const void* x, int64_t m0, void* out, int dtype) {
   __shared__ float4 shared[M * kChunk / 32 * kPad / 4];
   float* sx = reinterpret_cast<float*>(shared);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -21,7 +23,8 @@ __global__ void __launch_bounds__(kWarps * 32) gemv(const __grid_constant__ Quan
     __syncthreads();
     for (int i = threadIdx.x; i < M * blocks * 32; i += kWarps * 32) {
       const int r = i / (blocks * 32), k = i % (blocks * 32);
-      sx[r * (kChunk / 32 * kPad) + k / 32 * kPad + k % 32] = k < n ? read_as(x, dtype, (m0 + r) * w.cols + k0 + k) : 0.0f;
+      sx[r * (kChunk / 32 * kPad) + k / 32 * kPad + k % 32] =
+          k < n ? read_as(x, dtype, (m0 + r) * w.cols + k0 + k) : 0.0f;
     }
     __syncthreads();
     if (row >= w.rows) continue;
@@ -53,7 +56,8 @@ __global__ void __launch_bounds__(kWarps * 32) gemv(const __grid_constant__ Quan
 
 }  // namespace
 
-void launch_quant_gemv(const QuantWeight& w, const void* x, int64_t m, void* out, int dtype, cudaStream_t stream) {
+void launch_quant_gemv(const QuantWeight& w, const void* x, int64_t m, void* out, int dtype,
+                       cudaStream_t stream) {
   if (w.rows == 0) return;
   const unsigned blocks = blocks_for(w.rows, kWarps);
   with_format(w.format, [&](auto f) {

@@ -8,8 +8,8 @@ constexpr int kThreads = 128;
 
 // A thread has a block of 32 elements of a row.
 template <int F, bool kTake>
-__global__ void dequantize(const __grid_constant__ QuantWeight w, int64_t first, int64_t count, const void* ids, int id_dtype,
-                           void* out, int dtype) {
+__global__ void dequantize(const __grid_constant__ QuantWeight w, int64_t first, int64_t count,
+                           const void* ids, int id_dtype, void* out, int dtype) {
   const int64_t blocks = (w.cols + 31) / 32, i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= count * blocks) return;
   const int64_t r = i / blocks, b = i % blocks;
@@ -93,19 +93,22 @@ __global__ void convert(const void* src, int from, void* dst, int to, int64_t n)
 
 }  // namespace
 
-void launch_dequantize(const QuantWeight& w, int64_t first, int64_t count, void* out, int dtype, cudaStream_t stream) {
-  const int64_t n = count * ((w.cols + 31) / 32);
-  if (n == 0) return;
-  with_format(w.format, [&](auto f) {
-    dequantize<decltype(f)::value, false><<<blocks_for(n, kThreads), kThreads, 0, stream>>>(w, first, count, nullptr, 0, out, dtype);
-  });
-}
-void launch_quant_take(const QuantWeight& w, const void* ids, int id_dtype, int64_t count, void* out, int dtype,
+void launch_dequantize(const QuantWeight& w, int64_t first, int64_t count, void* out, int dtype,
                        cudaStream_t stream) {
   const int64_t n = count * ((w.cols + 31) / 32);
   if (n == 0) return;
   with_format(w.format, [&](auto f) {
-    dequantize<decltype(f)::value, true><<<blocks_for(n, kThreads), kThreads, 0, stream>>>(w, 0, count, ids, id_dtype, out, dtype);
+    dequantize<decltype(f)::value, false>
+        <<<blocks_for(n, kThreads), kThreads, 0, stream>>>(w, first, count, nullptr, 0, out, dtype);
+  });
+}
+void launch_quant_take(const QuantWeight& w, const void* ids, int id_dtype, int64_t count, void* out,
+                       int dtype, cudaStream_t stream) {
+  const int64_t n = count * ((w.cols + 31) / 32);
+  if (n == 0) return;
+  with_format(w.format, [&](auto f) {
+    dequantize<decltype(f)::value, true>
+        <<<blocks_for(n, kThreads), kThreads, 0, stream>>>(w, 0, count, ids, id_dtype, out, dtype);
   });
 }
 void launch_affine_quantize(const AffineQuantizeLaunch& a, cudaStream_t stream) {

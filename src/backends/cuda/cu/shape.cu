@@ -1,4 +1,5 @@
-// Kernels that move elements, whatever they are: windows, gather, take along an axis; ranges and random words.
+// Kernels that move elements, whatever they are: windows, gather, take along an axis; ranges and random
+// words.
 #include "backends/cuda/cu/common.cuh"
 #include "backends/cuda/cu/launch.h"
 #include "prims/philox.h"
@@ -18,8 +19,9 @@ __global__ void window(const __grid_constant__ WindowArgs a) {
   if (i >= a.n) return;
   int64_t rest = i, from = 0, to = 0, first = 0;
   for (int d = a.nd - 1; d >= 0; --d) {
-    const int64_t next = a.n < INT32_MAX ? static_cast<int64_t>(static_cast<uint32_t>(rest) / static_cast<uint32_t>(a.dim[d]))
-                                         : rest / a.dim[d];
+    const int64_t next =
+        a.n < INT32_MAX ? static_cast<int64_t>(static_cast<uint32_t>(rest) / static_cast<uint32_t>(a.dim[d]))
+                        : rest / a.dim[d];
     const int64_t c = rest - next * a.dim[d];
     rest = next;
     from += c * a.ss[d];
@@ -88,8 +90,8 @@ template <class T>
 __global__ void arange_int(ArangeLaunch a) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i < a.n)
-    static_cast<T*>(a.out)[i] =
-        static_cast<T>(static_cast<uint64_t>(a.istart) + static_cast<uint64_t>(i) * static_cast<uint64_t>(a.istep));
+    static_cast<T*>(a.out)[i] = static_cast<T>(static_cast<uint64_t>(a.istart) +
+                                               static_cast<uint64_t>(i) * static_cast<uint64_t>(a.istep));
 }
 template <class T>
 __global__ void arange_float(ArangeLaunch a) {
@@ -131,7 +133,8 @@ void launch_gather(const GatherArgs& a, int item, cudaStream_t stream) {
 void launch_take_along(const TakeAlongArgs& a, int item, cudaStream_t stream) {
   const int64_t n = a.outer * a.to_dim * a.inner;
   if (n == 0) return;
-  by_item(item, [&](auto t) { take_along<decltype(t)><<<blocks_for(n, kThreads), kThreads, 0, stream>>>(a); });
+  by_item(item,
+          [&](auto t) { take_along<decltype(t)><<<blocks_for(n, kThreads), kThreads, 0, stream>>>(a); });
 }
 void launch_arange(const ArangeLaunch& a, cudaStream_t stream) {
   if (a.n == 0) return;

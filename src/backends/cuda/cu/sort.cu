@@ -1,9 +1,9 @@
-// Stable sorting: elements become unsigned integers in the same order, which a radix sort of whole lines puts in order
-// together with their positions.
-#include <cub/device/device_radix_sort.cuh>
-#include <cub/device/device_segmented_radix_sort.cuh>
+// Stable sorting: elements become unsigned integers in the same order, which a radix sort of whole lines puts
+// in order together with their positions.
 #include <thrust/iterator/counting_iterator.h>
 #include <thrust/iterator/transform_iterator.h>
+#include <cub/device/device_radix_sort.cuh>
+#include <cub/device/device_segmented_radix_sort.cuh>
 
 #include "backends/cuda/cu/common.cuh"
 #include "backends/cuda/cu/sort.h"
@@ -70,14 +70,16 @@ int key_bits(int dtype) {
 
 template <class K>
 __global__ void make_keys(SortLaunch a, K* keys, int32_t* places) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, total = a.outer * a.n * a.inner;
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x,
+                total = a.outer * a.n * a.inner;
   if (i >= total) return;
   const int64_t line = i / a.n, k = i % a.n;
   keys[i] = static_cast<K>(key_of(a.x, a.dtype, (line / a.inner * a.n + k) * a.inner + line % a.inner));
   places[i] = static_cast<int32_t>(k);
 }
 __global__ void put_order(SortLaunch a, const int32_t* places) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, total = a.outer * a.n * a.inner;
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x,
+                total = a.outer * a.n * a.inner;
   if (i >= total) return;
   const int64_t line = i / a.n, k = i % a.n;
   a.order[(line / a.inner * a.n + k) * a.inner + line % a.inner] = places[i];
@@ -94,7 +96,8 @@ size_t aligned(size_t n) { return (n + 255) / 256 * 256; }
 template <class K>
 size_t run(const SortLaunch& a, std::byte* scratch, cudaStream_t stream) {
   const int64_t total = a.outer * a.n * a.inner, lines = a.outer * a.inner;
-  const size_t keys = aligned(static_cast<size_t>(total) * sizeof(K)), places = aligned(static_cast<size_t>(total) * 4);
+  const size_t keys = aligned(static_cast<size_t>(total) * sizeof(K)),
+               places = aligned(static_cast<size_t>(total) * 4);
   K* k0 = reinterpret_cast<K*>(scratch);
   K* k1 = reinterpret_cast<K*>(scratch + keys);
   int32_t* p0 = reinterpret_cast<int32_t*>(scratch + 2 * keys);
@@ -106,8 +109,10 @@ size_t run(const SortLaunch& a, std::byte* scratch, cudaStream_t stream) {
   if (lines == 1) {
     cub::DeviceRadixSort::SortPairs(rest, bytes, k0, k1, p0, p1, total, 0, end, stream);
   } else {
-    const auto starts = thrust::make_transform_iterator(thrust::counting_iterator<int64_t>(0), LineStart{a.n});
-    cub::DeviceSegmentedRadixSort::SortPairs(rest, bytes, k0, k1, p0, p1, total, lines, starts, starts + 1, 0, end, stream);
+    const auto starts =
+        thrust::make_transform_iterator(thrust::counting_iterator<int64_t>(0), LineStart{a.n});
+    cub::DeviceSegmentedRadixSort::SortPairs(rest, bytes, k0, k1, p0, p1, total, lines, starts, starts + 1, 0,
+                                             end, stream);
   }
   if (scratch) put_order<<<blocks_for(total, kThreads), kThreads, 0, stream>>>(a, p1);
   return 2 * keys + 2 * places + bytes;

@@ -7,8 +7,8 @@
 
 namespace mc::cuda {
 
-// Lines along an axis: outer × n × inner, row-major. order (outer, n, inner): for each line its positions, ascending,
-// stable, NaN last.
+// Lines along an axis: outer × n × inner, row-major. order (outer, n, inner): for each line its positions,
+// ascending, stable, NaN last.
 struct SortLaunch {
   const void* x;
   int dtype;
