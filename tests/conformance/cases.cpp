@@ -245,7 +245,8 @@ std::vector<Case> all_cases(const Backend& backend, int& left_out) {
 uint64_t seed_of(const std::string& name, uint64_t base) {
   uint64_t h = 0xcbf29ce484222325ull ^ base;  // FNV-1a
   // Every engine gets the numbers of the host engine: their results can be compared with each other.
-  for (const char ch : name.substr(0, name.rfind('@')) + "@numpy") h = (h ^ static_cast<uint8_t>(ch)) * 0x100000001b3ull;
+  for (const char ch : name.substr(0, name.rfind('@')) + "@numpy")
+    h = (h ^ static_cast<uint8_t>(ch)) * 0x100000001b3ull;
   return h;
 }
 
