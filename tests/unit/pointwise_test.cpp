@@ -232,7 +232,54 @@ PwProgram chain() {  // max((2x+1)·x - 0.5, 0)
   v = p.op(PwOp::Subtract, v, p.constant(Dtype::F32, &c[2]));
   v = p.op(PwOp::Maximum, v, p.constant(Dtype::F32, &c[3]));
   p.output(v);
+  p.finish();
   return p;
+}
+
+TEST(Program, PairsOfStepsHaveTheBitsOfSingleOnes) {
+  const PwOp ops[] = {PwOp::Add, PwOp::Subtract, PwOp::Multiply, PwOp::Maximum, PwOp::Minimum};
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> special{0.0f, -0.0f, 1.0f, -2.5f, inf, -inf, nan, 3e38f, 1e-40f, 0.1f, 7.0f};
+  const int64_t n = 1337;
+  std::vector<float> a(n), b(n), c(n);
+  for (size_t i = 0; i < n; ++i) {
+    a[i] = special[i % 11];
+    b[i] = special[i / 11 % 11];
+    c[i] = special[i / 121 % 11];
+  }
+  const float number = 1.5f;
+  for (PwOp first : ops)
+    for (PwOp second : ops)
+      for (const bool swapped : {false, true})
+        for (const bool constant : {false, true}) {
+          auto program = [&](bool pairs) {
+            PwProgram p;
+            const int x = p.input(Dtype::F32), y = p.input(Dtype::F32), z = p.input(Dtype::F32);
+            const int other = constant ? p.constant(Dtype::F32, &number) : z;
+            const int v = p.op(first, x, y);
+            p.output(swapped ? p.op(second, other, v) : p.op(second, v, other));
+            if (pairs) p.finish();
+            return p;
+          };
+          std::vector<float> want;
+          for (const bool pairs : {false, true}) {
+            const PwProgram p = program(pairs);
+            everywhere([&] {
+              std::vector<float> out(n);
+              const int64_t shape[] = {n}, one[] = {1}, none[] = {0};
+              const PwProgram::Operand in[] = {
+                  {a.data(), one}, {b.data(), swapped ? none : one}, {c.data(), one}};
+              void* outs[] = {out.data()};
+              p.run(in, outs, shape);
+              if (want.empty()) want = out;
+              for (size_t i = 0; i < n; ++i)
+                ASSERT_TRUE((std::isnan(out[i]) && std::isnan(want[i])) ||
+                            std::memcmp(&out[i], &want[i], 4) == 0)
+                    << pw_name(first) << " " << pw_name(second) << " at " << i << ": " << out[i] << " "
+                    << want[i];
+            });
+          }
+        }
 }
 
 TEST(Program, ChainOfEveryLengthStaysInside) {
@@ -263,8 +310,16 @@ TEST(Program, LargeOutputsAreStreamedWhole) {
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 4096) * 0.001f;
   const int64_t shape[] = {n}, strides[] = {1};
   const PwProgram::Operand in[] = {{x.data(), strides}};
+  // Straight past the caches where the output begins on a line, else by way of a buffer.
+  std::unique_ptr<float, decltype(&std::free)> lines(
+      static_cast<float*>(std::aligned_alloc(64, (static_cast<size_t>(n) + 32) / 16 * 64)), &std::free);
+  lines.get()[n] = -9.0f;
+  void* aligned[] = {lines.get()};
+  p.run(in, aligned, shape);
+  EXPECT_EQ(lines.get()[n], -9.0f);
   void* outs[] = {out.data() + 1};  // not aligned for vectors
   p.run(in, outs, shape);
+  EXPECT_EQ(std::memcmp(lines.get(), out.data() + 1, static_cast<size_t>(n) * 4), 0);
   EXPECT_EQ(out.front(), -9.0f);
   EXPECT_EQ(out.back(), -9.0f);
   for (size_t i = 0; i < x.size(); ++i) {

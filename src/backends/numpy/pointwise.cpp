@@ -63,6 +63,7 @@ PointwiseKernel::PointwiseKernel(const Graph& g, const PointwiseGroup& group)
     numbers[n->first_out] = p.op(*op, in[0], in[1], in[2]);
   }
   for (ValueId v : group.outputs) p.output(numbers.at(v));
+  p.finish();
 }
 
 PointwiseKernel::~PointwiseKernel() = default;

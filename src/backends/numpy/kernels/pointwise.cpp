@@ -78,6 +78,27 @@ TileFn tile_fn(PwOp op, Dtype dtype) {
   }
 }
 
+namespace {
+// Of the operations that come in pairs; -1 for others.
+int pair_index(PwOp op) {
+  constexpr PwOp kOrder[] = {PwOp::Add, PwOp::Subtract, PwOp::Multiply, PwOp::Maximum, PwOp::Minimum};
+  static_assert(std::size(kOrder) == kPairOps);
+  for (int i = 0; i < kPairOps; ++i)
+    if (kOrder[i] == op) return i;
+  return -1;
+}
+const PairTiles& pair_tiles() { return MC_PICK(kPairTiles); }
+}  // namespace
+
+PairFn pair_fn(PwOp first, PwOp second, bool swapped, bool past, Dtype dtype) {
+  const int a = pair_index(first), b = second == PwOp::Copy ? kPairOps : pair_index(second);
+  if (dtype != Dtype::F32 || a < 0 || b < 0) return nullptr;
+  const PairTiles& tiles = pair_tiles();
+  return (past ? tiles.streaming : tiles.fn)[a][b][swapped];
+}
+
+StreamFn stream_fn() { return pair_tiles().stream; }
+
 Dtype tile_result(PwOp op, Dtype dtype) {
   switch (op) {
     case PwOp::IsNan:

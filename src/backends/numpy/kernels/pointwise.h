@@ -11,20 +11,24 @@
 namespace mc::kernels {
 
 // X(name, number of inputs)
-#define MC_PW_OPS(X)                                                                                         \
-  X(Copy, 1)                                                                                                 \
-  X(Negative, 1)                                                                                             \
-  X(Abs, 1) X(Sign, 1) X(Sqrt, 1) X(Rsqrt, 1) X(Square, 1) X(Reciprocal, 1) X(Exp, 1) X(Expm1, 1) X(Exp2, 1) \
-      X(Log, 1) X(Log1p, 1) X(Log2, 1) X(Sin, 1) X(Cos, 1) X(Tan, 1) X(Arcsin, 1) X(Arccos, 1) X(Arctan, 1)  \
-          X(Sinh, 1) X(Cosh, 1) X(Tanh, 1) X(Erf, 1) X(Erfinv, 1) X(Sigmoid, 1) X(Silu, 1) X(Gelu, 1)        \
-              X(GeluTanh, 1) X(Floor, 1) X(Ceil, 1) X(Round, 1) X(IsNan, 1) X(IsInf, 1) X(IsFinite, 1)       \
-                  X(LogicalNot, 1) X(BitwiseNot, 1) X(Conj, 1) X(Real, 1) X(Imag, 1) X(Add, 2)               \
-                      X(Subtract, 2) X(Multiply, 2) X(Divide, 2) X(Power, 2) X(FloorDivide, 2)               \
-                          X(Remainder, 2) X(Maximum, 2) X(Minimum, 2) X(Arctan2, 2) X(Equal, 2)              \
-                              X(NotEqual, 2) X(Less, 2) X(LessEqual, 2) X(Greater, 2) X(GreaterEqual, 2)     \
-                                  X(LogicalAnd, 2) X(LogicalOr, 2) X(LogicalXor, 2) X(BitwiseAnd, 2)         \
-                                      X(BitwiseOr, 2) X(BitwiseXor, 2) X(LeftShift, 2) X(RightShift, 2)      \
-                                          X(Where, 3)
+#define MC_PW_OPS(X)                                                                                        \
+  X(Copy, 1)                                                                                                \
+  X(Negative, 1)                                                                                            \
+  X(Abs, 1)                                                                                                 \
+  X(Sign, 1)                                                                                                \
+  X(Sqrt, 1)                                                                                                \
+  X(Rsqrt, 1)                                                                                               \
+  X(Square, 1)                                                                                              \
+  X(Reciprocal, 1)                                                                                          \
+  X(Exp, 1) X(Expm1, 1) X(Exp2, 1) X(Log, 1) X(Log1p, 1) X(Log2, 1) X(Sin, 1) X(Cos, 1) X(Tan, 1)           \
+      X(Arcsin, 1) X(Arccos, 1) X(Arctan, 1) X(Sinh, 1) X(Cosh, 1) X(Tanh, 1) X(Erf, 1) X(Erfinv, 1)        \
+          X(Sigmoid, 1) X(Silu, 1) X(Gelu, 1) X(GeluTanh, 1) X(Floor, 1) X(Ceil, 1) X(Round, 1) X(IsNan, 1) \
+              X(IsInf, 1) X(IsFinite, 1) X(LogicalNot, 1) X(BitwiseNot, 1) X(Conj, 1) X(Real, 1) X(Imag, 1) \
+                  X(Add, 2) X(Subtract, 2) X(Multiply, 2) X(Divide, 2) X(Power, 2) X(FloorDivide, 2)        \
+                      X(Remainder, 2) X(Maximum, 2) X(Minimum, 2) X(Arctan2, 2) X(Equal, 2) X(NotEqual, 2)  \
+                          X(Less, 2) X(LessEqual, 2) X(Greater, 2) X(GreaterEqual, 2) X(LogicalAnd, 2)      \
+                              X(LogicalOr, 2) X(LogicalXor, 2) X(BitwiseAnd, 2) X(BitwiseOr, 2)             \
+                                  X(BitwiseXor, 2) X(LeftShift, 2) X(RightShift, 2) X(Where, 3)
 
 enum class PwOp : uint8_t {
 #define MC_PW_ENUM(name, inputs) name,
@@ -62,6 +66,18 @@ Dtype tile_result(PwOp op, Dtype dtype);
 // rounding (64-bit integers reach the 16-bit floats through float64).
 TileFn cast_fn(Dtype from, Dtype to);
 
+// Arithmetic of float32, one operation or two at once with the bits of two: second(first(a, b), c), swapped
+// second(c, first(a, b)); `second` Copy: first(a, b) alone. Steps are 1, or 0 for an operand that is 16 equal
+// numbers. `past`: written past the caches; `out` then lies on a boundary of 64 bytes and n is a multiple
+// of 16. Null where there is none.
+using PairFn = void (*)(const float* a, int64_t step_a, const float* b, int64_t step_b, const float* c,
+                        int64_t step_c, float* out, int64_t n);
+PairFn pair_fn(PwOp first, PwOp second, bool swapped, bool past, Dtype dtype);
+
+// Copies past the caches; null where there is no such instruction.
+using StreamFn = void (*)(char* dst, const char* src, size_t n);
+StreamFn stream_fn();
+
 // dst[i] = src[i·stride], i < n, items of 1, 2, 4, 8 or 16 bytes; a stride of 0 fills dst with one item.
 void load_tile(void* dst, const void* src, int item, int64_t stride, int64_t n);
 
@@ -78,6 +94,9 @@ class PwProgram {
   int cast(int a, Dtype to);
   // Marks a value as the next output.
   void output(int value);
+  // The program is complete: pairs of steps whose result nobody else reads become one. Call it once, before
+  // run().
+  void finish();
 
   Dtype dtype(int value) const { return values_[static_cast<size_t>(value)].dtype; }
   int inputs() const { return static_cast<int>(inputs_.size()); }
@@ -104,6 +123,8 @@ class PwProgram {
     bool is_cast;
     Dtype dtype;  // of the inputs that choose the function
     int a, b, c, out;
+    PwOp second = PwOp::Copy;  // not Copy: a pair, op being the first
+    bool swapped = false;
   };
   struct Run;
   void add_step(const Step& s);

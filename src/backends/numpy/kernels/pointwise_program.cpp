@@ -20,6 +20,9 @@ namespace {
 
 constexpr int kMaxDims = 16;
 constexpr int64_t kMaxTile = 1024;
+// When memory is read and written past the caches: short enough that the processor works ahead into the next
+// tile, so that computing and waiting for memory overlap.
+constexpr int64_t kStreamedTile = 256;
 constexpr int64_t kTileBytes = 24 << 10;  // what all buffers of a tile may take of L1
 
 int64_t last_level_cache() {
@@ -33,6 +36,7 @@ int64_t last_level_cache() {
 // Past the caches where the instruction set can: an output too large to stay in them would only be read in to
 // be overwritten.
 void stream_copy(char* dst, const char* src, size_t n) {
+  if (const StreamFn wide = stream_fn()) return wide(dst, src, n);
 #if defined(__SSE2__)
   const size_t head = std::min(n, (16 - reinterpret_cast<uintptr_t>(dst) % 16) % 16);
   std::memcpy(dst, src, head);
@@ -133,6 +137,41 @@ void PwProgram::output(int value) {
   outputs_.push_back(value);
 }
 
+void PwProgram::finish() {
+  std::vector<int> reads(values_.size());
+  for (const Step& s : steps_)
+    for (int v : {s.a, s.b, s.c})
+      if (v >= 0) ++reads[static_cast<size_t>(v)];
+  std::vector<bool> gone(steps_.size());
+  for (size_t k = 0; k < steps_.size(); ++k) {
+    Step& s = steps_[k];
+    if (s.is_cast || pw_inputs(s.op) != 2 || s.a == s.b) continue;
+    for (const bool swapped : {false, true}) {
+      const int between = swapped ? s.b : s.a, other = swapped ? s.a : s.b;
+      const Value& v = values_[static_cast<size_t>(between)];
+      if (v.step < 0 || v.output >= 0 || reads[static_cast<size_t>(between)] != 1) continue;
+      const Step& first = steps_[static_cast<size_t>(v.step)];
+      if (gone[static_cast<size_t>(v.step)] || first.is_cast || first.second != PwOp::Copy ||
+          pw_inputs(first.op) != 2 || !pair_fn(first.op, s.op, swapped, false, s.dtype))
+        continue;
+      gone[static_cast<size_t>(v.step)] = true;
+      s = {first.op, false, s.dtype, first.a, first.b, other, s.out, s.op, swapped};
+      break;
+    }
+  }
+  std::vector<Step> kept;
+  for (size_t k = 0; k < steps_.size(); ++k)
+    if (!gone[k]) kept.push_back(steps_[k]);
+  if (kept.size() == steps_.size()) return;
+  steps_ = std::move(kept);
+  for (Value& v : values_) v.last_use = v.step = -1;
+  for (size_t k = 0; k < steps_.size(); ++k) {
+    values_[static_cast<size_t>(steps_[k].out)].step = static_cast<int>(k);
+    for (int v : {steps_[k].a, steps_[k].b, steps_[k].c})
+      if (v >= 0) values_[static_cast<size_t>(v)].last_use = static_cast<int>(k);
+  }
+}
+
 TileFn PwProgram::function(const Step& s) const {
   return s.is_cast ? cast_fn(s.dtype, dtype(s.out)) : tile_fn(s.op, s.dtype);
 }
@@ -148,6 +187,9 @@ struct PwProgram::Run {
   std::vector<bool> streamed;    // per output
   std::vector<int> buffer;       // per value, -1: none
   std::vector<TileFn> fn;        // per step
+  std::vector<PairFn> pair;      // per step: arithmetic of float32 in place of fn
+  std::vector<PairFn> straight;  // per step: the same, which writes a streamed output where it belongs
+  std::vector<uint8_t> step;     // per value: 0 where all of a tile is one number
   int buffers = 0;
   int64_t tile = 0, item = 1;  // elements, and bytes of the largest item
   bool rows = false;           // tiles stay within a row of the last dimension
@@ -221,6 +263,10 @@ void PwProgram::run(std::span<const Operand> in, std::span<void* const> out,
     if (r.access[i] != Access::Direct && r.access[i] != Access::Row)
       r.buffer[static_cast<size_t>(inputs_[i])] = r.buffers++;
   for (int c : constants_) r.buffer[static_cast<size_t>(c)] = r.buffers++;
+  r.step.assign(values_.size(), 1);
+  for (int c : constants_) r.step[static_cast<size_t>(c)] = 0;
+  for (size_t i = 0; i < ni; ++i)
+    if (r.access[i] == Access::Splat) r.step[static_cast<size_t>(inputs_[i])] = 0;
   r.streamed.resize(out.size());
   for (size_t o = 0; o < out.size(); ++o) {
     const Value& v = values_[static_cast<size_t>(outputs_[o])];
@@ -254,9 +300,16 @@ void PwProgram::run(std::span<const Operand> in, std::span<void* const> out,
       r.buffer[static_cast<size_t>(s.out)] = r.buffers++;
     }
     release(false);
-    r.fn.push_back(function(s));
+    r.pair.push_back(s.is_cast ? nullptr : pair_fn(s.op, s.second, s.swapped, false, s.dtype));
+    r.fn.push_back(r.pair.back() ? nullptr : function(s));
+    const bool streams = r.pair.back() && v.output >= 0 && r.streamed[static_cast<size_t>(v.output)] &&
+                         v.last_use < 0 && !r.rows &&
+                         reinterpret_cast<uintptr_t>(out[static_cast<size_t>(v.output)]) % 64 == 0;
+    r.straight.push_back(streams ? pair_fn(s.op, s.second, s.swapped, true, s.dtype) : nullptr);
   }
   r.tile = kMaxTile;
+  for (const bool streamed : r.streamed)
+    if (streamed) r.tile = kStreamedTile;
   while (r.tile > 128 && r.buffers * r.tile * r.item > kTileBytes) r.tile /= 2;
 
   int64_t units, per_unit;
@@ -334,11 +387,28 @@ void PwProgram::run_tiles(const Run& r, int64_t begin, int64_t end) const {
       }
     for (size_t k = 0; k < steps_.size(); ++k) {
       const Step& s = steps_[k];
+      if (r.pair[k]) {
+        // Tiles begin on a line: the output does, and a tile is whole lines.
+        const bool past = r.straight[k] && n % 16 == 0;
+        const int c = s.c >= 0 ? s.c : s.a;
+        char* to = at[s.out];
+        if (past) {
+          const Value& v = values_[static_cast<size_t>(s.out)];
+          to = static_cast<char*>(r.out[static_cast<size_t>(v.output)]) +
+               start * static_cast<int64_t>(sizeof(float));
+        }
+        auto floats = [&](int v) { return reinterpret_cast<const float*>(at[v]); };
+        (past ? r.straight : r.pair)[k](floats(s.a), r.step[static_cast<size_t>(s.a)], floats(s.b),
+                                        r.step[static_cast<size_t>(s.b)], floats(c),
+                                        r.step[static_cast<size_t>(c)], reinterpret_cast<float*>(to), n);
+        continue;
+      }
       r.fn[k](at[s.a], s.b >= 0 ? at[s.b] : nullptr, s.c >= 0 ? at[s.c] : nullptr, at[s.out], n);
     }
     for (size_t o = 0; o < outputs_.size(); ++o)
       if (r.streamed[o]) {
         const int v = outputs_[o];
+        if (n % 16 == 0 && r.straight[static_cast<size_t>(values_[static_cast<size_t>(v)].step)]) continue;
         const int64_t item = static_cast<int64_t>(itemsize(dtype(v)));
         stream_copy(static_cast<char*>(r.out[o]) + start * item, at[v], static_cast<size_t>(n * item));
       }

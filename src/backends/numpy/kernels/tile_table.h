@@ -30,4 +30,13 @@ extern const ComplexTiles kTileComplexScalar, kTileComplexAvx2, kTileComplexAvx5
 // Independent of the instruction set.
 extern const TileRow kTileF16, kTileBf16, kTileF32Any, kTileF64Any;
 
+// Two float32 operations at once; the operations in the order of pair_index.
+inline constexpr int kPairOps = 5;
+struct PairTiles {
+  PairFn fn[kPairOps][kPairOps + 1][2] = {};         // [first][second, or kPairOps: none][swapped]
+  PairFn streaming[kPairOps][kPairOps + 1][2] = {};  // the same, written past the caches
+  StreamFn stream = nullptr;
+};
+extern const PairTiles kPairTilesScalar, kPairTilesAvx2, kPairTilesAvx512;
+
 }  // namespace mc::kernels
