@@ -141,6 +141,7 @@ function(mc_add_test name)
   # A test that loads an engine's library needs the one copy of the registry that is in libmodelcypher.
   if(T_SHARED)
     target_link_libraries(${name} PRIVATE modelcypher mc_flags GTest::gtest_main)
+    set_target_properties(${name} PROPERTIES ENABLE_EXPORTS ON)  # names of functions, for where an error was built
     target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/generated)
   else()
     target_link_libraries(${name} PRIVATE mc_internal GTest::gtest_main)

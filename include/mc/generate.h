@@ -70,11 +70,26 @@ class MC_API Session {
   Array step_logits(int32_t id);
   int64_t position() const;
   const Model& model() const;
+  struct Impl;
 
  private:
-  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// Bytes on the device of a Session that runs a prompt and then decodes. The engine's kernels may use some MiB
+// a thread beside.
+struct MemoryPlan {
+  int64_t capacity = 0;  // tokens that the cache has room for
+  size_t weights = 0;    // packed; the model's file is mapped and not counted
+  size_t cache = 0;      // keys and values of all layers
+  size_t prefill = 0;    // workspace and results of a pass over a chunk of the prompt
+  size_t decode = 0;     // workspace and results of one step
+  size_t total() const { return weights + cache + (prefill > decode ? prefill : decode); }
+};
+// For `rows` sequences of up to `tokens` tokens, the prompt in passes of up to `chunk`. Throws
+// ContextTooLong.
+MC_API MemoryPlan plan_memory(const std::shared_ptr<const Model>& model, int64_t tokens, int64_t chunk = 512,
+                              int64_t rows = 1);
 
 // Called with each token; return false to cancel.
 using TokenCallback = std::function<bool(const GeneratedToken&)>;

@@ -130,6 +130,10 @@ MC_BINARY_LIST(MC_DECLARE)
 #undef MC_DECLARE
 MC_API Array clip(const Array& a, std::optional<Scalar> min, std::optional<Scalar> max);
 MC_API Array clip(const Array& a, const Array& min, const Array& max);
+// Both x and y are computed, and so are both gradients: one that is infinite or NaN where it is not chosen
+// still meets a zero, and 0·inf is NaN. Make the argument harmless there, too:
+//   where(x > 0, sqrt(x), 0)                     has a NaN gradient at x = 0
+//   where(x > 0, sqrt(where(x > 0, x, 1)), 0)    has 0 there
 MC_API Array where(const Array& condition, const Array& x, const Array& y);
 MC_API Array where(const Array& condition, const Array& x, Scalar y);
 MC_API Array where(const Array& condition, Scalar x, const Array& y);

@@ -6,6 +6,7 @@
 #include "mc/generate.h"
 #include "mc/interrupt.h"
 #include "mc/ops.h"
+#include "mc/plan.h"
 #include "mc/transforms.h"
 
 namespace mc {
@@ -38,21 +39,38 @@ struct Session::Impl {
     return model->forward(in);
   }
 
+  using Head = std::function<Arrays(const ForwardOutput&)>;
+
   // The head's outputs first, then the caches.
-  Function make(std::function<Arrays(const ForwardOutput&)> head, const std::vector<int>& taps) const {
+  Function step(Head head, const std::vector<int>& taps) const {
+    return [this, head = std::move(head), taps](const Arrays& args) {
+      ForwardOutput f = trace(args, taps);
+      Arrays out = head(f);
+      for (nn::KvCache& c : f.cache) {
+        out.push_back(std::move(c.k));
+        out.push_back(std::move(c.v));
+      }
+      return out;
+    };
+  }
+  // The caches' places among the arguments.
+  std::vector<int> donated() const {
     std::vector<int> donate;
     for (int i = 0; i < static_cast<int>(model->config().layers) * 2; ++i) donate.push_back(i + 2);
-    return compile(
-        [this, head, taps](const Arrays& args) {
-          ForwardOutput f = trace(args, taps);
-          Arrays out = head(f);
-          for (nn::KvCache& c : f.cache) {
-            out.push_back(std::move(c.k));
-            out.push_back(std::move(c.v));
-          }
-          return out;
-        },
-        false, donate);
+    return donate;
+  }
+  Function make(Head head, const std::vector<int>& taps) const {
+    return compile(step(std::move(head), taps), false, donated());
+  }
+
+  static Arrays last_hidden(const ForwardOutput& o) { return {o.hidden}; }
+  // The most probable token, or -1 where float16 did not hold the activations.
+  Head greedy_head() const {
+    return [m = model](const ForwardOutput& o) {
+      const Array logits = m->logits(o.hidden), best = argmax(logits, -1);
+      return Arrays{m->dtype() == Dtype::F16 ? where(any(isnan(logits), {-1}), full_like(best, -1), best)
+                                             : best};
+    };
   }
 
   Arrays run(const Function& f, const std::vector<int32_t>& ids, int64_t tokens) {
@@ -142,17 +160,42 @@ Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, con
 
 int32_t Session::greedy_step(int32_t id) {
   Impl& s = *impl_;
-  const bool narrow = s.model->dtype() == Dtype::F16;
-  if (!s.greedy)
-    s.greedy = s.make(
-        [m = s.model, narrow](const ForwardOutput& o) {
-          const Array logits = m->logits(o.hidden), best = argmax(logits, -1);
-          return Arrays{narrow ? where(any(isnan(logits), {-1}), full_like(best, -1), best) : best};
-        },
-        {});
+  if (!s.greedy) s.greedy = s.make(s.greedy_head(), {});
   const int32_t next = s.run(s.greedy, {id}, 1)[0].to_vector<int32_t>()[0];
   if (next < 0) s.model->overflowed();
   return next;
+}
+
+MemoryPlan plan_memory(const std::shared_ptr<const Model>& model, int64_t tokens, int64_t chunk,
+                       int64_t rows) {
+  const ModelConfig& c = model->config();
+  if (tokens < 1 || chunk < 1 || rows < 1)
+    throw Error(ErrorCode::InvalidArgument, cat(rows, " rows of ", tokens, " tokens in chunks of ", chunk),
+                "plan_memory", "use numbers from 1 on");
+  if (tokens > c.context)
+    throw Error(ErrorCode::ContextTooLong,
+                cat("a plan for ", tokens, " tokens, the model's context has ", c.context), "plan_memory");
+  Session::Impl s;
+  s.model = model;
+  s.rows = rows;
+  MemoryPlan p;
+  p.capacity = Model::cache_capacity(tokens);
+  const Shape shape{rows, c.kv_heads, p.capacity, c.head_dim};
+  // Of T new tokens; nothing of this is ever evaluated.
+  auto arguments = [&](int64_t t) {
+    Arrays args{zeros({rows, t}, Dtype::I32), zeros({rows}, Dtype::I32)};
+    for (int64_t i = 0; i < 2 * c.layers; ++i) args.push_back(zeros(shape, model->dtype()));
+    return args;
+  };
+  const Arrays step = arguments(1);
+  for (size_t i = 2; i < step.size(); ++i) p.cache += step[i].nbytes();
+  const ProgramPlan decode = plan(s.step(s.greedy_head(), {}), step, s.donated());
+  const ProgramPlan prefill =
+      plan(s.step(Session::Impl::last_hidden, {}), arguments(std::min(tokens, chunk)), s.donated());
+  p.weights = decode.weights;  // the head's among them
+  p.decode = decode.workspace + decode.outputs;
+  p.prefill = prefill.workspace + prefill.outputs;
+  return p;
 }
 
 Array Session::step_logits(int32_t id) {

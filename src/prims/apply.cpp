@@ -9,6 +9,7 @@ namespace {
 
 Node* make_node(Op op, std::span<const Array> in, Attrs attrs) {
   Node* node = new Node(op, std::move(attrs), in.size(), 0);
+  if (debug_mode()) remember_origin(node);
   Array guard(node, 0);  // frees the node if infer throws
   for (size_t i = 0; i < in.size(); ++i) {
     in[i].shape();  // throws for an empty Array

@@ -151,7 +151,40 @@ Arrays vjp_triangular(const VjpCtx& c) {
   }
   return out;
 }
-Arrays vjp_det(const VjpCtx& c) { return {column(column(c.cot[0] * c.out[0])) * T(inv(c.in[0]))}; }
+// Products of all but one: along the last axis, of b at every other place.
+Array before(const Array& b) {
+  return concatenate({ones_like(slice_axis(b, -1, 0, 1)), slice_axis(cumprod(b, -1), -1, 0, b.shape(-1) - 1)},
+                     -1);
+}
+Array after(const Array& b) {
+  return concatenate({slice_axis(cumprod(b, -1, true), -1, 1, kEnd), ones_like(slice_axis(b, -1, 0, 1))}, -1);
+}
+// Cofactors of matrices that may be singular. With constant orthogonal u and v, b = uᵀ·a·v is diagonal here,
+// and a's cofactors are ±u·cof(b)·vᵀ, where around a diagonal b cof(b)_ii is the product of the other b_ll
+// and cof(b)_ij that of all but the i-th and j-th times -b_ji. Terms of the second order in what is beside
+// the diagonal are missing: derivatives of it are right once.
+Array cofactors(const Array& a, const SvdResult& f) {
+  const int64_t n = a.shape(-1);
+  const Array sign_of = sign(det(f.u) * det(f.vt));
+  const Array b = matmul(matmul(T(f.u), a), T(f.vt));
+  const Array d = sum(b * matrix_eye(b), {-1}), left = before(d), right = after(d);
+  // between(i, j): the product of d_l with i < l < j.
+  const Array above = logical_not(tri(n, n, 0, Dtype::Bool));
+  const Array between = before(where(above, row(d), ones_like(b)));
+  const Array upper = where(above, column(left) * between * row(right), zeros_like(b));
+  const Array cof = matrix_eye(b) * column(left * right) - (upper + T(upper)) * T(b);
+  return column(column(sign_of)) * matmul(matmul(f.u, cof), f.vt);
+}
+// det·a⁻ᵀ, and the cofactors themselves where the inverse would lose more than half of the digits.
+Arrays vjp_det(const VjpCtx& c) {
+  const Array& a = c.in[0];
+  if (a.size() == 0) return {zeros_like(a)};
+  const SvdResult f = svd(stop_gradient(a));
+  const Array largest = slice_axis(f.s, -1, 0, 1), smallest = slice_axis(f.s, -1, a.shape(-1) - 1, kEnd);
+  const Array singular = column(less_equal(smallest, largest * std::sqrt(finfo(a.dtype()).eps)));
+  const Array regular = column(column(c.out[0])) * T(inv(where(singular, matrix_eye(a), a)));
+  return {column(column(c.cot[0])) * where(singular, cofactors(a, f), regular)};
+}
 
 // Leading dimensions are a batch already.
 Arrays vmap_lead(const VmapCtx& c) {

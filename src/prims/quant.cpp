@@ -130,6 +130,14 @@ Array dequantize_parts(std::span<const Array> parts, const QuantAttrs& a) {
   return apply1(Op::AffineDequantize, parts, AffineAttrs{a.bits, a.group});
 }
 
+// The weight in float32 as products see it: scales and biases are widened first, so that the weight itself is
+// not rounded to their dtype.
+Array wide_weight(std::span<const Array> parts, const QuantAttrs& a) {
+  if (parts.size() != 3) return dequantize_parts(parts, a);
+  const Arrays wide{parts[0], astype(parts[1], Dtype::F32), astype(parts[2], Dtype::F32)};
+  return dequantize_parts(wide, a);
+}
+
 // x as `fast` sees it: blocks of 32 along the last axis in steps of their largest magnitude over 127.
 Array int8_blocks(const Array& x) {
   Shape blocks = x.shape();
@@ -144,11 +152,11 @@ Array int8_blocks(const Array& x) {
 
 Arrays decompose_matmul(std::span<const Array> in, const Attrs& attrs) {
   const auto& a = attrs.as<QuantAttrs>();
-  const Array w = dequantize_parts(in.subspan(1), a);
+  const Array w = wide_weight(in.subspan(1), a);
   const bool codes = a.kind == static_cast<int>(QTensor::Kind::Affine) || format_row(a.format).elements > 1;
   Array x = astype(in[0], Dtype::F32);
   if (a.fast && codes) x = int8_blocks(x);
-  return {astype(matmul(x, transpose(astype(w, Dtype::F32))), in[0].dtype())};
+  return {astype(matmul(x, transpose(w)), in[0].dtype())};
 }
 
 Arrays decompose_take(std::span<const Array> in, const Attrs& attrs) {
@@ -192,8 +200,7 @@ Arrays vjp_matmul(const VjpCtx& c) {
   Arrays out(c.in.size());
   const Array g = astype(c.cot[0], Dtype::F32);
   if (c.needs[0]) {
-    const Array w = astype(dequantize_parts(c.in.subspan(1), a), Dtype::F32);
-    out[0] = astype(matmul(g, w), c.in[0].dtype());
+    out[0] = astype(matmul(g, wide_weight(c.in.subspan(1), a)), c.in[0].dtype());
   }
   if (parts_need(c)) {
     const Array x = reshape(astype(c.in[0], Dtype::F32), {-1, a.cols});

@@ -7,6 +7,7 @@
 #include <deque>
 #include <mutex>
 #include <thread>
+#include <unordered_set>
 
 #include "base/debug.h"
 #include "base/thread_pool.h"
@@ -71,6 +72,7 @@ Value place(const Array& a, const Device& device) {
 
 namespace {
 
+// In debug mode, of the one node that `c` runs.
 void check_finite(const Capture& c) {
   for (const Array& a : c.outputs) {
     if (!is_floating(a.dtype())) continue;
@@ -90,6 +92,50 @@ void check_finite(const Capture& c) {
 
 thread_local bool checking = false;
 
+// Unevaluated nodes behind `arrays`, each after those that it needs.
+std::vector<Array> in_order(const Arrays& arrays) {
+  std::vector<Array> order;
+  std::unordered_set<const Node*> seen;
+  std::vector<std::pair<Node*, uint32_t>> stack;
+  auto visit = [&](Node* n) {
+    if (!n->evaluated.load(std::memory_order_acquire) && seen.insert(n).second) stack.push_back({n, 0});
+  };
+  for (const Array& a : arrays) {
+    visit(a.node());
+    while (!stack.empty()) {
+      auto& [n, next] = stack.back();
+      if (next < n->inputs.size()) {
+        visit(n->inputs[next++].node());
+        continue;
+      }
+      order.push_back(share(n, 0));
+      stack.pop_back();
+    }
+  }
+  return order;
+}
+
+void run_nodes(const Arrays& todo);
+
+// Debug mode: one node at a time, so that an error can name it and where it was built.
+void run_one_by_one(const Arrays& todo) {
+  for (const Array& a : in_order(todo)) {
+    Node* n = a.node();
+    Arrays outs;
+    for (uint32_t i = 0; i < n->outs.size(); ++i) outs.push_back(share(n, i));
+    try {
+      run_nodes(outs);
+    } catch (const Error& e) {
+      const OriginText origin = origin_of(n);
+      if (n->op == kPlaceholder || origin.where.empty() ||
+          e.message().find("; built by ") != std::string::npos)
+        throw;
+      throw Error(e.code(), cat(e.message(), "; built by ", origin.where), e.where(),
+                  cat(e.next(), "; `", origin.lookup, "` names the line"));
+    }
+  }
+}
+
 void eval_locked(const Arrays& arrays) {
   Arrays todo;
   for (const Array& a : arrays) {
@@ -97,6 +143,11 @@ void eval_locked(const Arrays& arrays) {
     if (!a.is_evaluated()) todo.push_back(a);
   }
   if (todo.empty()) return;
+  if (debug_mode() && !checking) return run_one_by_one(todo);
+  run_nodes(todo);
+}
+
+void run_nodes(const Arrays& todo) {
   Capture c = capture(todo, {}, true);
   c.graph.compute_hash();
   CompileOptions options;

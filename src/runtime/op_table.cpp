@@ -57,12 +57,13 @@ const char* kind_name(OpKind kind) {
 }  // namespace
 
 std::vector<OpInfo> op_table() {
-  std::vector<Backend*> engines;
+  std::vector<std::pair<std::string, Backend*>> engines;
   for (const EngineRow& row : engine_rows()) {
     if (row.hidden) continue;
     try {
-      engines.push_back(&get_backend(row.name));
-    } catch (const Error&) {  // not here: `mc backends` says why
+      engines.emplace_back(row.name, &get_backend(row.name));
+    } catch (const Error&) {
+      engines.emplace_back(row.name, nullptr);
     }
   }
   std::vector<OpInfo> out;
@@ -75,9 +76,10 @@ std::vector<OpInfo> op_table() {
     info.differentiable = !d.has(kNoGrad) && (d.vjp || d.decompose);
     for (int t = 0; t <= static_cast<int>(Dtype::C128); ++t)
       if (in_set(static_cast<Dtype>(t), d.samples.dtypes)) info.dtypes.push_back(static_cast<Dtype>(t));
-    for (Backend* b : engines) {
-      OpOnEngine on{std::string(b->name()), {}};
-      for (Dtype dtype : info.dtypes) on.support.push_back(support(*b, d, dtype));
+    for (const auto& [name, backend] : engines) {
+      OpOnEngine on{name, {}};
+      for (Dtype dtype : info.dtypes)
+        on.support.push_back(backend ? support(*backend, d, dtype) : OpSupport::Unknown);
       info.engines.push_back(std::move(on));
     }
     out.push_back(std::move(info));

@@ -37,7 +37,7 @@ def test_nothing_is_a_usage_error_with_help_on_stderr():
 
 
 @pytest.mark.parametrize("command", [[], ["infer"], ["score"], ["probe", "capture"], ["bench"], ["model", "info"],
-                                     ["backends"], ["doctor"], ["ops"]])
+                                     ["backends"], ["doctor"], ["ops"], ["completion"]])
 def test_help_three_ways(command):
     texts = [mc(*command, "--help"), mc(*command, "-h"), mc("help", *command), mc("--help", *command)]
     assert {t.returncode for t in texts} == {0}
@@ -154,3 +154,68 @@ def test_ops_names_every_primitive_and_the_host_engine_refuses_none():
     assert refused == []
     assert json.loads(mc("ops", "matmul", "--output", "json").stdout)["ops"] == [r for r in rows if r["name"] == "matmul"]
     assert "did you mean 'matmul'?" in error(mc("ops", "matmull", "--output", "json"))["message"]
+
+
+# --- completion
+
+
+def complete(line, script=None):
+    """What bash offers at the end of `line`."""
+    script = script or mc("completion", "bash").stdout.decode()
+    words = line.split(" ")
+    split = [part for w in words for part in (re.split(r"(=)", w) if w.startswith("--") and "=" in w else [w])]
+    code = (script + "\nCOMP_WORDS=(" + " ".join(f"'{w}'" for w in split) + f")\nCOMP_CWORD={len(split) - 1}\n"
+            "_mc\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n")
+    r = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=60)
+    assert r.returncode == 0 and r.stderr == "", r.stderr
+    return set(r.stdout.split())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_is_a_script_that_the_shell_reads(shell):
+    script = mc("completion", shell).stdout
+    assert b"complete -o default -F _mc mc modelcypher" in script
+    # zsh reads it through its emulation of bash's completion: one body for both.
+    assert subprocess.run(["bash", "-n"], input=script, capture_output=True, timeout=60).stderr == b""
+
+
+@pytest.mark.parametrize("line, offered", [
+    ("mc ", {"infer", "score", "probe", "bench", "model", "backends", "doctor", "ops", "completion"}), ("mc sc", {"score"}),
+    ("mc probe ", {"capture"}), ("mc --quiet model ", {"info"}), ("mc completion ", {"bash", "zsh"}),
+    ("mc score --output ", {"text", "json", "yaml"}), ("mc score --output=j", {"json"}), ("mc bench --dtype b", {"bf16"}),
+    ("mc --output json sc", {"score"}), ("mc --output=json sc", {"score"}), ("mc probe capture --pool ", {"none", "last", "mean"}),
+    ("mc score --max", set()), ("mc infer --max", {"--max-tokens"}), ("mc infer -m x.gguf --temp", {"--temperature"}),
+    ("mc infer --prompt ", set()),
+])
+def test_completion_offers(line, offered):
+    assert complete(line) == offered
+
+
+def test_completion_knows_every_option():
+    for command in ("infer", "score", "bench", "probe capture", "model info", "ops"):
+        told = set(re.findall(r"^  (--[a-z-]+)", mc(*command.split(), "--help").stdout.decode(), re.M))
+        assert complete(f"mc {command} --") == told, command
+
+
+def test_completion_of_another_shell_is_refused():
+    assert "bash" in error(mc("completion", "fish", "--output", "json"))["next"]
+    assert error(mc("completion", "--output", "json"))["code"] == "MC-E0001"
+
+
+# --- operations of engines that are not here
+
+
+def test_ops_lists_engines_that_are_not_here():
+    here = {b["name"]: b["available"] for b in json.loads(mc("backends", "--output", "json").stdout)["backends"]}
+    told = json.loads(mc("ops", "--output", "json").stdout)
+    assert {e["name"] for e in told["not_here"]} == {name for name, ok in here.items() if not ok}
+    assert all(e["message"] and e["next"] for e in told["not_here"])
+    for op in told["ops"]:
+        assert set(op["engines"]) == set(here)
+        for name, dtypes in op["engines"].items():
+            assert dtypes.keys() == op["engines"]["numpy"].keys() and dtypes
+            assert ("unknown" in dtypes.values()) == (not here[name])
+    text = mc("ops", "softmax").stdout.decode()
+    for name, ok in here.items():
+        assert name in text
+        assert ok or f"{name} is unknown here" in text

@@ -25,6 +25,47 @@ Array spd(const Shape& s, int seed) {
   return matmul(a, T(a)) + eye(s.at(-1), -1, 0, Dtype::F64);
 }
 
+// The cofactors of a 3x3 matrix, written out.
+Array cofactors_of(const Array& a) {
+  const V m = list(a);
+  V c(9);
+  for (size_t i = 0; i < 3; ++i)
+    for (size_t j = 0; j < 3; ++j) {
+      const size_t r = (i + 1) % 3, s = (i + 2) % 3, p = (j + 1) % 3, q = (j + 2) % 3;
+      c[3 * i + j] = m[3 * r + p] * m[3 * s + q] - m[3 * r + q] * m[3 * s + p];
+    }
+  return Array(c, {3, 3});
+}
+
+// Errors are those of a product of n-1 singular values: some units of eps times their largest value.
+TEST(PrimsLinalg, GradientOfDetWhereMatricesAreSingular) {
+  const Function f = [](const Arrays& in) { return Arrays{det(in[0])}; };
+  const Array x = draw({3, 1}, 5), y = draw({1, 3}, 6), z = draw({3, 1}, 7), w = draw({1, 3}, 8);
+  const Array rank1 = matmul(x, y), rank2 = rank1 + matmul(z, w), none = zeros({3, 3}, Dtype::F64);
+  const Array close = rank2 + eye(3, -1, 0, Dtype::F64) * 1e-12, regular = draw({3, 3}, 9);
+  const Array repeated = eye(3, -1, 0, Dtype::F64);
+  for (const Array& a : {rank1, rank2, none, close, regular, repeated}) {
+    expect_near(grad(f)({a})[0], cofactors_of(a), 1e-14);
+    // det(a + s·h + t·k) is a cubic: four corners give the coefficient of s·t exactly.
+    const Array h = draw({3, 3}, 10), k = draw({3, 3}, 11);
+    const Array bend = (det(a + h + k) - det(a + h - k) - det(a - h + k) + det(a - h - k)) * 0.25;
+    const GradFunction slope = grad([&](const Arrays& in) { return Arrays{sum(grad(f)({in[0]})[0] * h)}; });
+    // Where `close` takes the cofactors of its own: what is not exactly diagonal adds 1e-12.
+    expect_near(sum(slope({a})[0] * k), bend, 1e-11);
+  }
+  // A batch of both kinds, larger matrices by differences, one element, none, and float32.
+  const Array both = stack({rank1, regular});
+  expect_near(grad([](const Arrays& in) { return Arrays{sum(det(in[0]))}; })({both})[0],
+              stack({cofactors_of(rank1), cofactors_of(regular)}), 1e-14);
+  expect_near(vmap(grad(f))({both})[0], stack({cofactors_of(rank1), cofactors_of(regular)}), 1e-14);
+  const Array tall = draw({6, 5}, 12);
+  expect_gradient([](const Arrays& in) { return det(in[0]); }, {matmul(tall, draw({5, 6}, 13))},
+                  "rank 5 of 6");
+  expect_list(grad(f)({zeros({1, 1}, Dtype::F64)})[0], {1});
+  expect_aval(grad(f)({zeros({0, 0})})[0], {0, 0}, Dtype::F32);
+  expect_near(grad(f)({astype(rank1, Dtype::F32)})[0], cofactors_of(rank1), 1e-6);
+}
+
 TEST(PrimsLinalg, ShapesAndRefusals) {
   const SvdResult r = svd(zeros({2, 5, 3}));
   expect_aval(r.u, {2, 5, 3}, Dtype::F32);

@@ -394,5 +394,19 @@ TEST(PrimsRules, AStartBeyondEverythingWritesNothing) {
   EXPECT_EQ(dynamic_slice(arange(5), far, {2}).to_vector<int32_t>(), (std::vector<int32_t>{3, 4}));
 }
 
+// The idiom that where() documents.
+TEST(PrimsRules, GradientBehindAMaskNeedsAHarmlessArgument) {
+  const auto slope = [](const F1& f, double x) {
+    return grad([&](const Arrays& a) { return Arrays{sum(f(a))}; })({Array(std::vector<double>{x}, {1})})[0]
+        .item<double>();
+  };
+  const F1 plain = [](const Arrays& a) { return where(a[0] > 0, sqrt(a[0]), 0); };
+  const F1 twice = [](const Arrays& a) { return where(a[0] > 0, sqrt(where(a[0] > 0, a[0], 1)), 0); };
+  EXPECT_TRUE(std::isnan(slope(plain, 0)));
+  EXPECT_EQ(slope(twice, 0), 0);
+  EXPECT_EQ(slope(plain, 4), 0.25);
+  EXPECT_EQ(slope(twice, 4), 0.25);
+}
+
 }  // namespace
 }  // namespace mc

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <tuple>
 
 #include "commands.h"
 #include "engine.h"
@@ -64,6 +65,42 @@ Rates measure(int64_t runs, int64_t tokens, F once) {
   return r;
 }
 
+// --plan: what the two parts of the benchmark need, before anything is computed.
+int show_plan(const Args& args, const Engine& engine, const std::shared_ptr<Model>& model,
+              int64_t prompt_tokens, int64_t decode_tokens, int64_t context, int64_t chunk) {
+  const MemoryPlan prefill = plan_memory(model, prompt_tokens, chunk),
+                   decode = plan_memory(model, decode_tokens, std::min(context, chunk));
+  const size_t total = std::max(prefill.total(), decode.total());
+  const auto bytes = [](size_t n) { return show_bytes(static_cast<double>(n)); };
+  if (args.format == Format::Text) {
+    write_out(cat("weights  ", bytes(prefill.weights), ", packed\n"));
+    for (const auto& [name, tokens, p] :
+         {std::tuple("prefill", prompt_tokens, prefill), std::tuple("decode ", decode_tokens, decode)})
+      write_out(cat(name, "  cache ", bytes(p.cache), " (", tokens, " tokens, room for ", p.capacity,
+                    "), workspace ", bytes(std::max(p.prefill, p.decode)), "\n"));
+    write_out(cat("total    ", bytes(total), "\nengine   ", engine.str(), "\n"));
+    return kOk;
+  }
+  const auto part = [](int64_t tokens, const MemoryPlan& p) {
+    return Value::object()
+        .set("tokens", tokens)
+        .set("capacity", p.capacity)
+        .set("kv_cache_bytes", p.cache)
+        .set("prefill_workspace_bytes", p.prefill)
+        .set("decode_workspace_bytes", p.decode)
+        .set("total_bytes", p.total());
+  };
+  Value v = Value::object();
+  v.set("schema", "mc.plan/1");
+  engine.describe(v);
+  v.set("weights_bytes", prefill.weights)
+      .set("prefill", part(prompt_tokens, prefill))
+      .set("decode", part(decode_tokens, decode))
+      .set("total_bytes", total);
+  write_result(args.format, v);
+  return kOk;
+}
+
 int run(const Args& args) {
   const std::string path = args.model();
   const int64_t prompt_tokens = args.integer("prompt-tokens", 512),
@@ -80,6 +117,9 @@ int run(const Args& args) {
     if (needed > room)
       throw Error(ErrorCode::ContextTooLong, cat("needs ", needed, " tokens, the model's context has ", room),
                   name);
+
+  if (args.has("plan"))
+    return show_plan(args, engine, model, prompt_tokens, context + gen_tokens, context, chunk);
 
   const std::vector<int32_t> prompt = some_ids(prompt_tokens, model->config().vocab),
                              start = some_ids(context, model->config().vocab);
@@ -110,6 +150,8 @@ int run(const Args& args) {
     write_out(cat("decode   ", of_decode.str(), ", ", gen_tokens, " tokens after ", context, "\n"));
     write_out(cat("load     ", show_seconds(load_ms / 1e3), "\npeak     ",
                   show_bytes(static_cast<double>(peak_rss_bytes())), "\n"));
+    write_out(
+        cat("engine's ", show_bytes(static_cast<double>(memory_stats(default_device()).peak)), " at most\n"));
     write_out(cat("engine   ", engine.str(), ", ", num_threads(), " threads\n"));
     return kOk;
   }
@@ -118,7 +160,10 @@ int run(const Args& args) {
   engine.describe(v);
   v.set("prefill", of_prefill.value(prompt_tokens))
       .set("decode", of_decode.value(gen_tokens).set("context", context));
-  v.set("load_ms", load_ms).set("peak_rss_bytes", peak_rss_bytes()).set("threads", num_threads());
+  v.set("load_ms", load_ms)
+      .set("peak_rss_bytes", peak_rss_bytes())
+      .set("peak_engine_bytes", memory_stats(default_device()).peak)
+      .set("threads", num_threads());
   write_result(args.format, v);
   return kOk;
 }
@@ -137,10 +182,16 @@ Command bench_command() {
                   {"runs", Kind::Integer, "N",
                    "measured runs after a first one that compiles and packs; the median counts (default 3)",
                    1, 1000},
-                  {"chunk", Kind::Integer, "N", "prompt tokens in one pass (default 512)", 1, 1 << 20}},
+                  {"chunk", Kind::Integer, "N", "prompt tokens in one pass (default 512)", 1, 1 << 20},
+                  {"plan", Kind::Flag, "",
+                   "only tell the memory that this would take: packed weights, key-value cache, workspace"}},
+      .notes =
+          "--plan computes nothing: it plans the same programs and adds up their bytes. The model's file is "
+          "mapped and\nnot counted; peak_engine_bytes of a run is what came of it.\n",
       .examples =
           "  mc bench --model model.gguf --prompt-tokens 512 --gen-tokens 128\n"
-          "  mc bench --model model.gguf --precision fast --threads 1 --output json\n",
+          "  mc bench --model model.gguf --precision fast --threads 1 --output json\n"
+          "  mc bench --model model.gguf --plan --prompt-tokens 8000 --dtype bf16\n",
       .run = run};
 }
 }  // namespace mc::tool

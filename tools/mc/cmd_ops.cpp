@@ -2,6 +2,7 @@
 
 #include "commands.h"
 #include "mc/detail/str.h"
+#include "mc/device.h"
 #include "mc/dtype.h"
 #include "mc/error.h"
 #include "mc/op_table.h"
@@ -10,13 +11,19 @@ namespace mc::tool {
 namespace {
 
 const char* support_name(OpSupport s) {
-  return s == OpSupport::Native ? "native" : s == OpSupport::Decomposed ? "decomposed" : "none";
+  switch (s) {
+    case OpSupport::None: return "none";
+    case OpSupport::Unknown: return "unknown";
+    case OpSupport::Native: return "native";
+    case OpSupport::Decomposed: return "decomposed";
+  }
+  return "";
 }
 
 // "f16 bf16 f32 f64 (native)", dtypes of one kind together.
 std::string summary(const OpInfo& op, const OpOnEngine& on) {
   std::string out;
-  for (OpSupport s : {OpSupport::Native, OpSupport::Decomposed, OpSupport::None}) {
+  for (OpSupport s : {OpSupport::Native, OpSupport::Decomposed, OpSupport::None, OpSupport::Unknown}) {
     std::string names;
     for (size_t i = 0; i < op.dtypes.size(); ++i)
       if (on.support[i] == s) names += cat(names.empty() ? "" : " ", dtype_name(op.dtypes[i]));
@@ -45,8 +52,15 @@ int run(const Args& args) {
       write_out(cat(o.name, "  (", o.kind, o.differentiable ? ", differentiable" : "", ")  ", o.doc, "\n"));
       for (const OpOnEngine& on : o.engines) write_out(cat("    ", on.backend, "  ", summary(o, on), "\n"));
     }
+    for (const BackendStatus& b : backend_status())
+      if (!b.available)
+        write_out(cat("\n", b.name, " is unknown here: ", b.message, "\n    next: ", b.fix, "\n"));
     return kOk;
   }
+  Value missing = Value::list();
+  for (const BackendStatus& b : backend_status())
+    if (!b.available)
+      missing.push(Value::object().set("name", b.name).set("message", b.message).set("next", b.fix));
   Value list = Value::list();
   for (const OpInfo& o : ops) {
     Value op = Value::object(), engines = Value::object();
@@ -59,17 +73,24 @@ int run(const Args& args) {
     op.set("name", o.name).set("kind", o.kind).set("differentiable", o.differentiable).set("doc", o.doc);
     list.push(op.set("engines", std::move(engines)));
   }
-  write_result(args.format, Value::object().set("schema", "mc.ops/1").set("ops", std::move(list)));
+  write_result(args.format, Value::object()
+                                .set("schema", "mc.ops/1")
+                                .set("not_here", std::move(missing))
+                                .set("ops", std::move(list)));
   return kOk;
 }
 
 }  // namespace
 
 Command ops_command() {
-  return {.name = "ops",
-          .summary = "which operation runs on which engine and dtype, natively or decomposed",
-          .examples = "  mc ops\n  mc ops softmax\n  mc ops --output json\n",
-          .run = run,
-          .words = "[OP]"};
+  return {
+      .name = "ops",
+      .summary = "which operation runs on which engine and dtype, natively or decomposed",
+      .notes =
+          "native: the engine's own kernel; decomposed: as several other operations; none: refused; unknown: "
+          "the engine is not\nhere to be asked.\n",
+      .examples = "  mc ops\n  mc ops softmax\n  mc ops --output json\n",
+      .run = run,
+      .words = "[OP]"};
 }
 }  // namespace mc::tool

@@ -8,6 +8,7 @@
 namespace mc::tool {
 Command backends_command();
 Command bench_command();
+Command completion_command();
 Command doctor_command();
 Command infer_command();
 Command model_info_command();

@@ -20,6 +20,7 @@ class NumpyExecutable final : public Executable {
  public:
   NumpyExecutable(const Graph& graph, const CompileOptions& options)
       : device_(options.device), donated_(options.donated), plan_(make_plan(graph, options.donated)) {
+    constant_bytes_ = packed_constants(graph);
     base_.resize(plan_.storages.size());
     source_.resize(plan_.storages.size());
   }
@@ -82,6 +83,7 @@ class NumpyExecutable final : public Executable {
   PlanInfo plan() const override {
     PlanInfo p;
     p.temp_bytes = plan_.temp_bytes;
+    p.constant_bytes = constant_bytes_;
     for (size_t b : plan_.output_buffers)
       if (b != kNoBuffer) p.output_bytes += b;
     p.steps = plan_.steps.size();
@@ -144,6 +146,7 @@ class NumpyExecutable final : public Executable {
   Device device_;
   std::vector<bool> donated_;
   Plan plan_;
+  size_t constant_bytes_ = 0;
   std::mutex mutex_;
   std::vector<std::byte*> base_;
   std::vector<Buffer*> source_;

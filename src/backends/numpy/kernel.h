@@ -65,6 +65,9 @@ std::span<const KernelRow> linalg_kernels();
 // Several QuantizedMatmul nodes with one x as a step: inputs x, then each node's parts; one output a node.
 extern const KernelRow kQuantizedMatmulGroup;
 
+// Bytes that the packed forms of a graph's constant weights take, as they are laid out by its first run.
+size_t packed_constants(const Graph& graph);
+
 // The kernel of a node that is neither a view nor pointwise; null if there is none.
 const KernelRow* find_kernel(Op op);
 // Elementwise operations go through the fused interpreter, views through strides.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "backends/numpy/kernel.h"
@@ -61,6 +62,7 @@ struct Packed {
 };
 
 constexpr size_t kPiece = 16u << 20, kOwnFrom = 4u << 20, kShareFrom = 64u << 10;
+constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 // `shares` only under packed_weight's mutex.
 std::byte* room_for(size_t bytes, bool shares, std::shared_ptr<Piece>& piece) {
   static std::weak_ptr<Piece> open;
@@ -72,7 +74,7 @@ std::byte* room_for(size_t bytes, bool shares, std::shared_ptr<Piece>& piece) {
     if (shares) open = piece;
   }
   auto* data = static_cast<std::byte*>(piece->memory->data) + piece->used;
-  piece->used += (bytes + 63) / 64 * 64;
+  piece->used += aligned(bytes);
   return data;
 }
 
@@ -232,6 +234,36 @@ constexpr KernelRow kRows[] = {
 };
 
 }  // namespace
+
+size_t packed_constants(const Graph& graph) {
+  size_t total = 0, room = 0;  // left in the open piece
+  std::set<ValueId> seen;
+  for (const GraphNode& n : graph.nodes) {
+    if (n.op != Op::QuantizedMatmul) continue;
+    const auto& a = n.attrs.as<QuantAttrs>();
+    const std::span<const ValueId> in = graph.operands_of(n);
+    const auto constant = [&](ValueId v) {
+      return static_cast<size_t>(v) < graph.inputs.size() &&
+             graph.inputs[static_cast<size_t>(v)] == InputKind::Constant;
+    };
+    if (!std::all_of(in.begin() + 1, in.end(), constant) || !seen.insert(in[1]).second) continue;
+    const quant::Format f =
+        a.kind == static_cast<int>(QTensor::Kind::Block)
+            ? quant::Format::of(static_cast<BlockFormat>(a.format))
+            : quant::Format::affine(a.bits, a.group, graph.values[static_cast<size_t>(in[2])].dtype);
+    const auto bytes = static_cast<size_t>(quant::packed_bytes(f, a.rows, a.cols));
+    if (bytes < kShareFrom || bytes >= kOwnFrom) {
+      total += bytes;
+      continue;
+    }
+    if (bytes > room) {
+      total += kPiece;
+      room = kPiece;
+    }
+    room -= std::min(room, aligned(bytes));
+  }
+  return total;
+}
 
 const KernelRow kQuantizedMatmulGroup = {Op::QuantizedMatmul, quantized_matmul_group, 0, nullptr};
 
