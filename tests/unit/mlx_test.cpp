@@ -157,5 +157,19 @@ TEST_F(Mlx, RecodedBlocksAreTheSameWeights) {
   }
 }
 
+TEST_F(Mlx, KeptFormsDoNotKeepTheirBuffer) {
+  const Device device = parse_device("mlx");
+  const size_t before = memory_stats(device).active;
+  for (int i = 0; i < 3; ++i) {
+    // Uploaded bytes are the engine's own; the product keeps a form of them beside.
+    const Array bytes = to_device(Array(std::vector<uint8_t>(4 * 256 * 256, 1), {256, 1024}), device);
+    eval({quantized_matmul(ones({1, 256}), block_tensor(bytes, BlockFormat::F32, {256, 256}))});
+    const Array codes = to_device(Array(std::vector<uint8_t>(256 * 272, 1), {256, 272}), device);
+    eval({quantized_matmul(ones({1, 256}), block_tensor(codes, BlockFormat::Q8_0, {256, 256}))});
+  }
+  clear_cache();
+  EXPECT_LE(memory_stats(device).active, before + 4096);
+}
+
 }  // namespace
 }  // namespace mc

@@ -87,6 +87,10 @@ bool fused_is_native(Op op, std::span<const Aval> in, const Attrs& attrs) {
     }
     case Op::QuantizedMatmul:
     case Op::QuantizedTake: return true;
+    // Angles in float64 and sigmoid are the host's on the CPU anyway: one node in place of twenty. A GPU
+    // takes the decomposition, most of which it computes itself.
+    case Op::Rope:
+    case Op::Swiglu: return !library().has_gpu();
     default: return false;
   }
 }

@@ -50,7 +50,10 @@ const std::vector<mx::array>& prepared(const Value& v, BlockFormat format, int64
     parts.push_back(wrap(scales->base, groups, Dtype::F32, scales->owner));
     parts.push_back(wrap(biases->base, groups, Dtype::F32, biases->owner));
   } else if (format == BlockFormat::F32) {
-    parts.push_back(wrap(bytes, {rows, cols}, Dtype::F32, h));
+    // What is kept in the holder must not keep the holder.
+    std::shared_ptr<const void> owner = h->owner;
+    if (!h->base) owner = std::make_shared<mx::array>(*h->array);
+    parts.push_back(wrap(bytes, {rows, cols}, Dtype::F32, std::move(owner)));
   } else {
     auto wide = allocate_host(static_cast<size_t>(rows * cols) * 4);
     parallel_for(rows, 16, [&](int64_t begin, int64_t end) {
