@@ -6,7 +6,7 @@
 namespace mc::cuda {
 namespace {
 
-constexpr int kThreads = 128;
+constexpr int kThreads = 128, kRowThreads = 64;
 
 // A warp has a block of 32 elements.
 __global__ void quantize(const void* x, int dtype, int64_t blocks, FastX q) {
@@ -42,13 +42,47 @@ __device__ __forceinline__ int dot4(uint32_t w, int x, int acc, bool w_signed) {
   return r;
 }
 
-template <int F, int M>
-__global__ void __launch_bounds__(kThreads)
-    product(const __grid_constant__ QuantWeight w, FastX q, int64_t m0, int64_t m, void* out, int dtype) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (row >= w.rows) return;
+// What a block of 32 adds: acc = fma(p, dot, acc), for Q6_K then fma(p1, dot1, acc), with a minimum then
+// fma(m, xs, acc).
+struct Terms {
+  float p, dot, p1, dot1;
+};
+template <int F>
+__device__ __forceinline__ Terms terms(const Codes& c, const FastX& q, int64_t at) {
   constexpr Scheme scheme = scheme_of(F);
   constexpr bool w_signed = scheme == Scheme::D || scheme == Scheme::K6;
+  const int4* xq = reinterpret_cast<const int4*>(q.codes + at * 32);
+  const int4 x0 = xq[0], x1 = xq[1];
+  const float dx = q.scales[at];
+  int dot = 0;
+  dot = dot4(c.q[0], x0.x, dot, w_signed), dot = dot4(c.q[1], x0.y, dot, w_signed);
+  dot = dot4(c.q[2], x0.z, dot, w_signed), dot = dot4(c.q[3], x0.w, dot, w_signed);
+  int second = scheme == Scheme::K6 ? 0 : dot;
+  second = dot4(c.q[4], x1.x, second, w_signed), second = dot4(c.q[5], x1.y, second, w_signed);
+  second = dot4(c.q[6], x1.z, second, w_signed), second = dot4(c.q[7], x1.w, second, w_signed);
+  Terms t{c.d0 * dx, static_cast<float>(scheme == Scheme::K6 ? dot : second), 0, 0};
+  if (scheme == Scheme::K6) {
+    t.p1 = c.d1 * dx;
+    t.dot1 = static_cast<float>(second);
+  } else if (scheme != Scheme::D) {
+    t.p1 = scheme == Scheme::K ? -c.m : c.m;
+    t.dot1 = dx * static_cast<float>(q.sums[at]);
+  }
+  return t;
+}
+template <int F>
+__device__ __forceinline__ float add(const Terms& t, float acc) {
+  acc = fmaf(t.p, t.dot, acc);
+  return scheme_of(F) == Scheme::D ? acc : fmaf(t.p1, t.dot1, acc);
+}
+
+// Many rows of x: a lane has a row of the weight, so its chain needs no other lane.
+template <int F, int M>
+__global__ void __launch_bounds__(kRowThreads)
+    product(const __grid_constant__ QuantWeight w, FastX q, int64_t m, void* out, int dtype) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x;
+  const int64_t m0 = static_cast<int64_t>(blockIdx.y) * M;
+  if (row >= w.rows) return;
   const int64_t blocks = w.cols / 32;
   float acc[M];
 #pragma unroll
@@ -56,33 +90,40 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t b = 0; b < blocks; ++b) {
     const Codes c = block32<F>(w, row, b);
 #pragma unroll
-    for (int r = 0; r < M; ++r) {
-      if (m0 + r >= m) break;
-      const int64_t at = (m0 + r) * blocks + b;
-      const int4* xq = reinterpret_cast<const int4*>(q.codes + at * 32);
-      const int4 x0 = xq[0], x1 = xq[1];
-      const float dx = q.scales[at];
-      int dot = 0;
-      dot = dot4(c.q[0], x0.x, dot, w_signed), dot = dot4(c.q[1], x0.y, dot, w_signed);
-      dot = dot4(c.q[2], x0.z, dot, w_signed), dot = dot4(c.q[3], x0.w, dot, w_signed);
-      int second = scheme == Scheme::K6 ? 0 : dot;
-      second = dot4(c.q[4], x1.x, second, w_signed), second = dot4(c.q[5], x1.y, second, w_signed);
-      second = dot4(c.q[6], x1.z, second, w_signed), second = dot4(c.q[7], x1.w, second, w_signed);
-      if (scheme == Scheme::K6) {
-        acc[r] = fmaf(c.d0 * dx, static_cast<float>(dot), acc[r]);
-        acc[r] = fmaf(c.d1 * dx, static_cast<float>(second), acc[r]);
-      } else {
-        acc[r] = fmaf(c.d0 * dx, static_cast<float>(second), acc[r]);
-        if (scheme != Scheme::D) {
-          const float xs = dx * static_cast<float>(q.sums[at]);
-          acc[r] = fmaf(scheme == Scheme::K ? -c.m : c.m, xs, acc[r]);
-        }
-      }
-    }
+    for (int r = 0; r < M; ++r)
+      if (m0 + r < m) acc[r] = add<F>(terms<F>(c, q, (m0 + r) * blocks + b), acc[r]);
   }
 #pragma unroll
   for (int r = 0; r < M; ++r)
     if (m0 + r < m) write_as(out, dtype, (m0 + r) * w.rows + row, acc[r]);
+}
+
+// One row of x: a warp has a row of the weight, its lanes a block each; every lane then adds all of them in
+// order.
+template <int F>
+__global__ void __launch_bounds__(kThreads)
+    product_row(const __grid_constant__ QuantWeight w, FastX q, int64_t m0, void* out, int dtype) {
+  const int64_t row = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / 32;
+  const int lane = threadIdx.x % 32;
+  if (row >= w.rows) return;
+  const int64_t blocks = w.cols / 32;
+  float acc = 0;
+  for (int64_t b = 0; b < blocks; b += 32) {
+    Terms t{0, 0, 0, 0};
+    if (b + lane < blocks) t = terms<F>(block32<F>(w, row, b + lane), q, m0 * blocks + b + lane);
+    const int n = blocks - b < 32 ? static_cast<int>(blocks - b) : 32;
+    for (int l = 0; l < n; ++l) {
+      Terms o;
+      o.p = __shfl_sync(0xffffffffu, t.p, l);
+      o.dot = __shfl_sync(0xffffffffu, t.dot, l);
+      if (scheme_of(F) != Scheme::D) {
+        o.p1 = __shfl_sync(0xffffffffu, t.p1, l);
+        o.dot1 = __shfl_sync(0xffffffffu, t.dot1, l);
+      }
+      acc = add<F>(o, acc);
+    }
+  }
+  if (lane == 0) write_as(out, dtype, m0 * w.rows + row, acc);
 }
 
 }  // namespace
@@ -97,13 +138,23 @@ void launch_fast_quantize(const void* x, int dtype, int64_t m, int64_t cols, con
 void launch_fast_product(const QuantWeight& w, const FastX& q, int64_t m, void* out, int dtype,
                          cudaStream_t stream) {
   if (w.rows == 0) return;
-  const unsigned blocks = blocks_for(w.rows, kThreads);
   with_format(w.format, [&](auto f) {
     constexpr int F = decltype(f)::value;
     if constexpr (scheme_of(F) != Scheme::Dense) {
-      int64_t r = 0;
-      for (; r + 2 <= m; r += 8) product<F, 8><<<blocks, kThreads, 0, stream>>>(w, q, r, m, out, dtype);
-      for (; r < m; ++r) product<F, 1><<<blocks, kThreads, 0, stream>>>(w, q, r, m, out, dtype);
+      if (m <= kFewRows) {
+        for (int64_t r = 0; r < m; ++r)
+          product_row<F><<<blocks_for(w.rows * 32, kThreads), kThreads, 0, stream>>>(w, q, r, out, dtype);
+        return;
+      }
+      constexpr int M = 8;
+      // The grid's second dimension ends at 65535.
+      for (int64_t r = 0; r < m; r += 65535 * M) {
+        const int64_t n = m - r < 65535 * M ? m - r : 65535 * M, blocks = w.cols / 32;
+        const FastX part{q.codes + r * w.cols, q.scales + r * blocks, q.sums + r * blocks};
+        void* to = static_cast<char*>(out) + r * w.rows * (dtype == kF32 ? 4 : 2);
+        product<F, M><<<dim3(blocks_for(w.rows, kRowThreads), blocks_for(n, M)), kRowThreads, 0, stream>>>(
+            w, part, n, to, dtype);
+      }
     }
   });
 }
