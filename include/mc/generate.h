@@ -35,6 +35,7 @@ struct GeneratedToken {
   int32_t id = 0;
   std::string text;  // what can be shown now; never part of a character, nothing of a possible stop string
   std::optional<double> logprob;  // natural, of the model's distribution before sampling
+  bool rest = false;              // no token of its own: text that was held back until the end
 };
 
 enum class StopReason : uint8_t { EndOfText, MaxTokens, StopString, Cancelled, ContextFull };

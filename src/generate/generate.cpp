@@ -151,7 +151,7 @@ GenerateResult generate(const std::shared_ptr<const Model>& model, const std::ve
     const std::string rest = filter.push(decoder.flush()) + filter.flush();
     if (!rest.empty()) {
       r.text += rest;
-      if (on_token) on_token({r.ids.empty() ? 0 : r.ids.back(), rest, std::nullopt});
+      if (on_token) on_token({r.ids.empty() ? 0 : r.ids.back(), rest, std::nullopt, true});
     }
   }
   return r;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "mc/detail/str.h"
 #include "mc/error.h"
@@ -27,6 +28,14 @@ bool before(const Candidate& a, const Candidate& b) {
   return a.probability != b.probability ? a.probability > b.probability : a.id < b.id;
 }
 
+// A bijection of 64 bits (the finisher of splitmix64).
+uint64_t mixed(uint64_t z) {
+  z += 0x9e3779b97f4a7c15ull;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+  return z ^ (z >> 31);
+}
+
 }  // namespace
 
 Sampler::Sampler(const Sampling& o) : options_(o) {
@@ -49,15 +58,19 @@ int32_t Sampler::choose(const Array& logits) {
     }
     l = Array(v, {static_cast<int64_t>(v.size())});
   }
+  const double top = max(l).item<double>();
+  if (std::isnan(top) || top == std::numeric_limits<double>::infinity())
+    throw Error(ErrorCode::NotFinite, "the model's logits hold a NaN or an infinity", "sample",
+                "the weights may be damaged: check the file, for example by `mc score`");
   if (options_.temperature == 0) return argmax(l).item<int32_t>();
 
-  // Probabilities by the library's own exp: the same bits wherever the logits are the same.
-  const std::vector<float> p = softmax(l * (1.0 / options_.temperature)).to_vector<float>();
-  const float best = *std::max_element(p.begin(), p.end());
-  const float floor = static_cast<float>(options_.min_p) * best;
+  // Probabilities by the library's own exp: the same bits wherever the logits are the same. Differences from
+  // the largest do not overflow however low the temperature is.
+  const std::vector<float> p =
+      softmax((l - top) * (1.0 / std::max(options_.temperature, 1e-30))).to_vector<float>();
   std::vector<Candidate> c;
   for (size_t i = 0; i < p.size(); ++i)
-    if (p[i] > 0 && p[i] >= floor) c.push_back({p[i], static_cast<int32_t>(i)});
+    if (p[i] > 0) c.push_back({p[i], static_cast<int32_t>(i)});
   size_t keep = c.size();
   if (options_.top_k > 0) keep = std::min(keep, static_cast<size_t>(options_.top_k));
   if (keep < c.size())
@@ -72,16 +85,15 @@ int32_t Sampler::choose(const Array& logits) {
     while (n < c.size() && mass < options_.top_p * total) mass += c[n++].probability;
     c.resize(std::max<size_t>(n, 1));
   }
+  const float floor = static_cast<float>(options_.min_p) * *std::max_element(p.begin(), p.end());
+  std::erase_if(c, [&](const Candidate& x) { return x.probability < floor; });
   std::sort(c.begin(), c.end(), [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
   total = 0;
   for (const Candidate& x : c) total += x.probability;
-  // One draw a token from the stream of the seed.
+  // A key of its own for each draw of each seed.
+  const uint64_t k = mixed(mixed(options_.seed) + draws_++);
   const Array key =
-      Array(std::vector<uint32_t>{static_cast<uint32_t>(options_.seed) ^ static_cast<uint32_t>(draws_),
-                                  static_cast<uint32_t>(options_.seed >> 32) ^
-                                      static_cast<uint32_t>(draws_ >> 32) ^ 0x5bd1e995u},
-            {2});
-  ++draws_;
+      Array(std::vector<uint32_t>{static_cast<uint32_t>(k), static_cast<uint32_t>(k >> 32)}, {2});
   const double u = random::uniform(0, 1, {}, Dtype::F64, key).item<double>() * total;
   double sum = 0;
   for (const Candidate& x : c) {

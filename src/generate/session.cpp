@@ -114,6 +114,7 @@ Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, con
   Impl& s = *impl_;
   if (chunk < 1)
     throw Error(ErrorCode::InvalidArgument, cat("a chunk has at least one token, got ", chunk), "chunk");
+  chunk = std::min<int64_t>(chunk, 512);  // a pass ends soon enough to hear Ctrl-C; chunks change no bit
   const int64_t n = static_cast<int64_t>(ids.size()) / s.rows;
   if (n * s.rows != static_cast<int64_t>(ids.size()) || n == 0)
     throw Error(ErrorCode::InvalidArgument,

@@ -20,10 +20,11 @@ class Gemma3 final : public Model {
   explicit Gemma3(const Loader& l) {
     config_ = l.config();
     ModelConfig& c = config_;
-    c.window = l.u("attention.sliding_window", 512);
+    c.window = l.u("attention.sliding_window", 512, 1, int64_t{1} << 40);
     c.rope_base = l.f("rope.freq_base", 1e6);
     c.rope_local_base = l.f("rope.freq_base_swa", 1e4);
-    const int64_t pattern = l.u("attention.sliding_window_pattern", 6);
+    const int64_t pattern = l.u("attention.sliding_window_pattern", 6, 1, 4096);
+    const double global_scale = l.rope_scale();  // of the positions in global layers only
     embedding_.table = l.linear("token_embd.weight", c.vocab, c.hidden);
     for (int64_t i = 0; i < c.layers; ++i) {
       const bool global = (i + 1) % pattern == 0;
@@ -38,6 +39,10 @@ class Gemma3 final : public Model {
       a.head_dim = c.head_dim;
       a.window = global ? 0 : c.window;
       a.rope.base = global ? c.rope_base : c.rope_local_base;
+      a.rope.scale = global ? global_scale : 1;
+      // The 27B model, known by its 62 layers, scales by the hidden size of a head instead of its key's.
+      if (c.layers == 62)
+        a.scale = 1 / std::sqrt(static_cast<double>(c.hidden) / static_cast<double>(c.heads));
       a.q_norm = l.norm(block(i, "attn_q_norm.weight"), c.head_dim, c.norm_eps);
       a.k_norm = l.norm(block(i, "attn_k_norm.weight"), c.head_dim, c.norm_eps);
       a.q = l.linear(block(i, "attn_q.weight"), c.heads * c.head_dim, c.hidden);
@@ -52,6 +57,7 @@ class Gemma3 final : public Model {
     }
     norm_ = l.norm("output_norm.weight", c.hidden, c.norm_eps);
     head_ = l.has("output.weight") ? l.linear("output.weight", c.vocab, c.hidden) : embedding_.table;
+    l.require_all_used();
   }
 
   ForwardOutput forward(const ForwardInput& in) const override {

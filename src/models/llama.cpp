@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "loader.h"
+#include "mc/detail/str.h"
+#include "mc/error.h"
 #include "mc/ops.h"
 
 namespace mc::models {
@@ -23,9 +25,15 @@ class Llama final : public Model {
     proto.heads = c.heads;
     proto.kv_heads = c.kv_heads;
     proto.head_dim = c.head_dim;
-    proto.rope.dims = static_cast<int>(l.u("rope.dimension_count", c.head_dim));
+    proto.rope.dims = static_cast<int>(l.u("rope.dimension_count", c.head_dim, 2, c.head_dim));
+    if (proto.rope.dims % 2)
+      throw Error(ErrorCode::BadModel,
+                  cat("the metadata key llama.rope.dimension_count is ", proto.rope.dims,
+                      "; expected an even number"),
+                  l.file().path());
     proto.rope.traditional = true;
     proto.rope.base = c.rope_base;
+    proto.rope.scale = l.rope_scale();
     if (l.has("rope_freqs.weight")) {  // Llama 3's scaling: divisors of the frequencies
       const int64_t half = proto.rope.dims / 2;
       const Array i = astype(arange(static_cast<int>(half)), Dtype::F32) * (-2.0 / proto.rope.dims);
@@ -48,6 +56,7 @@ class Llama final : public Model {
     }
     norm_ = l.norm("output_norm.weight", c.hidden, c.norm_eps);
     head_ = l.has("output.weight") ? l.linear("output.weight", c.vocab, c.hidden) : embedding_.table;
+    l.require_all_used();
   }
 
   ForwardOutput forward(const ForwardInput& in) const override {

@@ -5,6 +5,7 @@
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/ops.h"
+#include "mc/system.h"
 
 namespace mc {
 namespace models {
@@ -35,19 +36,77 @@ BlockFormat format_of(GgmlType type) {
 
 std::string block(int64_t layer, std::string_view rest) { return cat("blk.", layer, ".", rest); }
 
-int64_t Loader::u(std::string_view key) const {
-  return static_cast<int64_t>(file_->require_u64(cat(prefix_, ".", key)));
+void Loader::refuse(std::string_view key, const std::string& value, const std::string& want) const {
+  throw Error(ErrorCode::BadModel,
+              cat("the metadata key ", prefix_, ".", key, " is ", value, "; expected ", want), file_->path());
 }
-int64_t Loader::u(std::string_view key, int64_t fallback) const {
-  return static_cast<int64_t>(file_->u64(cat(prefix_, ".", key), static_cast<uint64_t>(fallback)));
+const GgufTensor& Loader::take(const std::string& tensor) const {
+  taken_.insert(tensor);
+  return file_->require_tensor(tensor);
 }
-double Loader::f(std::string_view key) const { return file_->require_f32(cat(prefix_, ".", key)); }
+
+int64_t Loader::u(std::string_view key, int64_t lo, int64_t hi) const {
+  const uint64_t v = file_->require_u64(cat(prefix_, ".", key));
+  if (v < static_cast<uint64_t>(lo) || v > static_cast<uint64_t>(hi))
+    refuse(key, cat(v), cat(lo, " to ", hi));
+  return static_cast<int64_t>(v);
+}
+int64_t Loader::u(std::string_view key, int64_t fallback, int64_t lo, int64_t hi) const {
+  return file_->find(cat(prefix_, ".", key)) ? u(key, lo, hi) : fallback;
+}
+double Loader::f(std::string_view key) const {
+  const double v = file_->require_f32(cat(prefix_, ".", key));
+  if (!(v > 0) || !std::isfinite(v)) refuse(key, cat(v), "a number above 0");
+  return v;
+}
 double Loader::f(std::string_view key, double fallback) const {
-  return file_->f32(cat(prefix_, ".", key), static_cast<float>(fallback));
+  return file_->find(cat(prefix_, ".", key)) ? f(key) : fallback;
+}
+
+double Loader::rope_scale() const {
+  const std::string_view kind = file_->string(cat(prefix_, ".rope.scaling.type"), "none");
+  if (kind == "linear") return 1 / f("rope.scaling.factor");
+  if (kind != "none") refuse("rope.scaling.type", cat("'", kind, "'"), "none or linear");
+  // Older files: a factor without a type is linear.
+  return file_->find(cat(prefix_, ".rope.scale_linear")) ? 1 / f("rope.scale_linear") : 1;
+}
+
+void Loader::require_all_used() const {
+  // Neutral values of what other variants of these architectures set.
+  constexpr std::pair<const char*, double> kNeutral[] = {{"expert_count", 0},
+                                                         {"expert_used_count", 0},
+                                                         {"logit_scale", 1},
+                                                         {"embedding_scale", 1},
+                                                         {"residual_scale", 1},
+                                                         {"attention.scale", 0},
+                                                         {"attn_logit_softcapping", 0},
+                                                         {"final_logit_softcapping", 0},
+                                                         {"attention.clamp_kqv", 0},
+                                                         {"attention.max_alibi_bias", 0}};
+  for (const auto& [key, neutral] : kNeutral) {
+    const std::string name = cat(prefix_, ".", key);
+    const GgufValue* v = file_->find(name);
+    if (!v) continue;
+    const double got =
+        v->as_i64() ? static_cast<double>(*v->as_i64()) : static_cast<double>(file_->f32(name, NAN));
+    if (got != neutral && got != 0)
+      refuse(key, v->str(), "none: this variant of the architecture is not supported");
+  }
+  if (const GgufValue* v = file_->find(cat(prefix_, ".attention.causal")); v && v->str() == "false")
+    refuse("attention.causal", "false", "a causal model");
+  std::string left;
+  size_t count = 0;
+  for (const GgufTensor& t : file_->tensors())
+    if (!taken_.count(t.name) && ++count <= 3) left += cat(left.empty() ? "" : ", ", t.name);
+  if (count)
+    throw Error(ErrorCode::BadModel,
+                cat(count, " tensor(s) of the file have no place in the architecture '", prefix_, "': ", left,
+                    count > 3 ? ", …" : ""),
+                file_->path(), "the file is of a variant that is not supported");
 }
 
 nn::Linear Loader::linear(const std::string& tensor, int64_t out, int64_t in) const {
-  const GgufTensor& t = file_->require_tensor(tensor);
+  const GgufTensor& t = take(tensor);
   const Shape want{out, in};
   if (!(t.shape == want))
     throw Error(ErrorCode::BadModel,
@@ -59,11 +118,15 @@ nn::Linear Loader::linear(const std::string& tensor, int64_t out, int64_t in) co
   l.packed = block_tensor(Array::wrap(t.data.data(), {out, row}, Dtype::U8, file_, Memory::MappedFile),
                           format, want);
   l.fast = options_.fast;
+  if (tensor.ends_with(".weight")) {
+    const std::string bias = tensor.substr(0, tensor.size() - 6) + "bias";
+    if (has(bias)) l.bias = vector(bias, out);
+  }
   return l;
 }
 
 Array Loader::vector(const std::string& tensor, int64_t n) const {
-  const GgufTensor& t = file_->require_tensor(tensor);
+  const GgufTensor& t = take(tensor);
   if (t.shape.ndim() != 1 || t.shape[0] != n)
     throw Error(ErrorCode::BadModel,
                 cat("tensor ", tensor, " has shape ", t.shape.str(), ", the metadata ask for (", n, ",)"),
@@ -84,27 +147,16 @@ ModelConfig Loader::config() const {
   ModelConfig c;
   c.architecture = prefix_;
   c.name = std::string(file_->string("general.name", ""));
-  c.layers = u("block_count");
-  c.hidden = u("embedding_length");
-  c.heads = u("attention.head_count");
-  c.kv_heads = u("attention.head_count_kv", c.heads);
-  c.ffn = u("feed_forward_length");
-  c.context = u("context_length");
+  c.layers = u("block_count", 1, 4096);
+  c.hidden = u("embedding_length", 1, 1 << 20);
+  c.heads = u("attention.head_count", 1, 1 << 16);
+  c.kv_heads = u("attention.head_count_kv", c.heads, 1, c.heads);
+  c.ffn = u("feed_forward_length", 1, 1 << 24);
+  c.context = u("context_length", 1, int64_t{1} << 40);
   c.norm_eps = f("attention.layer_norm_rms_epsilon");
   c.rope_base = f("rope.freq_base", 10000.0);
-  auto positive = [&](std::string_view key, int64_t v, int64_t max) {
-    if (v < 1 || v > max)
-      throw Error(ErrorCode::BadModel, cat(prefix_, ".", key, " is ", v, "; expected 1 to ", max),
-                  file_->path());
-  };
-  positive("block_count", c.layers, 4096);
-  positive("embedding_length", c.hidden, 1 << 20);
-  positive("attention.head_count", c.heads, 1 << 16);
-  positive("attention.head_count_kv", c.kv_heads, c.heads);
-  positive("feed_forward_length", c.ffn, 1 << 24);
-  positive("context_length", c.context, int64_t{1} << 40);
-  c.head_dim = u("attention.key_length", c.hidden / c.heads);
-  positive("attention.key_length", c.head_dim, 1 << 16);
+  c.head_dim = u("attention.key_length", std::max<int64_t>(1, c.hidden / c.heads), 1, 1 << 16);
+  u("attention.value_length", c.head_dim, c.head_dim, c.head_dim);
   if (c.heads % c.kv_heads != 0 || c.head_dim % 2 != 0)
     throw Error(ErrorCode::BadModel,
                 cat(c.heads, " heads, ", c.kv_heads, " key-value heads and a head dimension of ", c.head_dim,
@@ -162,6 +214,14 @@ int64_t Model::cache_capacity(int64_t tokens) {
 std::vector<nn::KvCache> Model::make_cache(int64_t rows, int64_t tokens) const {
   std::vector<nn::KvCache> out;
   const Shape shape{rows, config_.kv_heads, cache_capacity(tokens), config_.head_dim};
+  // All of it at once: memory that was taken but not yet touched still looks free.
+  double bytes = 2.0 * static_cast<double>(config_.layers) * static_cast<double>(itemsize(dtype_));
+  for (int64_t d : shape) bytes *= static_cast<double>(d);
+  if (const size_t free = available_memory(); free && bytes > 0.95 * static_cast<double>(free))
+    throw Error(ErrorCode::OutOfMemory,
+                cat("a key-value cache of ", rows, " rows and ", shape[2], " tokens takes ",
+                    static_cast<int64_t>(bytes / 1e6), " MB; ", free / 1000000, " MB are free"),
+                "cache", "use fewer rows at once (--batch-size), a shorter context or --dtype bf16");
   Arrays all;
   for (int64_t l = 0; l < config_.layers; ++l) {
     out.push_back({zeros(shape, dtype_), zeros(shape, dtype_)});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include "mc/model.h"
@@ -15,13 +16,19 @@ class Loader {
 
   const GgufFile& file() const { return *file_; }
   // Metadata under the architecture's prefix: u("block_count") reads llama.block_count.
-  int64_t u(std::string_view key) const;
-  int64_t u(std::string_view key, int64_t fallback) const;
+  // Values outside [lo, hi] (f: not above 0 or not finite) throw BadModel with key, value and range.
+  int64_t u(std::string_view key, int64_t lo, int64_t hi) const;
+  int64_t u(std::string_view key, int64_t fallback, int64_t lo, int64_t hi) const;
   double f(std::string_view key) const;
   double f(std::string_view key, double fallback) const;
+  // What the rotary positions are multiplied by: 1/factor of linear scaling; other kinds throw BadModel.
+  double rope_scale() const;
+  // Throws BadModel for what would change the answer and is not computed here: metadata of other variants of
+  // the architecture, and tensors that nobody asked for. Call it last.
+  void require_all_used() const;
   bool has(std::string_view tensor) const { return file_->find_tensor(tensor) != nullptr; }
 
-  // (out, in), any computable type, mapped.
+  // (out, in), any computable type, mapped; with the bias of the same name if the file has one.
   nn::Linear linear(const std::string& tensor, int64_t out, int64_t in) const;
   // (n,) float32.
   Array vector(const std::string& tensor, int64_t n) const;
@@ -32,7 +39,11 @@ class Loader {
   ModelConfig config() const;
 
  private:
+  [[noreturn]] void refuse(std::string_view key, const std::string& value, const std::string& want) const;
+  const GgufTensor& take(const std::string& tensor) const;
+
   std::shared_ptr<GgufFile> file_;
+  mutable std::set<std::string, std::less<>> taken_;
   std::string prefix_;
   LoadOptions options_;
 };

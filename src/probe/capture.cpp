@@ -1,5 +1,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
+#include <optional>
 
 #include <algorithm>
 #include <cerrno>
@@ -145,83 +146,95 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
     probe::write_whole(summary.manifest, {{text.data(), text.size()}});
   };
 
-  Session session(model, o.batch_size);
+  std::optional<Session> session;
+  size_t all_rows = 0;
   std::vector<float> sums, wide;
   std::vector<std::byte> pooled(layers.size() * row_bytes);
   std::vector<std::vector<std::byte>> host(layers.size());
   bool more = true;
-  while (more) {
-    std::vector<Prompt> batch;
-    std::string text;
-    size_t longest = 0;
-    while (static_cast<int64_t>(batch.size()) < o.batch_size && (more = lines.next(text))) {
-      Prompt p{model->tokenizer().encode(text)};
-      if (static_cast<int64_t>(p.ids.size()) > model->config().context)
-        throw Error(ErrorCode::ContextTooLong,
-                    cat("line ", lines.number(), " has ", p.ids.size(), " tokens, the model's context ",
-                        model->config().context),
-                    o.data);
-      if (p.ids.empty()) lines.fail("has a text without tokens");
-      longest = std::max(longest, p.ids.size());
-      batch.push_back(std::move(p));
+  auto work = [&] {
+    while (more) {
+      std::vector<Prompt> batch;
+      std::string text;
+      size_t longest = 0;
+      while (static_cast<int64_t>(batch.size()) < o.batch_size && (more = lines.next(text))) {
+        Prompt p{model->tokenizer().encode(text)};
+        if (static_cast<int64_t>(p.ids.size()) > model->config().context)
+          throw Error(ErrorCode::ContextTooLong,
+                      cat("line ", lines.number(), " has ", p.ids.size(), " tokens, the model's context ",
+                          model->config().context),
+                      o.data);
+        if (p.ids.empty()) lines.fail("has a text without tokens");
+        longest = std::max(longest, p.ids.size());
+        batch.push_back(std::move(p));
+      }
+      if (batch.empty()) break;
+      // Padded to a multiple of 8, so that few shapes are compiled; a last, smaller batch is filled up with
+      // rows that nobody reads. A file that is one batch needs no more rows than it has prompts.
+      if (!session) {
+        all_rows = more ? static_cast<size_t>(o.batch_size) : batch.size();
+        session.emplace(model, static_cast<int64_t>(all_rows));
+      }
+
+      const size_t t = std::min<size_t>((longest + 7) / 8 * 8, static_cast<size_t>(model->config().context));
+      std::vector<int32_t> ids(all_rows * t, 0);
+      for (size_t r = 0; r < batch.size(); ++r)
+        std::copy(batch[r].ids.begin(), batch[r].ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(r * t));
+      Arrays taps;
+      session->reset();
+      session->run(ids, o.chunk, false, layers, &taps);
+      const bool mean = o.pool == Pool::Mean;
+      for (size_t i = 0; i < layers.size(); ++i) {
+        const Array x = mean ? astype(taps[i], Dtype::F32) : taps[i];
+        host[i].resize(x.nbytes());
+        x.to_bytes(host[i].data());
+      }
+      for (size_t r = 0; r < batch.size(); ++r) {
+        const size_t n = batch[r].ids.size(), width = static_cast<size_t>(d);
+        std::vector<const std::byte*> rows;
+        if (mean) {
+          sums.resize(layers.size() * width);
+          for (size_t i = 0; i < layers.size(); ++i) {
+            const float* x = reinterpret_cast<const float*>(host[i].data()) + r * t * width;
+            for (size_t c = 0; c < width; ++c) {
+              double sum = 0;
+              for (size_t k = 0; k < n; ++k) sum += static_cast<double>(x[k * width + c]);
+              sums[i * width + c] = static_cast<float>(sum / static_cast<double>(n));
+            }
+            rows.push_back(pooled.data() + i * row_bytes);
+          }
+          astype(Array(sums, {static_cast<int64_t>(sums.size())}), dtype).to_bytes(pooled.data());
+        } else {
+          for (size_t i = 0; i < layers.size(); ++i)
+            rows.push_back(host[i].data() + (r * t + (o.pool == Pool::Last ? n - 1 : 0)) * row_bytes);
+        }
+        const size_t count = (o.pool == Pool::None ? n : 1) * width;
+        if (dtype == Dtype::F16)
+          for (const std::byte* row : rows)
+            if (!all_finite(row, count)) model->overflowed();
+        writer.add(rows, o.pool == Pool::None ? static_cast<int64_t>(n) : 1);
+        ++summary.prompts;
+        summary.tokens += static_cast<int64_t>(n);
+      }
+      summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      if (progress && !progress({summary.prompts, summary.tokens, summary.seconds}))
+        throw Error(ErrorCode::Interrupted, cat("stopped after ", summary.prompts, " prompts"), o.out);
     }
-    if (batch.empty()) break;
-    // Padded to a multiple of 8, so that few shapes are compiled; a last, smaller batch is filled with its
-    // first prompt.
-    const size_t t = std::min<size_t>((longest + 7) / 8 * 8, static_cast<size_t>(model->config().context));
-    std::vector<int32_t> ids(static_cast<size_t>(o.batch_size) * t, 0);
-    for (size_t r = 0; r < batch.size(); ++r)
-      std::copy(batch[r].ids.begin(), batch[r].ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(r * t));
-    Arrays taps;
-    session.reset();
+  };
+  try {
+    work();
+  } catch (...) {
+    // What was done before the error stays, and the manifest tells how far it went.
     try {
-      session.run(ids, o.chunk, false, layers, &taps);
-    } catch (const Error& e) {
-      if (e.code() == ErrorCode::Interrupted) {
+      if (summary.prompts > 0) {
         writer.flush();
         write_manifest(false);
-      }
-      throw;
-    }
-    const bool mean = o.pool == Pool::Mean;
-    for (size_t i = 0; i < layers.size(); ++i) {
-      const Array x = mean ? astype(taps[i], Dtype::F32) : taps[i];
-      host[i].resize(x.nbytes());
-      x.to_bytes(host[i].data());
-    }
-    for (size_t r = 0; r < batch.size(); ++r) {
-      const size_t n = batch[r].ids.size(), width = static_cast<size_t>(d);
-      std::vector<const std::byte*> rows;
-      if (mean) {
-        sums.resize(layers.size() * width);
-        for (size_t i = 0; i < layers.size(); ++i) {
-          const float* x = reinterpret_cast<const float*>(host[i].data()) + r * t * width;
-          for (size_t c = 0; c < width; ++c) {
-            double sum = 0;
-            for (size_t k = 0; k < n; ++k) sum += static_cast<double>(x[k * width + c]);
-            sums[i * width + c] = static_cast<float>(sum / static_cast<double>(n));
-          }
-          rows.push_back(pooled.data() + i * row_bytes);
-        }
-        astype(Array(sums, {static_cast<int64_t>(sums.size())}), dtype).to_bytes(pooled.data());
       } else {
-        for (size_t i = 0; i < layers.size(); ++i)
-          rows.push_back(host[i].data() + (r * t + (o.pool == Pool::Last ? n - 1 : 0)) * row_bytes);
+        rmdir(o.out.c_str());
       }
-      const size_t count = (o.pool == Pool::None ? n : 1) * width;
-      if (dtype == Dtype::F16)
-        for (const std::byte* row : rows)
-          if (!all_finite(row, count)) model->overflowed();
-      writer.add(rows, o.pool == Pool::None ? static_cast<int64_t>(n) : 1);
-      ++summary.prompts;
-      summary.tokens += static_cast<int64_t>(n);
+    } catch (const Error&) {  // the first error is the one to tell
     }
-    summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    if (progress && !progress({summary.prompts, summary.tokens, summary.seconds})) {
-      writer.flush();
-      write_manifest(false);
-      throw Error(ErrorCode::Interrupted, cat("stopped after ", summary.prompts, " prompts"), o.out);
-    }
+    throw;
   }
   if (summary.prompts == 0) {
     rmdir(o.out.c_str());

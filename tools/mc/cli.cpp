@@ -27,7 +27,7 @@ const std::vector<Option> kEngineOptions = {
     {"precision", Kind::Choice, "highest|fast",
      "highest: float32 means float32; fast: int8 activations in quantized products (default highest)"},
     {"dtype", Kind::Choice, "f32|bf16|f16", "activations and KV cache (default f32)"},
-    {"seed", Kind::Integer, "N", "of the random numbers (default 0)", 0, 9.2e18},
+    {"seed", Kind::Integer, "N", "of the random numbers (default 0)", 0, 9223372036854775807.0},
     {"profile", Kind::Text, "FILE", "write a Chrome trace of what the engine ran"},
 };
 const std::vector<Option> kModelOptions = {

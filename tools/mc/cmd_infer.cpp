@@ -56,7 +56,8 @@ int run(const Args& args) {
 
   const GenerateResult r = generate(model, ids, options, [&](const GeneratedToken& token) {
     if (text) {
-      write_out(options.logprobs ? token_line(tokenizer, token.id, token.logprob) : token.text);
+      if (options.logprobs && !token.rest) write_out(token_line(tokenizer, token.id, token.logprob));
+      if (!options.logprobs) write_out(token.text);
       flush_out();  // people read along
     }
     return !interrupted();

@@ -24,12 +24,13 @@ void install_signals() {
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
   // A shell without job control starts background jobs with SIGINT ignored; that stays so.
-  for (int s : {SIGINT, SIGTERM}) {
+  for (int s : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction old = {};
     sigaction(s, nullptr, &old);
     if (old.sa_handler != SIG_IGN) sigaction(s, &action, nullptr);
   }
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is a write that fails
 }
 
 int interrupt_exit_code() { return last_signal ? 128 + last_signal : 130; }
