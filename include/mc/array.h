@@ -109,7 +109,9 @@ class MC_API Array {
   }
   // A scalar of shape (): bool, int32 (an integer that does not fit throws InvalidArgument) or float32.
   explicit Array(Scalar v);
-  explicit Array(const char*) = delete;  // not a bool
+  // Not a bool: Array("x") and other pointers.
+  template <class T>
+  explicit Array(T*) = delete;
   // Copies row-major host data; data.size() must equal shape.numel().
   template <class T>
   Array(std::span<const T> data, const Shape& shape)

@@ -1,4 +1,4 @@
-// Everything.
+// Everything: arrays and what computes on them, models and what runs and probes them.
 #pragma once
 
 #include "mc/array.h"
@@ -7,9 +7,15 @@
 #include "mc/dynamic.h"
 #include "mc/error.h"
 #include "mc/fast.h"
+#include "mc/generate.h"
+#include "mc/gguf.h"
+#include "mc/model.h"
+#include "mc/nn.h"
 #include "mc/ops.h"
 #include "mc/plan.h"
+#include "mc/probe.h"
 #include "mc/quantize.h"
 #include "mc/random.h"
 #include "mc/shape.h"
+#include "mc/text.h"
 #include "mc/transforms.h"

@@ -99,6 +99,10 @@ struct Session::Impl {
 };
 
 Session::Session(std::shared_ptr<const Model> model, int64_t rows) : impl_(std::make_unique<Impl>()) {
+  if (!model)
+    throw Error(ErrorCode::InvalidArgument, "there is no model", "session", "load one with load_model");
+  if (rows < 1)
+    throw Error(ErrorCode::InvalidArgument, cat("a session has at least one row, got ", rows), "session");
   impl_->model = std::move(model);
   impl_->rows = rows;
 }
@@ -114,6 +118,8 @@ Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, con
   Impl& s = *impl_;
   if (chunk < 1)
     throw Error(ErrorCode::InvalidArgument, cat("a chunk has at least one token, got ", chunk), "chunk");
+  std::vector<int> layers;
+  for (int t : taps) layers.push_back(s.model->layer_index(t));  // throws for one that is not there
   chunk = std::min<int64_t>(chunk, 512);  // a pass ends soon enough to hear Ctrl-C; chunks change no bit
   const int64_t n = static_cast<int64_t>(ids.size()) / s.rows;
   if (n * s.rows != static_cast<int64_t>(ids.size()) || n == 0)
@@ -127,7 +133,7 @@ Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, con
     if (id < 0 || id >= s.model->config().vocab)
       throw Error(ErrorCode::IndexOutOfRange,
                   cat("token id ", id, " is not in the vocabulary of ", s.model->config().vocab), "run");
-  Function& f = s.forward[taps];
+  Function& f = s.forward[layers];
   if (!f)
     f = s.make(
         [](const ForwardOutput& o) {
@@ -135,10 +141,10 @@ Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, con
           out.insert(out.end(), o.taps.begin(), o.taps.end());
           return out;
         },
-        taps);
+        layers);
   s.reserve(s.position + n);
   Arrays hidden;
-  std::vector<Arrays> parts(taps.size());
+  std::vector<Arrays> parts(layers.size());
   for (int64_t at = 0; at < n; at += chunk) {
     if (at > 0) check_interrupt();
     const int64_t t = std::min(chunk, n - at);
@@ -150,7 +156,7 @@ Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, con
     Arrays out = s.run(f, part, t);
     if (!all) hidden.clear();
     hidden.push_back(std::move(out[0]));
-    for (size_t i = 0; i < taps.size(); ++i) parts[i].push_back(std::move(out[i + 1]));
+    for (size_t i = 0; i < layers.size(); ++i) parts[i].push_back(std::move(out[i + 1]));
   }
   if (tapped) {
     tapped->clear();

@@ -80,11 +80,14 @@ class Pool {
         use(size);
         return p;
       }
-      use(size);  // reserved, so that two threads do not pass the limit together
+      stats_.active += size;  // reserved, so that two threads do not pass the limit together
       if (limit_) trim_locked(limit_ > stats_.active ? limit_ - stats_.active : 0);  // kept blocks count, too
     }
     try {
-      return fresh(bytes, size);
+      std::byte* p = fresh(bytes, size);
+      std::lock_guard lock(mutex_);
+      stats_.peak = std::max(stats_.peak, stats_.active);
+      return p;
     } catch (...) {
       std::lock_guard lock(mutex_);
       stats_.active -= size;
