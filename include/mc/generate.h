@@ -22,13 +22,16 @@ struct Sampling {
   uint64_t seed = 0;              // Philox; the same seed and logits give the same tokens
 };
 
+// A pass takes at most so many tokens of a row, whatever a `chunk` asks for: Ctrl-C is heard between passes.
+inline constexpr int64_t kMaxPass = 512;
+
 struct GenerateOptions {
   int64_t max_tokens = 128;
   Sampling sampling;
   std::vector<std::string> stop;  // generation ends before the first of these strings
   bool logprobs = false;
-  bool ignore_eos = false;  // for benchmarks
-  int64_t chunk = 512;      // prompt tokens a pass
+  bool ignore_eos = false;   // for benchmarks
+  int64_t chunk = kMaxPass;  // prompt tokens a pass
 };
 
 struct GeneratedToken {
@@ -57,7 +60,8 @@ class MC_API Session {
   explicit Session(std::shared_ptr<const Model> model, int64_t rows = 1);
   ~Session();
   Session(Session&&) noexcept;
-  // Runs the ids (rows × n, row by row) through the model behind what is in the cache, `chunk` at a time.
+  // Runs the ids (rows × n, row by row) through the model behind what is in the cache, `chunk` at a time
+  // (at most kMaxPass).
   // Shorter rows are padded on the right, which changes nothing in what stands before. Returns (rows, n, d)
   // hidden states after the final norm: of the last chunk only unless `all` is set. `tapped` gets the
   // residual stream after each layer of `taps`.
@@ -87,10 +91,11 @@ struct MemoryPlan {
   size_t decode = 0;     // workspace and results of one step
   size_t total() const { return weights + cache + (prefill > decode ? prefill : decode); }
 };
-// For `rows` sequences of up to `tokens` tokens, the prompt in passes of up to `chunk`. Throws
+// For `rows` sequences of up to `tokens` tokens, the prompt in passes of up to `chunk` (at most
+// kMaxPass). Throws
 // ContextTooLong.
-MC_API MemoryPlan plan_memory(const std::shared_ptr<const Model>& model, int64_t tokens, int64_t chunk = 512,
-                              int64_t rows = 1);
+MC_API MemoryPlan plan_memory(const std::shared_ptr<const Model>& model, int64_t tokens,
+                              int64_t chunk = kMaxPass, int64_t rows = 1);
 
 // Called with each token; return false to cancel.
 using TokenCallback = std::function<bool(const GeneratedToken&)>;
@@ -99,7 +104,7 @@ MC_API GenerateResult generate(const std::shared_ptr<const Model>& model, const 
                                const GenerateOptions& options, const TokenCallback& on_token = {});
 
 struct ScoreOptions {
-  int64_t chunk = 512;  // tokens a pass; never changes a bit of the result
+  int64_t chunk = kMaxPass;  // tokens a pass; never changes a bit of the result
 };
 // Natural logprob of each token given those before it; the first has none.
 MC_API std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model,

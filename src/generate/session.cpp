@@ -120,7 +120,7 @@ Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, con
     throw Error(ErrorCode::InvalidArgument, cat("a chunk has at least one token, got ", chunk), "chunk");
   std::vector<int> layers;
   for (int t : taps) layers.push_back(s.model->layer_index(t));  // throws for one that is not there
-  chunk = std::min<int64_t>(chunk, 512);  // a pass ends soon enough to hear Ctrl-C; chunks change no bit
+  chunk = std::min(chunk, kMaxPass);
   const int64_t n = static_cast<int64_t>(ids.size()) / s.rows;
   if (n * s.rows != static_cast<int64_t>(ids.size()) || n == 0)
     throw Error(ErrorCode::InvalidArgument,
@@ -197,8 +197,8 @@ MemoryPlan plan_memory(const std::shared_ptr<const Model>& model, int64_t tokens
   const Arrays step = arguments(1);
   for (size_t i = 2; i < step.size(); ++i) p.cache += step[i].nbytes();
   const ProgramPlan decode = plan(s.step(s.greedy_head(), {}), step, s.donated());
-  const ProgramPlan prefill =
-      plan(s.step(Session::Impl::last_hidden, {}), arguments(std::min(tokens, chunk)), s.donated());
+  const ProgramPlan prefill = plan(s.step(Session::Impl::last_hidden, {}),
+                                   arguments(std::min({tokens, chunk, kMaxPass})), s.donated());
   p.weights = decode.weights;  // the head's among them
   p.decode = decode.workspace + decode.outputs;
   p.prefill = prefill.workspace + prefill.outputs;

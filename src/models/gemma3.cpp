@@ -34,9 +34,7 @@ class Gemma3 final : public Model {
       b.ffn_norm = l.norm(block(i, "ffn_norm.weight"), c.hidden, c.norm_eps);
       b.post_ffn_norm = l.norm(block(i, "post_ffw_norm.weight"), c.hidden, c.norm_eps);
       nn::Attention& a = b.attention;
-      a.heads = c.heads;
-      a.kv_heads = c.kv_heads;
-      a.head_dim = c.head_dim;
+      l.attention(a, i, c);
       a.window = global ? 0 : c.window;
       a.rope.base = global ? c.rope_base : c.rope_local_base;
       a.rope.scale = global ? global_scale : 1;
@@ -45,18 +43,11 @@ class Gemma3 final : public Model {
         a.scale = 1 / std::sqrt(static_cast<double>(c.hidden) / static_cast<double>(c.heads));
       a.q_norm = l.norm(block(i, "attn_q_norm.weight"), c.head_dim, c.norm_eps);
       a.k_norm = l.norm(block(i, "attn_k_norm.weight"), c.head_dim, c.norm_eps);
-      a.q = l.linear(block(i, "attn_q.weight"), c.heads * c.head_dim, c.hidden);
-      a.k = l.linear(block(i, "attn_k.weight"), c.kv_heads * c.head_dim, c.hidden);
-      a.v = l.linear(block(i, "attn_v.weight"), c.kv_heads * c.head_dim, c.hidden);
-      a.o = l.linear(block(i, "attn_output.weight"), c.hidden, c.heads * c.head_dim);
-      b.mlp.activation = nn::Activation::GeluTanh;
-      b.mlp.gate = l.linear(block(i, "ffn_gate.weight"), c.ffn, c.hidden);
-      b.mlp.up = l.linear(block(i, "ffn_up.weight"), c.ffn, c.hidden);
-      b.mlp.down = l.linear(block(i, "ffn_down.weight"), c.hidden, c.ffn);
+      b.mlp = l.gated_mlp(i, c, nn::Activation::GeluTanh);
       blocks_.push_back(std::move(b));
     }
     norm_ = l.norm("output_norm.weight", c.hidden, c.norm_eps);
-    head_ = l.has("output.weight") ? l.linear("output.weight", c.vocab, c.hidden) : embedding_.table;
+    head_ = l.head(embedding_, c);
     l.require_all_used();
   }
 

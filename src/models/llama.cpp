@@ -22,9 +22,6 @@ class Llama final : public Model {
     config_ = l.config();
     const ModelConfig& c = config_;
     nn::Attention proto;
-    proto.heads = c.heads;
-    proto.kv_heads = c.kv_heads;
-    proto.head_dim = c.head_dim;
     proto.rope.dims = static_cast<int>(l.u("rope.dimension_count", c.head_dim, 2, c.head_dim));
     if (proto.rope.dims % 2)
       throw Error(ErrorCode::BadModel,
@@ -45,17 +42,12 @@ class Llama final : public Model {
       b.attn_norm = l.norm(block(i, "attn_norm.weight"), c.hidden, c.norm_eps);
       b.ffn_norm = l.norm(block(i, "ffn_norm.weight"), c.hidden, c.norm_eps);
       b.attention = proto;
-      b.attention.q = l.linear(block(i, "attn_q.weight"), c.heads * c.head_dim, c.hidden);
-      b.attention.k = l.linear(block(i, "attn_k.weight"), c.kv_heads * c.head_dim, c.hidden);
-      b.attention.v = l.linear(block(i, "attn_v.weight"), c.kv_heads * c.head_dim, c.hidden);
-      b.attention.o = l.linear(block(i, "attn_output.weight"), c.hidden, c.heads * c.head_dim);
-      b.mlp.gate = l.linear(block(i, "ffn_gate.weight"), c.ffn, c.hidden);
-      b.mlp.up = l.linear(block(i, "ffn_up.weight"), c.ffn, c.hidden);
-      b.mlp.down = l.linear(block(i, "ffn_down.weight"), c.hidden, c.ffn);
+      l.attention(b.attention, i, c);
+      b.mlp = l.gated_mlp(i, c, nn::Activation::Silu);
       blocks_.push_back(std::move(b));
     }
     norm_ = l.norm("output_norm.weight", c.hidden, c.norm_eps);
-    head_ = l.has("output.weight") ? l.linear("output.weight", c.vocab, c.hidden) : embedding_.table;
+    head_ = l.head(embedding_, c);
     l.require_all_used();
   }
 

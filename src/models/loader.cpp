@@ -143,6 +143,29 @@ Array Loader::vector(const std::string& tensor, int64_t n) const {
   return a.eval();
 }
 
+void Loader::attention(nn::Attention& a, int64_t layer, const ModelConfig& c) const {
+  a.heads = c.heads;
+  a.kv_heads = c.kv_heads;
+  a.head_dim = c.head_dim;
+  a.q = linear(block(layer, "attn_q.weight"), c.heads * c.head_dim, c.hidden);
+  a.k = linear(block(layer, "attn_k.weight"), c.kv_heads * c.head_dim, c.hidden);
+  a.v = linear(block(layer, "attn_v.weight"), c.kv_heads * c.head_dim, c.hidden);
+  a.o = linear(block(layer, "attn_output.weight"), c.hidden, c.heads * c.head_dim);
+}
+
+nn::GatedMlp Loader::gated_mlp(int64_t layer, const ModelConfig& c, nn::Activation activation) const {
+  nn::GatedMlp m;
+  m.activation = activation;
+  m.gate = linear(block(layer, "ffn_gate.weight"), c.ffn, c.hidden);
+  m.up = linear(block(layer, "ffn_up.weight"), c.ffn, c.hidden);
+  m.down = linear(block(layer, "ffn_down.weight"), c.hidden, c.ffn);
+  return m;
+}
+
+nn::Linear Loader::head(const nn::Embedding& embedding, const ModelConfig& c) const {
+  return has("output.weight") ? linear("output.weight", c.vocab, c.hidden) : embedding.table;
+}
+
 ModelConfig Loader::config() const {
   ModelConfig c;
   c.architecture = prefix_;

@@ -35,6 +35,11 @@ class Loader {
   nn::RmsNorm norm(const std::string& tensor, int64_t n, double eps) const {
     return {vector(tensor, n), eps};
   }
+  // Parts that architectures share, by GGUF's names: the sizes and the four projections of a layer's
+  // attention, its gated MLP, and the head, which is the embedding's table where the file has none.
+  void attention(nn::Attention& a, int64_t layer, const ModelConfig& c) const;
+  nn::GatedMlp gated_mlp(int64_t layer, const ModelConfig& c, nn::Activation activation) const;
+  nn::Linear head(const nn::Embedding& embedding, const ModelConfig& c) const;
   // The fields that all architectures share.
   ModelConfig config() const;
 

@@ -22,6 +22,7 @@
 #include "runtime/registry.h"
 #include "runtime/run.h"
 #include "transforms/trace.h"
+#include "transforms/walk.h"
 
 namespace mc {
 
@@ -96,22 +97,9 @@ thread_local bool checking = false;
 std::vector<Array> in_order(const Arrays& arrays) {
   std::vector<Array> order;
   std::unordered_set<const Node*> seen;
-  std::vector<std::pair<Node*, uint32_t>> stack;
-  auto visit = [&](Node* n) {
-    if (!n->evaluated.load(std::memory_order_acquire) && seen.insert(n).second) stack.push_back({n, 0});
-  };
-  for (const Array& a : arrays) {
-    visit(a.node());
-    while (!stack.empty()) {
-      auto& [n, next] = stack.back();
-      if (next < n->inputs.size()) {
-        visit(n->inputs[next++].node());
-        continue;
-      }
-      order.push_back(share(n, 0));
-      stack.pop_back();
-    }
-  }
+  walk_graph(
+      arrays, [&](Node* n) { return !n->evaluated.load(std::memory_order_acquire) && seen.insert(n).second; },
+      [&](Node* n) { order.push_back(share(n, 0)); });
   return order;
 }
 

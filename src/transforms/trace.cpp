@@ -4,6 +4,7 @@
 
 #include "mc/error.h"
 #include "prims/op_def.h"
+#include "transforms/walk.h"
 
 namespace mc {
 namespace {
@@ -28,29 +29,18 @@ GraphLock::~GraphLock() { graph_mutex().unlock(); }
 
 Dependence::Dependence(const Arrays& outputs, const Arrays& args) {
   for (const Array& a : args) known[a.node()] = true;
-  std::vector<std::pair<Node*, uint32_t>> stack;
-  auto visit = [&](Node* n) {
-    if (!n->tracer || !known.emplace(n, false).second) return;
-    stack.push_back({n, 0});
-  };
-  for (const Array& o : outputs) {
-    o.shape();  // throws for an empty Array
-    visit(o.node());
-    while (!stack.empty()) {
-      auto& [n, next] = stack.back();
-      if (next < n->inputs.size()) {
-        visit(n->inputs[next++].node());
-        continue;
-      }
-      bool depends = false;
-      for (const Array& in : n->inputs) depends = depends || on_args(in.node());
-      if (depends)
-        known[n] = true;
-      else
-        foreign = true;
-      stack.pop_back();
-    }
-  }
+  walk_graph(
+      outputs, [&](Node* n) { return n->tracer && known.emplace(n, false).second; },
+      [&](Node* n) {
+        bool depends = false;
+        for (const Array& in : n->inputs) depends = depends || on_args(in.node());
+        if (depends) {
+          known[n] = true;
+          order.push_back(n);
+        } else {
+          foreign = true;
+        }
+      });
 }
 
 Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held, const Dependence* foreign) {

@@ -32,7 +32,8 @@ struct Dependence {
     return it != known.end() && it->second;
   }
   std::unordered_map<const Node*, bool> known;  // tracers only
-  bool foreign = false;                         // one is met that does not depend on the arguments
+  std::vector<Node*> order;  // those that depend on the arguments, inputs first; no argument itself
+  bool foreign = false;      // one is met that does not depend on the arguments
 };
 
 // For handlers of fork.

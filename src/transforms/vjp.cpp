@@ -5,6 +5,8 @@
 #include "mc/ops.h"
 #include "mc/transforms.h"
 #include "prims/op_def.h"
+#include "transforms/trace.h"
+#include "transforms/walk.h"
 
 namespace mc {
 namespace {
@@ -32,39 +34,6 @@ class LiveTracers {
   size_t before_;
 };
 
-// Nodes behind `outputs` that depend on a tracer, in topological order.
-std::vector<Node*> dependents(const Arrays& outputs, const Arrays& tracers) {
-  std::unordered_map<Node*, bool> depends;  // of finished nodes
-  for (const Array& t : tracers) depends[t.node()] = true;
-  std::vector<Node*> order;
-  std::vector<std::pair<Node*, uint32_t>> stack;
-  auto visit = [&](Node* n) {
-    // A node without the flag depends on no tracer at all.
-    if (!n->tracer || depends.count(n)) return;
-    depends[n] = false;
-    stack.push_back({n, 0});
-  };
-  for (const Array& o : outputs) {
-    visit(o.node());
-    while (!stack.empty()) {
-      auto& [n, next] = stack.back();
-      if (next < n->inputs.size()) {
-        visit(n->inputs[next++].node());
-        continue;
-      }
-      bool d = false;
-      for (const Array& in : n->inputs) {
-        auto it = depends.find(in.node());
-        d = d || (it != depends.end() && it->second);
-      }
-      depends[n] = d;
-      if (d) order.push_back(n);
-      stack.pop_back();
-    }
-  }
-  return order;
-}
-
 // Differentiation is over: nodes that depend on its tracers only are ordinary again, so that evaluation frees
 // what is behind them (a training loop would else keep every step alive).
 void settle(const Arrays& roots, const Arrays& tracers, const Arrays& primals) {
@@ -74,27 +43,13 @@ void settle(const Arrays& roots, const Arrays& tracers, const Arrays& primals) {
     tracers[i].node()->tracer = primals[i].node()->tracer;
     done[tracers[i].node()] = true;
   }
-  std::vector<std::pair<Node*, uint32_t>> stack;
-  auto visit = [&](Node* n) {
-    if (n->tracer && n->inputs.size() && !done.count(n)) {
-      done[n] = true;
-      stack.push_back({n, 0});
-    }
-  };
-  for (const Array& r : roots) {
-    visit(r.node());
-    while (!stack.empty()) {
-      auto& [n, next] = stack.back();
-      if (next < n->inputs.size()) {
-        visit(n->inputs[next++].node());
-        continue;
-      }
-      n->tracer = false;
-      for (const Array& in : n->inputs) n->tracer = n->tracer || in.node()->tracer;
-      if (!n->tracer && n->evaluated.load(std::memory_order_acquire)) n->inputs.clear();
-      stack.pop_back();
-    }
-  }
+  walk_graph(
+      roots, [&](Node* n) { return n->tracer && n->inputs.size() > 0 && done.emplace(n, true).second; },
+      [&](Node* n) {
+        n->tracer = false;
+        for (const Array& in : n->inputs) n->tracer = n->tracer || in.node()->tracer;
+        if (!n->tracer && n->evaluated.load(std::memory_order_acquire)) n->inputs.clear();
+      });
 }
 
 Arrays through_decompose(const VjpCtx& c) {
@@ -136,10 +91,7 @@ std::pair<Arrays, Arrays> pull(const Function& f, const Arrays& primals, const A
                       cotangents[i].shape().str()),
                   "vjp");
 
-  const std::vector<Node*> order = dependents(outputs, tracers);
-  std::unordered_map<Node*, bool> live;
-  for (Node* n : order) live[n] = true;
-  for (const Array& t : tracers) live[t.node()] = true;
+  const Dependence live(outputs, tracers);
   std::unordered_map<Node*, Arrays> grads;
   auto add_grad = [&](const Array& to, const Array& g) {
     Arrays& list = grads[to.node()];
@@ -148,11 +100,11 @@ std::pair<Arrays, Arrays> pull(const Function& f, const Arrays& primals, const A
     sum = sum.defined() ? add(sum, g) : g;
   };
   for (size_t i = 0; i < outputs.size(); ++i)
-    if (live.count(outputs[i].node()) && is_inexact(outputs[i].dtype()))
+    if (live.on_args(outputs[i].node()) && is_inexact(outputs[i].dtype()))
       add_grad(outputs[i], astype(cotangents[i], outputs[i].dtype()));
 
-  for (size_t i = order.size(); i-- > 0;) {
-    Node* n = order[i];
+  for (size_t i = live.order.size(); i-- > 0;) {
+    Node* n = live.order[i];
     auto found = grads.find(n);
     if (found == grads.end()) continue;
     Arrays cot = std::move(found->second);
@@ -166,7 +118,7 @@ std::pair<Arrays, Arrays> pull(const Function& f, const Arrays& primals, const A
     std::unique_ptr<bool[]> needs(new bool[n->inputs.size()]);
     bool any = false;
     for (uint32_t k = 0; k < n->inputs.size(); ++k) {
-      needs[k] = live.count(n->inputs[k].node()) && is_inexact(n->inputs[k].dtype());
+      needs[k] = live.on_args(n->inputs[k].node()) && is_inexact(n->inputs[k].dtype());
       any = any || needs[k];
     }
     if (!any) continue;

@@ -5,6 +5,7 @@
 #include "mc/ops.h"
 #include "mc/transforms.h"
 #include "prims/op_def.h"
+#include "transforms/walk.h"
 
 namespace mc {
 namespace {
@@ -65,36 +66,21 @@ Arrays vmap_graph(const Arrays& outputs, const Arrays& placeholders, const Array
     auto it = done.find(a.node());
     return it == done.end() ? Batched{a, false} : it->second[a.index()];
   };
-  std::vector<std::pair<Node*, uint32_t>> stack;
   std::unordered_map<Node*, bool> seen;
-  auto visit = [&](Node* n) {
-    if (!n->tracer || done.count(n) || seen.count(n)) return;
-    seen[n] = true;
-    stack.push_back({n, 0});
-  };
-  for (const Array& o : outputs) {
-    o.shape();  // throws for an empty Array
-    visit(o.node());
-    while (!stack.empty()) {
-      auto& [n, next] = stack.back();
-      if (next < n->inputs.size()) {
-        visit(n->inputs[next++].node());
-        continue;
-      }
-      std::vector<Batched> in;
-      bool any = false;
-      for (const Array& a : n->inputs) {
-        in.push_back(batched_of(a));
-        any = any || in.back().has_batch;
-      }
-      if (any) {
+  walk_graph(
+      outputs, [&](Node* n) { return n->tracer && !done.count(n) && seen.emplace(n, true).second; },
+      [&](Node* n) {
+        std::vector<Batched> in;
+        bool any = false;
+        for (const Array& a : n->inputs) {
+          in.push_back(batched_of(a));
+          any = any || in.back().has_batch;
+        }
+        if (!any) return;
         std::vector<Batched> out;
         for (Array& a : batch_node(n, in, size)) out.push_back({std::move(a), true});
         done[n] = std::move(out);
-      }
-      stack.pop_back();
-    }
-  }
+      });
   Arrays result;
   for (const Array& o : outputs) {
     const Batched b = batched_of(o);

@@ -182,7 +182,8 @@ Command bench_command() {
                   {"runs", Kind::Integer, "N",
                    "measured runs after a first one that compiles and packs; the median counts (default 3)",
                    1, 1000},
-                  {"chunk", Kind::Integer, "N", "prompt tokens in one pass (default 512)", 1, 1 << 20},
+                  {"chunk", Kind::Integer, "N",
+                   "prompt tokens in one pass (default 512, and no pass takes more)", 1, 1 << 20},
                   {"plan", Kind::Flag, "",
                    "only tell the memory that this would take: packed weights, key-value cache, workspace"}},
       .notes =

@@ -127,8 +127,9 @@ Command infer_command() {
            {"logprobs", Kind::Flag, "", "tell each token's natural log probability"},
            {"special", Kind::Flag, "", "read special tokens such as <|im_start|> in the prompt as such"},
            {"ignore-eos", Kind::Flag, "", "go on after the end-of-text token"},
-           {"chunk", Kind::Integer, "N", "prompt tokens in one pass; never changes the result (default 512)",
-            1, 1 << 20},
+           {"chunk", Kind::Integer, "N",
+            "prompt tokens in one pass; never changes the result (default 512, and no pass takes more)", 1,
+            1 << 20},
            {"timings", Kind::Flag, "", "json, yaml: put the measured times into the result"}},
       .notes = "The text goes to stdout as it comes; one line about speed and memory goes to stderr.\n",
       .examples =

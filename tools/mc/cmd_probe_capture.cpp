@@ -89,7 +89,8 @@ Command probe_capture_command() {
                       {"pool", Kind::Choice, "none|last|mean",
                        "every token, the last one, or the mean over a prompt (default none)"},
                       {"chunk", Kind::Integer, "N",
-                       "tokens in one pass; never changes the result (default 512)", 1, 1 << 20}},
+                       "tokens in one pass; never changes the result (default 512, and no pass takes more)",
+                       1, 1 << 20}},
           .notes =
               "DIR/manifest.json names model, engine, precision, layers, shapes and files. Memory does not "
               "grow with the data.\n",

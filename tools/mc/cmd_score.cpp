@@ -124,7 +124,8 @@ Command score_command() {
                {"batch-size", Kind::Integer, "N",
                 "texts of a .jsonl file side by side; never changes the result (default 4)", 1, 4096},
                {"special", Kind::Flag, "", "read special tokens such as <|im_start|> in the text as such"},
-               {"chunk", Kind::Integer, "N", "tokens in one pass; never changes the result (default 512)", 1,
+               {"chunk", Kind::Integer, "N",
+                "tokens in one pass; never changes the result (default 512, and no pass takes more)", 1,
                 1 << 20}},
           .notes =
               "Logarithms are natural. The first token has no log probability; nll is the mean of -logprob "

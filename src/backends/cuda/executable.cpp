@@ -14,12 +14,6 @@ constexpr size_t kMaxGraphTemp = size_t{256} << 20;  // a captured program keeps
 CudaExecutable::CudaExecutable(const Graph& graph, const CompileOptions& options)
     : device_(options.device), donated_(options.donated), plan_(make_plan(graph, options.donated)) {
   base_.resize(plan_.storages.size());
-  roots_.resize(plan_.storages.size());
-  for (size_t i = 0; i < roots_.size(); ++i) {
-    size_t r = i;
-    while (plan_.storages[r].alias >= 0) r = static_cast<size_t>(plan_.storages[r].alias);
-    roots_[i] = r;
-  }
   for (const Step& s : plan_.steps) capturable_ = capturable_ && !(s.kernel && (s.kernel->flags & kWaits));
   capturable_ = capturable_ && plan_.steps.size() >= kMinGraphSteps && plan_.temp_bytes <= kMaxGraphTemp;
   DeviceLock hold(device_.index);
@@ -124,7 +118,7 @@ void CudaExecutable::run(std::span<Value> inputs, std::span<Value> outputs) {
         break;
     }
   }
-  for (size_t i = 0; i < roots_.size(); ++i) base_[i] = base_[roots_[i]];
+  for (size_t i = 0; i < plan_.roots.size(); ++i) base_[i] = base_[plan_.roots[i]];
   try {
     if (!capturable_ || runs_ == 0 || !replay(device, base_)) {
       ScratchList scratch(device_.index);
@@ -139,7 +133,7 @@ void CudaExecutable::run(std::span<Value> inputs, std::span<Value> outputs) {
   ++runs_;
   if (graphs_.empty() && (!capturable_ || runs_ == 1)) temp_ = Scratch();
   for (size_t i = 0; i < plan_.outputs.size(); ++i) {
-    const Storage& s = plan_.storages[roots_[static_cast<size_t>(plan_.outputs[i].storage)]];
+    const Storage& s = plan_.output_storage(i);
     if (s.kind == Storage::Kind::Input) {
       const Value& v = inputs[static_cast<size_t>(s.index)];
       outputs[i] = {v.buffer, v.offset + plan_.outputs[i].offset};
@@ -157,8 +151,7 @@ void CudaExecutable::run(std::span<Value> inputs, std::span<Value> outputs) {
 PlanInfo CudaExecutable::plan() const {
   PlanInfo p;
   p.temp_bytes = plan_.temp_bytes;
-  for (size_t b : plan_.output_buffers)
-    if (b != kNoBuffer) p.output_bytes += b;
+  p.output_bytes = plan_.output_bytes();
   p.steps = plan_.steps.size();
   return p;
 }

@@ -29,7 +29,6 @@ class CudaExecutable final : public Executable {
   Plan plan_;
   BufferPtr consts_;
   size_t const_bytes_ = 0;
-  std::vector<size_t> roots_;
   std::mutex mutex_;
   std::vector<std::byte*> base_;
   Scratch temp_;

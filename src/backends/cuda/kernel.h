@@ -9,6 +9,7 @@
 #include "backends/cuda/memory.h"
 #include "core/graph.h"
 #include "prims/op_def.h"
+#include "runtime/strided.h"
 
 namespace mc::cuda {
 
@@ -57,12 +58,15 @@ struct Call {
   }
 };
 
-enum KernelFlags : uint32_t {
-  kAnyStrides = 1u << 0,  // inputs may have any strides; without it they come row-major
-  kRowStrides = 1u << 1,  // the last dimension is contiguous, the others may have any strides
-  kInPlace = 1u << 2,     // output 0 is input 0 changed: may share its memory when that dies here
-  kWaits = 1u << 3,       // waits for the device: can't be part of a captured graph
-};
+using strided::is_pointwise;
+using strided::is_row_major;
+using strided::is_view;
+using strided::kAnyStrides;
+using strided::kInPlace;
+using strided::kRowStrides;
+using strided::row_major;
+inline constexpr uint32_t kWaits =
+    strided::kFirstOwnFlag;  // waits for the device: can't be part of a captured graph
 
 struct KernelRow {
   Op op;
@@ -84,11 +88,7 @@ std::span<const KernelRow> linalg_kernels();
 
 // The kernel of a node that is neither a view nor pointwise; null if there is none.
 const KernelRow* find_kernel(Op op);
-bool is_pointwise(Op op);
-bool is_view(Op op);
 
-Shape row_major(const Shape& shape);
-bool is_row_major(const Shape& shape, const Shape& strides);
 // dst (row-major) = src (any strides).
 void copy_strided(const Tensor& src, std::byte* dst, cudaStream_t stream);
 

@@ -6,6 +6,7 @@
 #include "backends/cuda/kernel.h"
 #include "mc/error.h"
 #include "prims/attrs.h"
+#include "runtime/strided_fused.h"
 
 namespace mc::cuda {
 namespace {
@@ -49,9 +50,7 @@ void swiglu(const Call& c) {
   done("swiglu");
 }
 
-int64_t stride_or_0(const Tensor& t, int axis) {
-  return axis >= 0 && t.shape[axis] != 1 ? t.strides[axis] : 0;
-}
+using strided::stride_or_0;
 
 void rope(const Call& c) {
   const auto& attrs = c.attr<RopeAttrs>();
@@ -98,38 +97,8 @@ void rope(const Call& c) {
 
 void attention(const Call& c) {
   const auto& attrs = c.attr<AttentionAttrs>();
-  const Tensor &q = c.in[0], &k = c.in[1], &v = c.in[2];
   AttentionLaunch a{};
-  a.q = q.data;
-  a.k = k.data;
-  a.v = v.data;
-  a.out = c.out[0].data;
-  a.dtype = static_cast<int>(q.dtype);
-  a.kv_dtype = static_cast<int>(k.dtype);
-  a.batch = q.shape[0];
-  a.heads = q.shape[1];
-  a.q_len = q.shape[2];
-  a.dim = q.shape[3];
-  a.kv_heads = k.shape[1];
-  a.kv_size = k.shape[2];
-  a.v_dim = v.shape[3];
-  for (int i = 0; i < 3; ++i) {
-    a.q_stride[i] = q.strides[i];
-    a.k_stride[i] = k.strides[i];
-    a.v_stride[i] = v.strides[i];
-    a.out_stride[i] = c.out[0].strides[i];
-  }
-  a.scale = static_cast<float>(attrs.scale > 0 ? attrs.scale : 1.0 / std::sqrt(static_cast<double>(a.dim)));
-  a.softcap = static_cast<float>(attrs.softcap);
-  a.causal = attrs.causal;
-  a.window = attrs.window;
-  size_t next = 3;
-  if (attrs.has_mask) {
-    const Tensor& m = c.in[next++];
-    a.mask = m.data;
-    a.mask_dtype = static_cast<int>(m.dtype);
-    for (int i = 0; i < 4; ++i) a.mask_stride[i] = stride_or_0(m, m.shape.ndim() - 4 + i);
-  }
+  size_t next = strided::describe_attention(a, attrs, c.in, c.out[0]);
   if (attrs.has_start) {
     const Tensor& t = c.in[next++];
     a.q_start = t.as<int32_t>();
@@ -144,40 +113,20 @@ void attention(const Call& c) {
   done("attention");
 }
 
-// The kernels compute in float32.
-bool narrow(Dtype d) { return d == Dtype::F32 || d == Dtype::F16 || d == Dtype::BF16; }
-bool when_rows(std::span<const Aval> in, const Attrs&) { return narrow(in[0].dtype); }
-bool when_norm(std::span<const Aval> in, const Attrs&) {
-  for (const Aval& w : in.subspan(1))
-    if (w.dtype != Dtype::F32) return false;
-  return narrow(in[0].dtype);
-}
-bool when_cross_entropy(std::span<const Aval> in, const Attrs&) {
-  return in[0].dtype == Dtype::F32 && (in[1].dtype == Dtype::I32 || in[1].dtype == Dtype::I64);
-}
-bool when_rope(std::span<const Aval> in, const Attrs&) {
-  return narrow(in[0].dtype) && in[0].shape.ndim() >= 2 && in[1].dtype == Dtype::I32;
-}
-bool when_attention(std::span<const Aval> in, const Attrs& attrs) {
-  const auto& a = attrs.as<AttentionAttrs>();
-  size_t next = 3;
-  if (a.has_mask && !(narrow(in[next].dtype) || in[next].dtype == Dtype::Bool)) return false;
-  next += a.has_mask;
-  if (a.has_start && in[next++].dtype != Dtype::I32) return false;
-  if (a.has_len && in[next].dtype != Dtype::I32) return false;
-  if (in[0].shape[3] > kMaxHeadDim || in[2].shape[3] > kMaxHeadDim) return false;
-  return narrow(in[0].dtype) && narrow(in[1].dtype) && in[1].dtype == in[2].dtype;
+bool takes_attention(std::span<const Aval> in, const Attrs& attrs) {
+  return in[0].shape[3] <= kMaxHeadDim && in[2].shape[3] <= kMaxHeadDim &&
+         strided::takes_attention(in, attrs);
 }
 
 constexpr KernelRow kRows[] = {
-    {Op::Softmax, softmax<false>, 0, when_rows},
-    {Op::LogSoftmax, softmax<true>, 0, when_rows},
-    {Op::RmsNorm, rms_norm, 0, when_norm},
-    {Op::LayerNorm, layer_norm, 0, when_norm},
-    {Op::CrossEntropy, cross_entropy, 0, when_cross_entropy},
-    {Op::Swiglu, swiglu, 0, when_rows},
-    {Op::Rope, rope, kRowStrides, when_rope},
-    {Op::Attention, attention, kRowStrides, when_attention},
+    {Op::Softmax, softmax<false>, 0, strided::takes_rows},
+    {Op::LogSoftmax, softmax<true>, 0, strided::takes_rows},
+    {Op::RmsNorm, rms_norm, 0, strided::takes_norm},
+    {Op::LayerNorm, layer_norm, 0, strided::takes_norm},
+    {Op::CrossEntropy, cross_entropy, 0, strided::takes_cross_entropy},
+    {Op::Swiglu, swiglu, 0, strided::takes_rows},
+    {Op::Rope, rope, kRowStrides, strided::takes_rope},
+    {Op::Attention, attention, kRowStrides, takes_attention},
 };
 
 }  // namespace

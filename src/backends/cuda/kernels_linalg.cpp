@@ -14,20 +14,8 @@
 namespace mc::cuda {
 namespace {
 
-constexpr int64_t kMaxDim = 1 << 20;  // cuSOLVER counts in 32 bits
-
-struct Dims {
-  int m, n;
-  int64_t batch;
-};
-Dims dims_of(const Tensor& t, std::string_view where) {
-  const int64_t m = t.shape.at(-2), n = t.shape.at(-1);
-  if (m > kMaxDim || n > kMaxDim)
-    throw Error(ErrorCode::InvalidArgument,
-                cat("a matrix of shape ", t.shape.str(), " is too large for cuSOLVER"), std::string(where));
-  int64_t batch = 1;
-  for (int d = 0; d + 2 < t.shape.ndim(); ++d) batch *= t.shape[d];
-  return {static_cast<int>(m), static_cast<int>(n), batch};
+strided::MatrixDims dims_of(const Tensor& t, std::string_view where) {
+  return strided::matrix_dims(t.shape, where, "cuSOLVER");
 }
 
 [[noreturn]] void failed(std::string_view op, std::string why) {

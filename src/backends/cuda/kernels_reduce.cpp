@@ -172,30 +172,11 @@ std::string reduce_source(Op op, Dtype d, int kept, int reduced, int threads_per
              threads_per_output, "\n", kReduce);
 }
 
-// The kept and the reduced dimensions of an operand, each merged where strides allow; at least one each.
-struct Split {
-  Shape kept, kept_strides, reduced, reduced_strides;
-  Split(const Tensor& t, const Axes& axes) {
-    for (int d = 0; d < t.shape.ndim(); ++d) {
-      if (t.shape[d] == 1) continue;
-      if (axes.contains(d))
-        push(reduced, reduced_strides, t.shape[d], t.strides[d]);
-      else
-        push(kept, kept_strides, t.shape[d], t.strides[d]);
-    }
-    if (kept.empty()) push(kept, kept_strides, 1, 0);
-    if (reduced.empty()) push(reduced, reduced_strides, 1, 0);
-  }
-
- private:
-  static void push(Shape& shape, Shape& strides, int64_t n, int64_t s) {
-    if (!shape.empty() && strides.back() == s * n) {
-      shape[shape.ndim() - 1] *= n;
-      strides[strides.ndim() - 1] = s;
-    } else {
-      shape.push_back(n);
-      strides.push_back(s);
-    }
+// At least one dimension of each kind, as the generated loops have.
+struct Split : strided::Split {
+  Split(const Tensor& t, const Axes& axes) : strided::Split(t.shape, t.strides, axes) {
+    if (kept.empty()) kept = {1}, kept_strides = {0};
+    if (reduced.empty()) reduced = {1}, reduced_strides = {0};
   }
 };
 

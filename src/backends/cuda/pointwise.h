@@ -3,16 +3,11 @@
 
 #include "backends/cuda/jit.h"
 #include "backends/cuda/kernel.h"
+#include "runtime/strided_plan.h"
 
 namespace mc::cuda {
 
-// `nodes` in topological order; every input of a node is the output of an earlier one of the group or one of
-// `inputs`.
-struct PointwiseGroup {
-  std::vector<const GraphNode*> nodes;
-  std::vector<ValueId> inputs;  // values from outside
-  ValueId output = 0;
-};
+using strided::PointwiseGroup;
 
 class PointwiseKernel {
  public:

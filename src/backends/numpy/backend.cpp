@@ -49,11 +49,7 @@ class NumpyExecutable final : public Executable {
         case Storage::Kind::Const: base_[i] = plan_.consts[static_cast<size_t>(s.index)].data(); break;
       }
     }
-    for (size_t i = 0; i < plan_.storages.size(); ++i) {
-      size_t r = i;
-      while (plan_.storages[r].alias >= 0) r = static_cast<size_t>(plan_.storages[r].alias);
-      base_[i] = base_[r];
-    }
+    for (size_t i = 0; i < plan_.roots.size(); ++i) base_[i] = base_[plan_.roots[i]];
     try {
       steps(scratch.data());
     } catch (...) {
@@ -63,9 +59,7 @@ class NumpyExecutable final : public Executable {
       throw;
     }
     for (size_t i = 0; i < plan_.outputs.size(); ++i) {
-      size_t r = static_cast<size_t>(plan_.outputs[i].storage);
-      while (plan_.storages[r].alias >= 0) r = static_cast<size_t>(plan_.storages[r].alias);
-      const Storage& s = plan_.storages[r];
+      const Storage& s = plan_.output_storage(i);
       if (s.kind == Storage::Kind::Input) {
         const Value& v = inputs[static_cast<size_t>(s.index)];
         outputs[i] = {v.buffer, v.offset + plan_.outputs[i].offset};
@@ -84,8 +78,7 @@ class NumpyExecutable final : public Executable {
     PlanInfo p;
     p.temp_bytes = plan_.temp_bytes;
     p.constant_bytes = constant_bytes_;
-    for (size_t b : plan_.output_buffers)
-      if (b != kNoBuffer) p.output_bytes += b;
+    p.output_bytes = plan_.output_bytes();
     p.steps = plan_.steps.size();
     return p;
   }
@@ -110,7 +103,7 @@ class NumpyExecutable final : public Executable {
       Step& s = plan_.steps[at];
       if (guarded) guards(scratch, static_cast<int32_t>(at), true);
       for (size_t k = 0; k < s.tensors.size(); ++k) {
-        const Operand& o = s.operands[k];
+        const strided::Operand& o = s.operands[k];
         s.tensors[k].data = base_[static_cast<size_t>(o.storage)] + o.offset;
         s.tensors[k].source = source_[static_cast<size_t>(o.storage)];
       }

@@ -6,6 +6,7 @@
 
 #include "core/graph.h"
 #include "prims/op_def.h"
+#include "runtime/strided.h"
 
 namespace mc::numpy {
 
@@ -35,12 +36,13 @@ struct Call {
   }
 };
 
-enum KernelFlags : uint32_t {
-  kAnyStrides = 1u << 0,  // inputs may have any strides; without it they come row-major
-  kRowStrides = 1u << 1,  // the last dimension is contiguous, the others may have any strides
-  kInPlace = 1u << 2,     // output 0 is input 0 changed: may share its memory when that dies here (the kernel
-                          // copies if the pointers differ)
-};
+using strided::is_pointwise;
+using strided::is_row_major;
+using strided::is_view;
+using strided::kAnyStrides;
+using strided::kInPlace;
+using strided::kRowStrides;
+using strided::row_major;
 
 struct KernelRow {
   Op op;
@@ -70,13 +72,7 @@ size_t packed_constants(const Graph& graph);
 
 // The kernel of a node that is neither a view nor pointwise; null if there is none.
 const KernelRow* find_kernel(Op op);
-// Elementwise operations go through the fused interpreter, views through strides.
-bool is_pointwise(Op op);
-bool is_view(Op op);
 
-// Row-major strides in elements.
-Shape row_major(const Shape& shape);
-bool is_row_major(const Shape& shape, const Shape& strides);
 // dst (row-major) = src (any strides), item by item of `size` bytes.
 void copy_strided(const Tensor& src, std::byte* dst);
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "backends/numpy/dtype_dispatch.h"
 #include "backends/numpy/kernel.h"
 #include "base/thread_pool.h"
 #include "mc/ops.h"
@@ -12,19 +13,6 @@
 
 namespace mc::numpy {
 namespace {
-
-int64_t index_at(const Tensor& t, int64_t i) {
-  switch (t.dtype) {
-    case Dtype::U8: return t.as<uint8_t>()[i];
-    case Dtype::U16: return t.as<uint16_t>()[i];
-    case Dtype::U32: return t.as<uint32_t>()[i];
-    case Dtype::U64: return static_cast<int64_t>(std::min<uint64_t>(t.as<uint64_t>()[i], INT64_MAX));
-    case Dtype::I8: return t.as<int8_t>()[i];
-    case Dtype::I16: return t.as<int16_t>()[i];
-    case Dtype::I32: return t.as<int32_t>()[i];
-    default: return t.as<int64_t>()[i];
-  }
-}
 
 // Counted from 0; false if out of range for windows of `size` in a dimension of `dim`.
 bool resolve(int64_t& i, int64_t dim, int64_t size) {
@@ -174,25 +162,11 @@ void combine(T* dst, const T* src, int64_t n, ScatterMode mode) {
   }
 }
 
+// bool apart from integers: true and true is true.
 template <class F>
 void with_type(Dtype dtype, F f) {
-  switch (dtype) {
-    case Dtype::Bool: return f(bool{});
-    case Dtype::U8: return f(uint8_t{});
-    case Dtype::U16: return f(uint16_t{});
-    case Dtype::U32: return f(uint32_t{});
-    case Dtype::U64: return f(uint64_t{});
-    case Dtype::I8: return f(int8_t{});
-    case Dtype::I16: return f(int16_t{});
-    case Dtype::I32: return f(int32_t{});
-    case Dtype::I64: return f(int64_t{});
-    case Dtype::F16: return f(float16{});
-    case Dtype::BF16: return f(bfloat16{});
-    case Dtype::F32: return f(float{});
-    case Dtype::F64: return f(double{});
-    case Dtype::C64: return f(std::complex<float>{});
-    case Dtype::C128: return f(std::complex<double>{});
-  }
+  if (dtype == Dtype::Bool) return f(bool{});
+  with_number(dtype, f);
 }
 
 void copy_base(const Call& c) {
@@ -234,19 +208,6 @@ struct AxisView {
   }
 };
 
-template <class F>
-void with_index_type(Dtype dtype, F f) {
-  switch (dtype) {
-    case Dtype::U8: return f(uint8_t{});
-    case Dtype::U16: return f(uint16_t{});
-    case Dtype::U32: return f(uint32_t{});
-    case Dtype::U64: return f(uint64_t{});
-    case Dtype::I8: return f(int8_t{});
-    case Dtype::I16: return f(int16_t{});
-    case Dtype::I32: return f(int32_t{});
-    default: return f(int64_t{});
-  }
-}
 struct Item16 {
   uint64_t a, b;
 };
@@ -267,7 +228,7 @@ void take_along_axis(const Call& c) {
   const AxisView from(src.shape, axis), to(c.out[0].shape, axis);
   std::byte fill[16];
   fill_value(src.dtype, fill);
-  with_index_type(c.in[1].dtype, [&](auto index_tag) {
+  with_integer(c.in[1].dtype, [&](auto index_tag) {
     with_item(itemsize(src.dtype), [&](auto item_tag) {
       using I = decltype(index_tag);
       using T = decltype(item_tag);

@@ -12,20 +12,8 @@
 namespace mc::numpy {
 namespace {
 
-constexpr int64_t kMaxDim = 1 << 20;  // LAPACK counts in 32 bits
-
-struct Dims {
-  int m, n;
-  int64_t batch;
-};
-Dims dims_of(const Tensor& t, std::string_view where) {
-  const int64_t m = t.shape.at(-2), n = t.shape.at(-1);
-  if (m > kMaxDim || n > kMaxDim)
-    throw Error(ErrorCode::InvalidArgument,
-                cat("a matrix of shape ", t.shape.str(), " is too large for LAPACK"), std::string(where));
-  int64_t batch = 1;
-  for (int d = 0; d + 2 < t.shape.ndim(); ++d) batch *= t.shape[d];
-  return {static_cast<int>(m), static_cast<int>(n), batch};
+strided::MatrixDims dims_of(const Tensor& t, std::string_view where) {
+  return strided::matrix_dims(t.shape, where, "LAPACK");
 }
 
 template <class T>

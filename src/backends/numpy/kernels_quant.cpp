@@ -8,6 +8,7 @@
 #include <set>
 #include <vector>
 
+#include "backends/numpy/dtype_dispatch.h"
 #include "backends/numpy/kernel.h"
 #include "backends/numpy/memory.h"
 #include "backends/numpy/quant/qmatmul.h"
@@ -154,19 +155,6 @@ void products(const Tensor& x, std::span<const Tensor> parts, std::span<const Te
 
 void quantized_matmul(const Call& c) { products(c.in[0], c.in.subspan(1), c.out, {&c.attrs, 1}); }
 void quantized_matmul_group(const Call& c) { products(c.in[0], c.in.subspan(1), c.out, c.group); }
-
-int64_t index_at(const Tensor& t, int64_t i) {
-  switch (t.dtype) {
-    case Dtype::I32: return t.as<int32_t>()[i];
-    case Dtype::I64: return t.as<int64_t>()[i];
-    case Dtype::U32: return t.as<uint32_t>()[i];
-    case Dtype::I16: return t.as<int16_t>()[i];
-    case Dtype::U16: return t.as<uint16_t>()[i];
-    case Dtype::I8: return t.as<int8_t>()[i];
-    case Dtype::U8: return t.as<uint8_t>()[i];
-    default: return static_cast<int64_t>(std::min<uint64_t>(t.as<uint64_t>()[i], INT64_MAX));
-  }
-}
 
 void quantized_take(const Call& c) {
   const auto& a = c.attr<QuantAttrs>();

@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "backends/numpy/dtype_dispatch.h"
 #include "backends/numpy/kernel.h"
 #include "backends/numpy/kernels/reduce.h"
 #include "backends/numpy/memory.h"
@@ -175,18 +176,8 @@ class Lanes {
   A v_[4][16];
 };
 
-// The kept and the reduced dimensions of an operand, each merged where strides allow.
-struct Split {
-  Shape kept, kept_strides, reduced, reduced_strides;
-  Split(const Tensor& t, const Axes& axes) {
-    for (int d = 0; d < t.shape.ndim(); ++d) {
-      if (t.shape[d] == 1) continue;
-      if (axes.contains(d))
-        push(reduced, reduced_strides, t.shape[d], t.strides[d]);
-      else
-        push(kept, kept_strides, t.shape[d], t.strides[d]);
-    }
-  }
+struct Split : strided::Split {
+  Split(const Tensor& t, const Axes& axes) : strided::Split(t.shape, t.strides, axes) {}
   int64_t offset(int64_t i) const {
     int64_t o = 0;
     for (int d = kept.ndim() - 1; d >= 0; --d) {
@@ -211,17 +202,6 @@ struct Split {
         offset -= reduced[d] * reduced_strides[d];
         at[d] = 0;
       }
-    }
-  }
-
- private:
-  static void push(Shape& shape, Shape& strides, int64_t n, int64_t s) {
-    if (!shape.empty() && strides.back() == s * n) {
-      shape[shape.ndim() - 1] *= n;
-      strides[strides.ndim() - 1] = s;
-    } else {
-      shape.push_back(n);
-      strides.push_back(s);
     }
   }
 };
@@ -304,31 +284,6 @@ void reduce_as(const Call& c) {
         [&](int64_t offset, int64_t stride, int64_t n, int64_t at) { lanes.add(p + offset, stride, n, at); });
     dst[i] = narrow<T>(lanes.total());
   });
-}
-
-template <class F>
-void with_real(Dtype d, F f) {
-  switch (d) {
-    case Dtype::Bool:
-    case Dtype::U8: return f(uint8_t{});
-    case Dtype::U16: return f(uint16_t{});
-    case Dtype::U32: return f(uint32_t{});
-    case Dtype::U64: return f(uint64_t{});
-    case Dtype::I8: return f(int8_t{});
-    case Dtype::I16: return f(int16_t{});
-    case Dtype::I32: return f(int32_t{});
-    case Dtype::I64: return f(int64_t{});
-    case Dtype::F16: return f(float16{});
-    case Dtype::BF16: return f(bfloat16{});
-    case Dtype::F32: return f(float{});
-    default: return f(double{});
-  }
-}
-template <class F>
-void with_number(Dtype d, F f) {
-  if (d == Dtype::C64) return f(std::complex<float>{});
-  if (d == Dtype::C128) return f(std::complex<double>{});
-  with_real(d, f);
 }
 
 template <class R>

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "backends/numpy/dtype_dispatch.h"
 #include "backends/numpy/kernel.h"
 #include "base/thread_pool.h"
 #include "prims/attrs.h"
@@ -97,18 +98,7 @@ void copy_base(const Call& c) {
 Shape ones_like(const Shape& s) { return Shape::filled(s.ndim(), 1); }
 
 int64_t read_index(const Tensor& t, int64_t i) {
-  switch (t.dtype) {
-    case Dtype::I32: return t.as<int32_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
-    case Dtype::I64: return t.as<int64_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
-    case Dtype::U32: return t.as<uint32_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
-    case Dtype::I16: return t.as<int16_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
-    case Dtype::U16: return t.as<uint16_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
-    case Dtype::I8: return t.as<int8_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
-    case Dtype::U8: return t.as<uint8_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)];
-    default:  // beyond int64: as far out as can be
-      return static_cast<int64_t>(
-          std::min<uint64_t>(t.as<uint64_t>()[i * (t.shape.ndim() ? t.strides[0] : 0)], INT64_MAX));
-  }
+  return index_at(t, i * (t.shape.ndim() ? t.strides[0] : 0));
 }
 
 void concatenate(const Call& c) {

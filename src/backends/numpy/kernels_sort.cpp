@@ -4,27 +4,18 @@
 #include <complex>
 #include <cstring>
 #include <numeric>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "backends/numpy/dtype_dispatch.h"
 #include "backends/numpy/kernel.h"
+#include "backends/numpy/simd/convert.h"
 #include "base/thread_pool.h"
 #include "prims/attrs.h"
 
 namespace mc::numpy {
 namespace {
-
-float widen_half(uint16_t bits, bool bf16) {
-  if (bf16) {
-    const uint32_t u = static_cast<uint32_t>(bits) << 16;
-    float f;
-    std::memcpy(&f, &u, 4);
-    return f;
-  }
-  _Float16 h;
-  std::memcpy(&h, &bits, 2);
-  return static_cast<float>(h);
-}
 
 template <class T>
 struct Less {
@@ -123,22 +114,14 @@ void each_line(const Shape& shape, int axis, Read read, Done done) {
 
 template <class F>
 void with_reader(const Tensor& t, F f) {
-  switch (t.dtype) {
-    case Dtype::Bool:
-    case Dtype::U8: return f(uint8_t{}, [p = t.as<uint8_t>()](int64_t i) { return p[i]; });
-    case Dtype::U16: return f(uint16_t{}, [p = t.as<uint16_t>()](int64_t i) { return p[i]; });
-    case Dtype::U32: return f(uint32_t{}, [p = t.as<uint32_t>()](int64_t i) { return p[i]; });
-    case Dtype::U64: return f(uint64_t{}, [p = t.as<uint64_t>()](int64_t i) { return p[i]; });
-    case Dtype::I8: return f(int8_t{}, [p = t.as<int8_t>()](int64_t i) { return p[i]; });
-    case Dtype::I16: return f(int16_t{}, [p = t.as<int16_t>()](int64_t i) { return p[i]; });
-    case Dtype::I32: return f(int32_t{}, [p = t.as<int32_t>()](int64_t i) { return p[i]; });
-    case Dtype::I64: return f(int64_t{}, [p = t.as<int64_t>()](int64_t i) { return p[i]; });
-    case Dtype::F16: return f(float{}, [p = t.as<uint16_t>()](int64_t i) { return widen_half(p[i], false); });
-    case Dtype::BF16: return f(float{}, [p = t.as<uint16_t>()](int64_t i) { return widen_half(p[i], true); });
-    case Dtype::F32: return f(float{}, [p = t.as<float>()](int64_t i) { return p[i]; });
-    case Dtype::F64: return f(double{}, [p = t.as<double>()](int64_t i) { return p[i]; });
-    default: throw Error(ErrorCode::Internal, "complex numbers have no order", "sort");
-  }
+  if (is_complex(t.dtype)) throw Error(ErrorCode::Internal, "complex numbers have no order", "sort");
+  with_real(t.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    if constexpr (std::is_same_v<T, float16> || std::is_same_v<T, bfloat16>)
+      f(float{}, [p = t.as<T>()](int64_t i) { return simd::to_f32(p[i]); });
+    else
+      f(T{}, [p = t.as<T>()](int64_t i) { return p[i]; });
+  });
 }
 
 void sort(const Call& c) {

@@ -1,37 +1,17 @@
-// From a graph to a flat list of kernel calls over planned memory.
+// The steps of a planned graph as calls of this engine's kernels.
 #pragma once
 
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include "backends/numpy/kernel.h"
 #include "backends/numpy/pointwise.h"
-#include "runtime/backend.h"
+#include "runtime/strided_plan.h"
 
 namespace mc::numpy {
 
-// Memory that values live in. Views of a value share its storage.
-struct Storage {
-  enum class Kind : uint8_t { Input, Temp, Output, Const } kind = Kind::Temp;
-  int index = 0;  // of the input, output buffer or constant
-  size_t bytes = 0;
-  int32_t alias = -1;             // shares the memory of another storage (in place)
-  int32_t first = -1, last = -1;  // steps that write first and use last
-  size_t offset = 0;              // Temp: in the scratch block
-};
-
-// Where a value is: a strided window of a storage.
-struct Place {
-  int32_t storage = -1;
-  int64_t offset = 0;  // bytes
-  Shape strides;       // elements
-};
-
-struct Operand {
-  int32_t storage;
-  int64_t offset;
-};
+using strided::kNoBuffer;
+using strided::Storage;
 
 struct Step {
   const KernelRow* kernel = nullptr;       // or
@@ -40,24 +20,12 @@ struct Step {
   Attrs attrs;
   std::vector<Attrs> group;  // see Call::group
   int n_in = 0;
-  std::vector<Operand> operands;  // inputs, then outputs
-  std::vector<Tensor> tensors;    // their views; data is set at run time
+  std::vector<strided::Operand> operands;  // inputs, then outputs
+  std::vector<Tensor> tensors;             // their views; data is set at run time
 };
 
-struct OutputRef {
-  int32_t storage;
-  size_t offset;
-};
-
-inline constexpr size_t kNoBuffer = SIZE_MAX;
-
-struct Plan {
-  std::vector<Storage> storages;
+struct Plan : strided::Memory {
   std::vector<Step> steps;
-  std::vector<OutputRef> outputs;
-  std::vector<size_t> output_buffers;          // bytes of each Output storage; kNoBuffer: in a donated input
-  std::vector<std::vector<std::byte>> consts;  // data of each Const storage
-  size_t temp_bytes = 0;
 };
 
 Plan make_plan(const Graph& graph, const std::vector<bool>& donated);

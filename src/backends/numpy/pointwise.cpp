@@ -62,7 +62,7 @@ PointwiseKernel::PointwiseKernel(const Graph& g, const PointwiseGroup& group)
                   std::string(op_name(n->op)));
     numbers[n->first_out] = p.op(*op, in[0], in[1], in[2]);
   }
-  for (ValueId v : group.outputs) p.output(numbers.at(v));
+  p.output(numbers.at(group.output));
   p.finish();
 }
 

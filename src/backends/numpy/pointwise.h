@@ -6,17 +6,11 @@
 #include <vector>
 
 #include "backends/numpy/kernel.h"
+#include "runtime/strided_plan.h"
 
 namespace mc::numpy {
 
-// `nodes` in topological order; every input of a node is the output of an earlier one of the group or one of
-// `inputs`.
-struct PointwiseGroup {
-  std::vector<const GraphNode*> nodes;
-  std::vector<ValueId> inputs;   // values from outside
-  std::vector<ValueId> outputs;  // values needed outside
-  Shape shape;                   // of all outputs
-};
+using strided::PointwiseGroup;
 
 class PointwiseKernel {
  public:

@@ -185,11 +185,17 @@ struct PwProgram::Run {
   std::vector<int64_t> strides;  // per input, collapsed dimensions
   std::vector<Access> access;    // per input
   std::vector<bool> streamed;    // per output
-  std::vector<int> buffer;       // per value, -1: none
-  std::vector<TileFn> fn;        // per step
-  std::vector<PairFn> pair;      // per step: arithmetic of float32 in place of fn
-  std::vector<PairFn> straight;  // per step: the same, which writes a streamed output where it belongs
-  std::vector<uint8_t> step;     // per value: 0 where all of a tile is one number
+  struct Slot {
+    int buffer = -1;   // none
+    int64_t step = 1;  // 0 where all of a tile is one number
+  };
+  std::vector<Slot> slot;  // per value
+  struct Function {
+    TileFn tile = nullptr;
+    PairFn pair = nullptr;      // arithmetic of float32 in place of `tile`
+    PairFn straight = nullptr;  // the same, which writes a streamed output where it belongs
+  };
+  std::vector<Function> function;  // per step
   int buffers = 0;
   int64_t tile = 0, item = 1;  // elements, and bytes of the largest item
   bool rows = false;           // tiles stay within a row of the last dimension
@@ -257,16 +263,16 @@ void PwProgram::run(std::span<const Operand> in, std::span<void* const> out,
 
   // Buffers: one per input that is not read in place, one per constant, the rest shared by values that are
   // not alive together.
-  r.buffer.assign(values_.size(), -1);
+  r.slot.resize(values_.size());
+  r.function.reserve(steps_.size());
   for (const Value& v : values_) r.item = std::max<int64_t>(r.item, static_cast<int64_t>(itemsize(v.dtype)));
   for (size_t i = 0; i < ni; ++i)
     if (r.access[i] != Access::Direct && r.access[i] != Access::Row)
-      r.buffer[static_cast<size_t>(inputs_[i])] = r.buffers++;
-  for (int c : constants_) r.buffer[static_cast<size_t>(c)] = r.buffers++;
-  r.step.assign(values_.size(), 1);
-  for (int c : constants_) r.step[static_cast<size_t>(c)] = 0;
+      r.slot[static_cast<size_t>(inputs_[i])].buffer = r.buffers++;
+  for (int c : constants_) r.slot[static_cast<size_t>(c)].buffer = r.buffers++;
+  for (int c : constants_) r.slot[static_cast<size_t>(c)].step = 0;
   for (size_t i = 0; i < ni; ++i)
-    if (r.access[i] == Access::Splat) r.step[static_cast<size_t>(inputs_[i])] = 0;
+    if (r.access[i] == Access::Splat) r.slot[static_cast<size_t>(inputs_[i])].step = 0;
   r.streamed.resize(out.size());
   for (size_t o = 0; o < out.size(); ++o) {
     const Value& v = values_[static_cast<size_t>(outputs_[o])];
@@ -286,26 +292,27 @@ void PwProgram::run(std::span<const Operand> in, std::span<void* const> out,
         const Value& x = values_[static_cast<size_t>(v)];
         if (x.step >= 0 && x.output < 0 && x.last_use == static_cast<int>(k) &&
             (itemsize(x.dtype) == itemsize(dtype(s.out))) == same_size)
-          free_buffers.push_back(r.buffer[static_cast<size_t>(v)]);
+          free_buffers.push_back(r.slot[static_cast<size_t>(v)].buffer);
       }
     };
     release(true);  // a function may write over an input of the same item size
     const Value& v = values_[static_cast<size_t>(s.out)];
     if (v.output < 0) {
       if (free_buffers.empty()) free_buffers.push_back(r.buffers++);
-      r.buffer[static_cast<size_t>(s.out)] = free_buffers.back();
+      r.slot[static_cast<size_t>(s.out)].buffer = free_buffers.back();
       free_buffers.pop_back();
-      if (v.last_use < 0) free_buffers.push_back(r.buffer[static_cast<size_t>(s.out)]);
+      if (v.last_use < 0) free_buffers.push_back(r.slot[static_cast<size_t>(s.out)].buffer);
     } else if (r.streamed[static_cast<size_t>(v.output)]) {
-      r.buffer[static_cast<size_t>(s.out)] = r.buffers++;
+      r.slot[static_cast<size_t>(s.out)].buffer = r.buffers++;
     }
     release(false);
-    r.pair.push_back(s.is_cast ? nullptr : pair_fn(s.op, s.second, s.swapped, false, s.dtype));
-    r.fn.push_back(r.pair.back() ? nullptr : function(s));
-    const bool streams = r.pair.back() && v.output >= 0 && r.streamed[static_cast<size_t>(v.output)] &&
-                         v.last_use < 0 && !r.rows &&
-                         reinterpret_cast<uintptr_t>(out[static_cast<size_t>(v.output)]) % 64 == 0;
-    r.straight.push_back(streams ? pair_fn(s.op, s.second, s.swapped, true, s.dtype) : nullptr);
+    Run::Function f;
+    if (!s.is_cast) f.pair = pair_fn(s.op, s.second, s.swapped, false, s.dtype);
+    if (!f.pair) f.tile = function(s);
+    if (f.pair && v.output >= 0 && r.streamed[static_cast<size_t>(v.output)] && v.last_use < 0 && !r.rows &&
+        reinterpret_cast<uintptr_t>(out[static_cast<size_t>(v.output)]) % 64 == 0)
+      f.straight = pair_fn(s.op, s.second, s.swapped, true, s.dtype);
+    r.function.push_back(f);
   }
   r.tile = kMaxTile;
   for (const bool streamed : r.streamed)
@@ -334,7 +341,7 @@ void PwProgram::run_tiles(const Run& r, int64_t begin, int64_t end) const {
   char** at = reinterpret_cast<char**>(base + r.buffers * bytes);
   const int64_t longest = std::min(r.tile, r.total);
   for (size_t v = 0; v < count; ++v) {
-    at[v] = r.buffer[v] >= 0 ? base + r.buffer[v] * bytes : nullptr;
+    at[v] = r.slot[v].buffer >= 0 ? base + r.slot[v].buffer * bytes : nullptr;
     if (values_[v].constant >= 0)
       load_tile(at[v], constant_bytes_.data() + values_[v].constant * 16,
                 static_cast<int>(itemsize(values_[v].dtype)), 0, longest);
@@ -387,9 +394,10 @@ void PwProgram::run_tiles(const Run& r, int64_t begin, int64_t end) const {
       }
     for (size_t k = 0; k < steps_.size(); ++k) {
       const Step& s = steps_[k];
-      if (r.pair[k]) {
+      const Run::Function& f = r.function[k];
+      if (f.pair) {
         // Tiles begin on a line: the output does, and a tile is whole lines.
-        const bool past = r.straight[k] && n % 16 == 0;
+        const bool past = f.straight && n % 16 == 0;
         const int c = s.c >= 0 ? s.c : s.a;
         char* to = at[s.out];
         if (past) {
@@ -398,17 +406,18 @@ void PwProgram::run_tiles(const Run& r, int64_t begin, int64_t end) const {
                start * static_cast<int64_t>(sizeof(float));
         }
         auto floats = [&](int v) { return reinterpret_cast<const float*>(at[v]); };
-        (past ? r.straight : r.pair)[k](floats(s.a), r.step[static_cast<size_t>(s.a)], floats(s.b),
-                                        r.step[static_cast<size_t>(s.b)], floats(c),
-                                        r.step[static_cast<size_t>(c)], reinterpret_cast<float*>(to), n);
+        auto step = [&](int v) { return r.slot[static_cast<size_t>(v)].step; };
+        (past ? f.straight : f.pair)(floats(s.a), step(s.a), floats(s.b), step(s.b), floats(c), step(c),
+                                     reinterpret_cast<float*>(to), n);
         continue;
       }
-      r.fn[k](at[s.a], s.b >= 0 ? at[s.b] : nullptr, s.c >= 0 ? at[s.c] : nullptr, at[s.out], n);
+      f.tile(at[s.a], s.b >= 0 ? at[s.b] : nullptr, s.c >= 0 ? at[s.c] : nullptr, at[s.out], n);
     }
     for (size_t o = 0; o < outputs_.size(); ++o)
       if (r.streamed[o]) {
         const int v = outputs_[o];
-        if (n % 16 == 0 && r.straight[static_cast<size_t>(values_[static_cast<size_t>(v)].step)]) continue;
+        if (n % 16 == 0 && r.function[static_cast<size_t>(values_[static_cast<size_t>(v)].step)].straight)
+          continue;
         const int64_t item = static_cast<int64_t>(itemsize(dtype(v)));
         stream_copy(static_cast<char*>(r.out[o]) + start * item, at[v], static_cast<size_t>(n * item));
       }
