@@ -88,16 +88,17 @@ int pair_index(PwOp op) {
   return -1;
 }
 const PairTiles& pair_tiles() { return MC_PICK(kPairTiles); }
+const PairTiles& streamed_tiles() { return MC_PICK2(kPairTiles); }
 }  // namespace
 
-PairFn pair_fn(PwOp first, PwOp second, bool swapped, bool past, Dtype dtype) {
+PairFn pair_fn(PwOp first, PwOp second, bool swapped, Reach reach, Dtype dtype) {
   const int a = pair_index(first), b = second == PwOp::Copy ? kPairOps : pair_index(second);
   if (dtype != Dtype::F32 || a < 0 || b < 0) return nullptr;
-  const PairTiles& tiles = pair_tiles();
-  return (past ? tiles.streaming : tiles.fn)[a][b][swapped];
+  const PairTiles& tiles = reach == Reach::Cache ? pair_tiles() : streamed_tiles();
+  return (reach == Reach::Past ? tiles.streaming : tiles.fn)[a][b][swapped];
 }
 
-StreamFn stream_fn() { return pair_tiles().stream; }
+StreamFn stream_fn() { return streamed_tiles().stream; }
 
 Dtype tile_result(PwOp op, Dtype dtype) {
   switch (op) {

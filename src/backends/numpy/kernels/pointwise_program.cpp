@@ -4,9 +4,8 @@
 #include <cstring>
 #include <memory>
 
-#include <unistd.h>
-
 #include "backends/numpy/kernels/pointwise.h"
+#include "base/cache_size.h"
 #include "base/thread_pool.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
@@ -24,14 +23,6 @@ constexpr int64_t kMaxTile = 1024;
 // tile, so that computing and waiting for memory overlap.
 constexpr int64_t kStreamedTile = 256;
 constexpr int64_t kTileBytes = 24 << 10;  // what all buffers of a tile may take of L1
-
-int64_t last_level_cache() {
-  static const int64_t size = [] {
-    const long n = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    return n > 0 ? static_cast<int64_t>(n) : int64_t{32} << 20;
-  }();
-  return size;
-}
 
 // Past the caches where the instruction set can: an output too large to stay in them would only be read in to
 // be overwritten.
@@ -152,7 +143,7 @@ void PwProgram::finish() {
       if (v.step < 0 || v.output >= 0 || reads[static_cast<size_t>(between)] != 1) continue;
       const Step& first = steps_[static_cast<size_t>(v.step)];
       if (gone[static_cast<size_t>(v.step)] || first.is_cast || first.second != PwOp::Copy ||
-          pw_inputs(first.op) != 2 || !pair_fn(first.op, s.op, swapped, false, s.dtype))
+          pw_inputs(first.op) != 2 || !pair_fn(first.op, s.op, swapped, Reach::Cache, s.dtype))
         continue;
       gone[static_cast<size_t>(v.step)] = true;
       s = {first.op, false, s.dtype, first.a, first.b, other, s.out, s.op, swapped};
@@ -273,13 +264,19 @@ void PwProgram::run(std::span<const Operand> in, std::span<void* const> out,
   for (int c : constants_) r.slot[static_cast<size_t>(c)].step = 0;
   for (size_t i = 0; i < ni; ++i)
     if (r.access[i] == Access::Splat) r.slot[static_cast<size_t>(inputs_[i])].step = 0;
+  // What computes for longer than its stores take gains nothing from going past the caches.
+  const bool arithmetic = std::all_of(steps_.begin(), steps_.end(), [](const Step& s) {
+    return !s.is_cast && pair_fn(s.op, s.second, s.swapped, Reach::Cache, s.dtype);
+  });
   r.streamed.resize(out.size());
   for (size_t o = 0; o < out.size(); ++o) {
     const Value& v = values_[static_cast<size_t>(outputs_[o])];
     bool aliased = false;
     for (const Operand& x : in) aliased |= x.data == out[o];
-    r.streamed[o] = !aliased && r.total * static_cast<int64_t>(itemsize(v.dtype)) > last_level_cache();
+    r.streamed[o] =
+        arithmetic && !aliased && r.total * static_cast<int64_t>(itemsize(v.dtype)) > last_level_cache();
   }
+  const bool streams = std::find(r.streamed.begin(), r.streamed.end(), true) != r.streamed.end();
   std::vector<int> free_buffers;
   for (size_t k = 0; k < steps_.size(); ++k) {
     const Step& s = steps_[k];
@@ -307,16 +304,15 @@ void PwProgram::run(std::span<const Operand> in, std::span<void* const> out,
     }
     release(false);
     Run::Function f;
-    if (!s.is_cast) f.pair = pair_fn(s.op, s.second, s.swapped, false, s.dtype);
+    if (!s.is_cast)
+      f.pair = pair_fn(s.op, s.second, s.swapped, streams ? Reach::Memory : Reach::Cache, s.dtype);
     if (!f.pair) f.tile = function(s);
     if (f.pair && v.output >= 0 && r.streamed[static_cast<size_t>(v.output)] && v.last_use < 0 && !r.rows &&
         reinterpret_cast<uintptr_t>(out[static_cast<size_t>(v.output)]) % 64 == 0)
-      f.straight = pair_fn(s.op, s.second, s.swapped, true, s.dtype);
+      f.straight = pair_fn(s.op, s.second, s.swapped, Reach::Past, s.dtype);
     r.function.push_back(f);
   }
-  r.tile = kMaxTile;
-  for (const bool streamed : r.streamed)
-    if (streamed) r.tile = kStreamedTile;
+  r.tile = streams ? kStreamedTile : kMaxTile;
   while (r.tile > 128 && r.buffers * r.tile * r.item > kTileBytes) r.tile /= 2;
 
   int64_t units, per_unit;
