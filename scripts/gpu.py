@@ -14,7 +14,6 @@ import argparse
 import concurrent.futures
 import datetime
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -136,7 +135,8 @@ def models(a) -> dict:
             here[f"score {key}"] = {"tokens": len(x), "nll_host": host["nll"], "nll": device["nll"],
                                     "largest_logprob_difference": max(abs(p - q) for p, q in zip(x, y)),
                                     "rms_logprob_difference": float(np.sqrt(np.mean((np.array(x) - np.array(y)) ** 2)))}
-        texts = [mc("infer", "--prompt", "The capital of France is", "--max-tokens", "48", "--backend", e).get("text") for e in ("numpy", a.engine)]
+        prompt = ("--prompt", "The capital of France is", "--max-tokens", "48")
+        texts = [mc("infer", *prompt, "--backend", e).get("text") for e in ("numpy", a.engine)]
         here["same greedy text"] = texts[0] is not None and texts[0] == texts[1]
         for options in ([], ["--dtype", "bf16"], ["--precision", "fast"], ["--decode-context", "512"]):
             here[" ".join(["bench", *options])] = mc("bench", "--backend", a.engine, *options)
@@ -156,7 +156,8 @@ def main() -> int:
     doctor = run(a.bin / "mc", "doctor").stdout
     device = re.search(rf"engine {a.engine} +gpu: (.*)", doctor)
     if not device:
-        print(f"gpu: no GPU answers the engine {a.engine}:\n" + "\n".join(x for x in doctor.splitlines() if a.engine in x or "next" in x), file=sys.stderr)
+        told = "\n".join(x for x in doctor.splitlines() if a.engine in x or "next" in x)
+        print(f"gpu: no GPU answers the engine {a.engine}:\n{told}", file=sys.stderr)
         return 3
     commit = a.commit
     if not commit:

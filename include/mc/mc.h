@@ -13,6 +13,7 @@
 #include "mc/nn.h"
 #include "mc/ops.h"
 #include "mc/plan.h"
+#include "mc/print.h"
 #include "mc/probe.h"
 #include "mc/quantize.h"
 #include "mc/random.h"

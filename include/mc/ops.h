@@ -72,7 +72,7 @@ MC_API Array stack(const Arrays& arrays, int axis = 0);
 MC_API Arrays split(const Array& a, int64_t sections, int axis = 0);
 // At the given indices.
 MC_API Arrays split_at(const Array& a, const Shape& indices, int axis = 0);
-// widths: {before, after} for each axis.
+// widths: {before, after} for each axis, none negative.
 MC_API Array pad(const Array& a, const std::vector<std::pair<int64_t, int64_t>>& widths, Scalar value = 0);
 MC_API Array flip(const Array& a);
 MC_API Array flip(const Array& a, const Axes& axes);
@@ -97,15 +97,16 @@ MC_API Array dynamic_update_rows(const Array& a, const Array& update, const Arra
 
 // ---- elementwise
 
-#define MC_UNARY_LIST(X)                                                                                  \
-  X(abs)                                                                                                  \
-  X(negative)                                                                                             \
-  X(sign)                                                                                                 \
-  X(sqrt)                                                                                                 \
-  X(rsqrt) X(square) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) X(tan) X(arcsin) \
-      X(arccos) X(arctan) X(sinh) X(cosh) X(tanh) X(erf) X(erfinv) X(sigmoid) X(silu) X(relu) X(floor)    \
-          X(ceil) X(isnan) X(isinf) X(isfinite) X(logical_not) X(bitwise_not) X(conj) X(real) X(imag)     \
-              X(stop_gradient)
+#define MC_UNARY_LIST(X)                                                                                     \
+  X(abs)                                                                                                     \
+  X(negative)                                                                                                \
+  X(sign)                                                                                                    \
+  X(sqrt)                                                                                                    \
+  X(rsqrt)                                                                                                   \
+  X(square)                                                                                                  \
+  X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) X(tan) X(arcsin) X(arccos) X(arctan)   \
+      X(sinh) X(cosh) X(tanh) X(erf) X(erfinv) X(sigmoid) X(silu) X(relu) X(floor) X(ceil) X(isnan) X(isinf) \
+          X(isfinite) X(logical_not) X(bitwise_not) X(conj) X(real) X(imag) X(stop_gradient)
 #define MC_DECLARE(name) MC_API Array name(const Array& a);
 MC_UNARY_LIST(MC_DECLARE)
 #undef MC_DECLARE
@@ -114,14 +115,16 @@ MC_API Array gelu(const Array& a, bool exact = true);
 // Half to even; decimals as NumPy.
 MC_API Array round(const Array& a, int decimals = 0);
 
-#define MC_BINARY_LIST(X)                                                                                  \
-  X(add)                                                                                                   \
-  X(subtract)                                                                                              \
-  X(multiply)                                                                                              \
-  X(divide)                                                                                                \
-  X(power) X(floor_divide) X(remainder) X(maximum) X(minimum) X(arctan2) X(equal) X(not_equal) X(less)     \
-      X(less_equal) X(greater) X(greater_equal) X(logical_and) X(logical_or) X(logical_xor) X(bitwise_and) \
-          X(bitwise_or) X(bitwise_xor) X(left_shift) X(right_shift) X(logaddexp)
+#define MC_BINARY_LIST(X)                                                                              \
+  X(add)                                                                                               \
+  X(subtract)                                                                                          \
+  X(multiply)                                                                                          \
+  X(divide)                                                                                            \
+  X(power)                                                                                             \
+  X(floor_divide)                                                                                      \
+  X(remainder) X(maximum) X(minimum) X(arctan2) X(equal) X(not_equal) X(less) X(less_equal) X(greater) \
+      X(greater_equal) X(logical_and) X(logical_or) X(logical_xor) X(bitwise_and) X(bitwise_or)        \
+          X(bitwise_xor) X(left_shift) X(right_shift) X(logaddexp)
 #define MC_DECLARE(name)                             \
   MC_API Array name(const Array& a, const Array& b); \
   MC_API Array name(const Array& a, Scalar b);       \

@@ -34,7 +34,8 @@ MC_API QTensor quantize_affine(const Array& w, int group = 64, int bits = 4);
 MC_API QTensor block_tensor(const Array& bytes, BlockFormat format, const Shape& shape);
 // (rows, cols) in float32, or in the dtype of the scales for affine.
 MC_API Array dequantize(const QTensor& w);
-// x (…, cols) · dequantize(W)ᵀ -> (…, rows), W in float32 whatever the dtype of its scales. `fast`: int8 activations as defined in docs/contract.md.
+// x (…, cols) · dequantize(W)ᵀ -> (…, rows), W in float32 whatever the dtype of its scales. `fast`: int8
+// activations as defined in docs/contract.md.
 MC_API Array quantized_matmul(const Array& x, const QTensor& w, bool fast = false);
 // dequantize(W)[ids]: integer ids (…) -> (…, cols).
 MC_API Array quantized_take(const QTensor& w, const Array& ids);

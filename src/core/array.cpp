@@ -90,6 +90,8 @@ Array Array::wrap(const void* data, const Shape& shape, Dtype dtype, std::shared
                   Memory memory) {
   check_numel(shape);
   const Aval aval{shape, dtype};
+  if (!data && aval.nbytes())
+    throw Error(ErrorCode::InvalidArgument, cat("null memory for an array of shape ", shape.str()), "wrap");
   BufferPtr buffer(new Buffer);
   buffer->data = const_cast<void*>(data);
   buffer->bytes = aval.nbytes();

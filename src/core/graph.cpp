@@ -66,8 +66,7 @@ std::string Graph::text() const {
     out +=
         cat(name(static_cast<ValueId>(i)), inputs[i] == InputKind::Constant ? " = constant\n" : " = input\n");
   for (const GraphNode& n : nodes) {
-    for (int i = 0; i < n.n_out; ++i)
-      out += (i ? ", " : "") + name(n.first_out + i);
+    for (int i = 0; i < n.n_out; ++i) out += (i ? ", " : "") + name(n.first_out + i);
     out += cat(" = ", op_name(n.op), "(");
     bool first = true;
     for (ValueId v : operands_of(n)) {

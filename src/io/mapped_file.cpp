@@ -41,6 +41,9 @@ std::span<const std::byte> map_file(const std::string& path) {
   void* p = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
   int e = errno;
   ::close(fd);
+  if (p == MAP_FAILED && e == ENOMEM)
+    throw Error(ErrorCode::OutOfMemory, cat("no address space for the ", size, " bytes of the file"), path,
+                "raise the limit of virtual memory (ulimit -v)");
   if (p == MAP_FAILED) throw Error(ErrorCode::FileRead, cat("can't map the file: ", std::strerror(e)), path);
   return {static_cast<const std::byte*>(p), size};
 }

@@ -102,13 +102,25 @@ void infer_flip(InferCtx& c) {
 Arrays vjp_reshape(const VjpCtx& c) { return {reshape(c.cot[0], c.in[0].shape())}; }
 Arrays vjp_transpose(const VjpCtx& c) { return {transpose(c.cot[0], inverse(c.as<TransposeAttrs>().axes))}; }
 Arrays vjp_broadcast(const VjpCtx& c) { return {unbroadcast(c.cot[0], c.in[0].shape())}; }
+// Negative widths take elements away: the gradient of pad, and pad's own.
+Array pad_or_crop(const Array& a, const std::vector<std::pair<int64_t, int64_t>>& widths, Scalar value = 0) {
+  PadAttrs p;
+  bool none = true;
+  for (auto [low, high] : widths) {
+    p.low.push_back(low);
+    p.high.push_back(high);
+    none = none && low == 0 && high == 0;
+  }
+  if (none && static_cast<int>(widths.size()) == a.ndim()) return a;
+  return apply1(Op::Pad, {a, scalar(value, a.dtype())}, p);
+}
 Arrays vjp_pad(const VjpCtx& c) {
   const auto& a = c.as<PadAttrs>();
   const Shape& s = c.in[0].shape();
   std::vector<std::pair<int64_t, int64_t>> back;
   for (int d = 0; d < s.ndim(); ++d) back.emplace_back(-a.low[d], -a.high[d]);
   Arrays out(2);
-  const Array inner = pad(c.cot[0], back);
+  const Array inner = pad_or_crop(c.cot[0], back);
   if (c.needs[0]) out[0] = inner;
   if (c.needs[1]) out[1] = sum(c.cot[0]) - sum(inner);
   return out;
@@ -419,15 +431,12 @@ Arrays split_at(const Array& a, const Shape& indices, int axis) {
 }
 
 Array pad(const Array& a, const std::vector<std::pair<int64_t, int64_t>>& widths, Scalar value) {
-  PadAttrs p;
-  bool none = true;
-  for (auto [low, high] : widths) {
-    p.low.push_back(low);
-    p.high.push_back(high);
-    none = none && low == 0 && high == 0;
-  }
-  if (none && static_cast<int>(widths.size()) == a.ndim()) return a;
-  return apply1(Op::Pad, {a, scalar(value, a.dtype())}, p);
+  for (auto [low, high] : widths)
+    if (low < 0 || high < 0)
+      throw Error(ErrorCode::InvalidArgument,
+                  cat("widths must be 0 or more, got (", low, ", ", high, "); slice takes elements away"),
+                  "pad");
+  return pad_or_crop(a, widths, value);
 }
 
 Array flip(const Array& a) {

@@ -232,6 +232,7 @@ class Compiled {
 }  // namespace
 
 Function compile(const Function& f, bool shapeless, std::vector<int> donate) {
+  require_callable(f, "compile");
   auto state = std::make_shared<Compiled>(f, shapeless, donate);
   return [state](const Arrays& args) { return state->call(args); };
 }

@@ -7,6 +7,7 @@
 namespace mc {
 
 Function checkpoint(const Function& f) {
+  require_callable(f, "checkpoint");
   return [f](const Arrays& args) {
     Arrays placeholders;
     for (const Array& a : args) placeholders.push_back(make_placeholder(aval_of(a)));

@@ -148,4 +148,8 @@ void hoist(const Arrays& outputs, const Dependence& dependence) {
   if (!todo.empty()) eval(todo);
 }
 
+void require_callable(const std::function<Arrays(const Arrays&)>& f, const char* where) {
+  if (!f) throw Error(ErrorCode::InvalidArgument, "the function is empty", where);
+}
+
 }  // namespace mc

@@ -1,6 +1,7 @@
 // From lazy nodes to a flat graph.
 #pragma once
 
+#include <functional>
 #include <unordered_map>
 #include <vector>
 
@@ -35,6 +36,10 @@ struct Dependence {
   std::vector<Node*> order;  // those that depend on the arguments, inputs first; no argument itself
   bool foreign = false;      // one is met that does not depend on the arguments
 };
+
+// Throws InvalidArgument for a function that holds nothing; `where` is the transform's name.
+void require_callable(const std::function<std::vector<Array>(const std::vector<Array>&)>& f,
+                      const char* where);
 
 // For handlers of fork.
 void lock_graph();

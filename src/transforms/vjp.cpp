@@ -147,11 +147,13 @@ std::pair<Arrays, Arrays> pull(const Function& f, const Arrays& primals, const A
 }  // namespace
 
 std::pair<Arrays, Arrays> vjp(const Function& f, const Arrays& primals, const Arrays& cotangents) {
+  require_callable(f, "vjp");
   return pull(f, primals, cotangents, nullptr);
 }
 
 std::function<std::pair<Arrays, Arrays>(const Arrays&)> value_and_grad(const Function& f,
                                                                        std::vector<int> argnums) {
+  require_callable(f, "grad");
   return [f, argnums = std::move(argnums)](const Arrays& args) {
     Arrays primals;
     for (int a : argnums) {

@@ -5,6 +5,7 @@
 #include "mc/ops.h"
 #include "mc/transforms.h"
 #include "prims/op_def.h"
+#include "transforms/trace.h"
 #include "transforms/walk.h"
 
 namespace mc {
@@ -98,6 +99,7 @@ Arrays vmap_graph(const Arrays& outputs, const Arrays& placeholders, const Array
 }  // namespace
 
 Function vmap(const Function& f, std::vector<int> in_axes, std::vector<int> out_axes) {
+  require_callable(f, "vmap");
   return [f, in_axes = std::move(in_axes), out_axes = std::move(out_axes)](const Arrays& args) {
     if (!in_axes.empty() && in_axes.size() != args.size())
       throw Error(ErrorCode::InvalidArgument,

@@ -136,7 +136,11 @@ def cos_rest(z):  # (cos x - 1 + x^2/2)/x^4
     return (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2
 
 
-zw = lambda z: z if z > mp.mpf("1e-3") else mp.mpf("1e-3")
+def zw(z):
+    return z if z > mp.mpf("1e-3") else mp.mpf("1e-3")
+
+
+
 fit("kSinF", "float", sin_rest, 0, P4, 3, zw)
 fit("kCosF", "float", cos_rest, 0, P4, 3, lambda z: zw(z) ** 2)
 fit("kSinD", "double", sin_rest, 0, P4, 6, zw)

@@ -5,6 +5,7 @@ MC_BIN is the program (default build/release/bin/mc), MC_MODELS the folder with 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -104,6 +105,12 @@ def model_path(name):
 
 def golden(name):
     return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def bits_of(result):
+    """SHA-256 of a score's ids and logprobs, which are printed so that they read back as the same bits."""
+    told = "".join(f"{t['id']} {t['logprob']!r}\n" for t in result["tokens"])
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def simd_levels():

@@ -129,7 +129,8 @@ def test_residual_stream_in_half(mc, dtype, name, unit, pool, tmp_path):
             ours, want = ours[start:stop], expected[row]
         else:
             ours, want = ours[1], expected[row, -1] if pool == "last" else expected[row].mean(axis=0, dtype=np.float64)
-        # 14 roundings a block, independent and of unit/sqrt(3) rms each; 4 for what attention and norms amplify (tests/models/test_score.py).
+        # 14 roundings a block, independent and of unit/sqrt(3) rms each; 4 for what attention and norms
+        # amplify (tests/models/test_score.py).
         error = np.sqrt(np.mean((ours - want) ** 2) / np.mean(np.square(want, dtype=np.float64)))
         print(f"{name} {dtype} {pool} layer {layer}: relative error {error:.1e}")
         assert error <= 4 * np.sqrt(14 * (layer + 1)) * unit / np.sqrt(3)

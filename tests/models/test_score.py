@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import error_of, golden, model_path, simd_levels
+from conftest import GOLDEN, bits_of, error_of, golden, model_path, simd_levels
 
 TOLERANCE = 2e-3  # nats, the project's promise for full precision
 SHORT = "Birds fly south when winter comes."
@@ -57,6 +57,15 @@ def test_token_texts_join_to_the_text(mc, name, label):
     tokens = score(mc, name, *text_arguments(case)).json()["tokens"]
     skip = 1 if golden(name)["adds_bos"] else 0
     assert "".join(token["text"] for token in tokens[skip:]) == case["text"]
+
+
+@pytest.mark.parametrize("precision", ["highest", "fast"])
+@pytest.mark.parametrize("name", ["smollm2", "gemma3"])
+def test_bits_are_those_of_every_machine(mc, name, precision):
+    # Machines of other kinds check each other: whoever changes a bit on purpose writes the file again
+    # (tests/golden/make_score_bits.py) and says so in CHANGELOG.md.
+    result = score(mc, name, "--text", case_of(name, "story")["text"], "--precision", precision).json()
+    assert bits_of(result) == json.loads((GOLDEN / "score_bits.json").read_text())[name][precision]
 
 
 def test_special_tokens_only_when_asked(mc):

@@ -267,7 +267,7 @@ TEST(PrimsRules, ShapesAndWindows) {
   const Array cache = draw({2, 3, 4}, 4), fresh = draw({2, 3, 2}, 5), rows = ints({1, 3}, {2});
   check_gradients([&](const Arrays& x) { return square(dynamic_update_rows(x[0], x[1], rows, 2)); },
                   {cache, fresh}, "dynamic_update_rows");
-  check_gradients([](const Arrays& x) { return square(pad(x[0], {{1, -1}, {0, 2}}, 3)); }, {a}, "pad");
+  check_gradients([](const Arrays& x) { return square(pad(x[0], {{1, 0}, {0, 2}}, 3)); }, {a}, "pad");
   check_gradients(
       [](const Arrays& x) {
         return square(concatenate({x[0], flip(x[1], {0}), transpose(broadcast_to(x[1], {5, 5}))}, 0));

@@ -176,7 +176,7 @@ TEST(PrimsShape, ShapeOperations) {
   is(expand_dims(a, {0, -1}), {1, 2, 3, 4, 1});
   is(broadcast_to(of({3, 1}), {2, 3, 4}), {2, 3, 4});
   is(broadcast_to(of({1}), {0}), {0});
-  is(pad(a, {{1, 0}, {0, 2}, {-1, -1}}), {3, 5, 2});
+  is(pad(a, {{1, 0}, {0, 2}, {0, 0}}), {3, 5, 4});
   is(concatenate({of({2, 3}), of({2, 0}, Dtype::I32)}, -1), {2, 3});
   is(stack({of({2}), of({2}, Dtype::F64)}, 1), {2, 2}, Dtype::F64);
   is(split(a, 2, -1)[1], {2, 3, 2});
@@ -197,7 +197,7 @@ TEST(PrimsShape, ShapeOperations) {
   fails([&] { repeat(of({4}), int64_t{1} << 62, 0); }, ShapeMismatch);
   fails([&] { tile(of({4}), {int64_t{1} << 62}); }, ShapeMismatch);
   fails([&] { pad(of({4}), {{std::numeric_limits<int64_t>::max(), 1}}); }, ShapeMismatch);
-  fails([&] { pad(of({4}), {{-3, -2}}); }, ShapeMismatch, {"(4,)"});
+  fails([&] { pad(of({4}), {{-3, -2}}); }, InvalidArgument, {"(-3, -2)"});
   fails([&] { pad(a, {{1, 1}}); }, ShapeMismatch, {"(2, 3, 4)"});
   fails([&] { transpose(a, {0, 1}); }, InvalidArgument, {"(2, 3, 4)"});
   fails([&] { transpose(a, {0, 1, 1}); }, InvalidArgument);

@@ -18,6 +18,7 @@ GenerateOptions options_from(const Args& args) {
   o.sampling.temperature = args.real("temperature", 0);
   o.sampling.top_k = args.integer("top-k", 0);
   o.sampling.top_p = args.real("top-p", 1);
+  if (o.sampling.top_p == 0) usage_error("needs a number above 0 and at most 1, got 0", "--top-p");
   o.sampling.min_p = args.real("min-p", 0);
   o.sampling.repetition_penalty = args.real("repetition-penalty", 1);
   o.sampling.seed = static_cast<uint64_t>(args.integer("seed", 0));

@@ -3,8 +3,9 @@
 Run: python make_gguf.py (gguf 0.19.0 was used). Block-quantized tensors hold counting bytes: only the layout matters here.
 """
 import os
-import numpy as np
+
 import gguf
+import numpy as np
 
 here = os.path.dirname(os.path.abspath(__file__))
 w = gguf.GGUFWriter(os.path.join(here, "small.gguf"), "llama")

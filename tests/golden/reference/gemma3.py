@@ -10,7 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from .decoder import Decoder
-from .layers import causal_mask, gelu_tanh, grouped_attention, join_heads, rms_norm, rope_angles, rotate_halves, split_heads
+from .layers import (
+    causal_mask,
+    gelu_tanh,
+    grouped_attention,
+    join_heads,
+    rms_norm,
+    rope_angles,
+    rotate_halves,
+    split_heads,
+)
 
 GLOBAL_EVERY = 6  # the report's 5:1 pattern; the last of each six layers is global
 LOCAL_ROPE_BASE = 10000.0  # the report's base of local layers, which GGUF files do not hold

@@ -8,7 +8,16 @@ from __future__ import annotations
 import numpy as np
 
 from .decoder import Decoder
-from .layers import causal_mask, grouped_attention, join_heads, rms_norm, rope_angles, rotate_interleaved, silu, split_heads
+from .layers import (
+    causal_mask,
+    grouped_attention,
+    join_heads,
+    rms_norm,
+    rope_angles,
+    rotate_interleaved,
+    silu,
+    split_heads,
+)
 
 
 class Llama(Decoder):

@@ -7,9 +7,8 @@ import os
 import sys
 
 import llama_cpp
-from llama_cpp import Llama
-
 import phrases
+from llama_cpp import Llama
 
 CORPUS_BYTES = 1_200_000
 

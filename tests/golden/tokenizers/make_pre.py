@@ -5,9 +5,8 @@ hash of their lengths in bytes. Characters are written as numbers where normaliz
 """
 import os
 
-from tokenizers import Regex, pre_tokenizers
-
 import phrases
+from tokenizers import Regex, pre_tokenizers
 
 CORPUS_BYTES = 400_000
 

@@ -184,25 +184,27 @@ MC_INL M64 nonzero(C64 a) { return ne(a.re, F64::zero()) | ne(a.im, F64::zero())
       mstore(static_cast<uint8_t*>(out) + i, expr, k);                                   \
     }                                                                                    \
   }
-#define MC_COMPLEX_1(X)                                                                          \
-  X(Negative, (C64{neg(x.re), neg(x.im)}))                                                       \
-  X(Conj, (C64{x.re, neg(x.im)}))                                                                \
-  X(Square, x* x) X(Reciprocal, recip(x)) X(Exp, exp(x)) X(Expm1, expm1(x)) X(Log, log(x))       \
-      X(Log1p, log1p(x)) X(Sqrt, sqrt(x)) X(Rsqrt, recip(sqrt(x))) X(Sin, sin(x)) X(Cos, cos(x)) \
-          X(Tan, tan(x)) X(Sinh, sinh(x)) X(Cosh, cosh(x)) X(Tanh, tanh(x)) X(Sign, sign(x))     \
-              X(Round, (C64{round(x.re), round(x.im)}))                                          \
-                  X(Log2, (C64{log(x).re * set64(kLog2eD), log(x).im * set64(kLog2eD)}))
+#define MC_COMPLEX_1(X)                                                                                \
+  X(Negative, (C64{neg(x.re), neg(x.im)}))                                                             \
+  X(Conj, (C64{x.re, neg(x.im)}))                                                                      \
+  X(Square, x* x)                                                                                      \
+  X(Reciprocal, recip(x))                                                                              \
+  X(Exp, exp(x)) X(Expm1, expm1(x)) X(Log, log(x)) X(Log1p, log1p(x)) X(Sqrt, sqrt(x))                 \
+      X(Rsqrt, recip(sqrt(x))) X(Sin, sin(x)) X(Cos, cos(x)) X(Tan, tan(x)) X(Sinh, sinh(x))           \
+          X(Cosh, cosh(x)) X(Tanh, tanh(x)) X(Sign, sign(x)) X(Round, (C64{round(x.re), round(x.im)})) \
+              X(Log2, (C64{log(x).re * set64(kLog2eD), log(x).im * set64(kLog2eD)}))
 #define MC_COMPLEX_2(X) \
   X(Add, x + y) X(Subtract, x - y) X(Multiply, x* y) X(Divide, x / y) X(Power, pow(x, y))
 #define MC_COMPLEX_R(X) X(Abs, magnitude(x)) X(Real, x.re) X(Imag, x.im)
-#define MC_COMPLEX_B(X)                                                                                   \
-  X(Equal, eq(x.re, y.re) & eq(x.im, y.im))                                                               \
-  X(NotEqual, ne(x.re, y.re) | ne(x.im, y.im))                                                            \
-  X(LogicalAnd, nonzero(x) & nonzero(y)) X(LogicalOr, nonzero(x) | nonzero(y)) X(LogicalNot, ~nonzero(x)) \
-      X(LogicalXor, (nonzero(x) & ~nonzero(y)) | (~nonzero(x) & nonzero(y)))                              \
-          X(IsNan, is_nan(x.re) | is_nan(x.im))                                                           \
-              X(IsInf, eq(abs(x.re), set64(kInfD)) | eq(abs(x.im), set64(kInfD)))                         \
-                  X(IsFinite, lt(abs(x.re), set64(kInfD)) & lt(abs(x.im), set64(kInfD)))
+#define MC_COMPLEX_B(X)                                                                             \
+  X(Equal, eq(x.re, y.re) & eq(x.im, y.im))                                                         \
+  X(NotEqual, ne(x.re, y.re) | ne(x.im, y.im))                                                      \
+  X(LogicalAnd, nonzero(x) & nonzero(y))                                                            \
+  X(LogicalOr, nonzero(x) | nonzero(y))                                                             \
+  X(LogicalNot, ~nonzero(x)) X(LogicalXor, (nonzero(x) & ~nonzero(y)) | (~nonzero(x) & nonzero(y))) \
+      X(IsNan, is_nan(x.re) | is_nan(x.im))                                                         \
+          X(IsInf, eq(abs(x.re), set64(kInfD)) | eq(abs(x.im), set64(kInfD)))                       \
+              X(IsFinite, lt(abs(x.re), set64(kInfD)) & lt(abs(x.im), set64(kInfD)))
 MC_COMPLEX_1(MC_C1)
 MC_COMPLEX_2(MC_C2)
 MC_COMPLEX_R(MC_CR)

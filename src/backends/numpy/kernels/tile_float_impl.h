@@ -113,26 +113,30 @@ MC_INL V minimum(V x, V y) {
       return expr;           \
     }                        \
   };
-#define MC_FLOAT_UNARY(X)                                                                                \
-  X(Negative, neg(x))                                                                                    \
-  X(Abs, abs(x))                                                                                         \
-  X(Sign, sign(x)) X(Sqrt, sqrt(x)) X(Rsqrt, V::set(1) / sqrt(x)) X(Square, x* x)                        \
-      X(Reciprocal, V::set(1) / x) X(Exp, exp(x)) X(Expm1, expm1(x)) X(Exp2, exp2(x)) X(Log, log(x))     \
-          X(Log1p, log1p(x)) X(Log2, log2(x)) X(Sin, sin(x)) X(Cos, cos(x)) X(Tan, tan(x))               \
-              X(Arcsin, arcsin(x)) X(Arccos, arccos(x)) X(Arctan, arctan(x)) X(Sinh, sinh(x))            \
-                  X(Cosh, cosh(x)) X(Tanh, tanh(x)) X(Erf, erf(x)) X(Erfinv, erfinv(x))                  \
-                      X(Sigmoid, sigmoid(x)) X(Silu, silu(x)) X(Gelu, gelu(x)) X(GeluTanh, gelu_tanh(x)) \
-                          X(Floor, floor(x)) X(Ceil, ceil(x)) X(Round, round(x))
-#define MC_FLOAT_BINARY(X)                                                                                   \
-  X(Add, x + y)                                                                                              \
-  X(Subtract, x - y)                                                                                         \
-  X(Multiply, x* y) X(Divide, x / y) X(Power, pow(x, y)) X(Maximum, maximum(x, y)) X(Minimum, minimum(x, y)) \
-      X(Arctan2, arctan2(x, y))
-#define MC_FLOAT_COMPARE(X)                                                                                \
-  X(Equal, eq(x, y))                                                                                       \
-  X(NotEqual, ne(x, y))                                                                                    \
-  X(Less, lt(x, y)) X(LessEqual, le(x, y)) X(Greater, gt(x, y)) X(GreaterEqual, ge(x, y))                  \
-      X(LogicalAnd, ne(x, V::zero()) & ne(y, V::zero())) X(LogicalOr, ne(x, V::zero()) | ne(y, V::zero())) \
+#define MC_FLOAT_UNARY(X)                                                                                   \
+  X(Negative, neg(x))                                                                                       \
+  X(Abs, abs(x))                                                                                            \
+  X(Sign, sign(x))                                                                                          \
+  X(Sqrt, sqrt(x))                                                                                          \
+  X(Rsqrt, V::set(1) / sqrt(x)) X(Square, x* x) X(Reciprocal, V::set(1) / x) X(Exp, exp(x))                 \
+      X(Expm1, expm1(x)) X(Exp2, exp2(x)) X(Log, log(x)) X(Log1p, log1p(x)) X(Log2, log2(x)) X(Sin, sin(x)) \
+          X(Cos, cos(x)) X(Tan, tan(x)) X(Arcsin, arcsin(x)) X(Arccos, arccos(x)) X(Arctan, arctan(x))      \
+              X(Sinh, sinh(x)) X(Cosh, cosh(x)) X(Tanh, tanh(x)) X(Erf, erf(x)) X(Erfinv, erfinv(x))        \
+                  X(Sigmoid, sigmoid(x)) X(Silu, silu(x)) X(Gelu, gelu(x)) X(GeluTanh, gelu_tanh(x))        \
+                      X(Floor, floor(x)) X(Ceil, ceil(x)) X(Round, round(x))
+#define MC_FLOAT_BINARY(X) \
+  X(Add, x + y)            \
+  X(Subtract, x - y)       \
+  X(Multiply, x* y)        \
+  X(Divide, x / y)         \
+  X(Power, pow(x, y)) X(Maximum, maximum(x, y)) X(Minimum, minimum(x, y)) X(Arctan2, arctan2(x, y))
+#define MC_FLOAT_COMPARE(X)                                                                         \
+  X(Equal, eq(x, y))                                                                                \
+  X(NotEqual, ne(x, y))                                                                             \
+  X(Less, lt(x, y))                                                                                 \
+  X(LessEqual, le(x, y))                                                                            \
+  X(Greater, gt(x, y)) X(GreaterEqual, ge(x, y)) X(LogicalAnd, ne(x, V::zero()) & ne(y, V::zero())) \
+      X(LogicalOr, ne(x, V::zero()) | ne(y, V::zero()))                                             \
           X(LogicalXor, (ne(x, V::zero()) & eq(y, V::zero())) | (eq(x, V::zero()) & ne(y, V::zero())))
 #define MC_FLOAT_TEST(X)                         \
   X(IsNan, is_nan(x))                            \

@@ -89,22 +89,23 @@ static T right_shift(T a, T n) {
   X(Sign, (x > T{0}) - (std::is_signed_v<T> && x < T{0}))                                                 \
   X(Square, static_cast<Wide<T>>(x) * static_cast<Wide<T>>(x))                                            \
   X(BitwiseNot, ~x) X(Copy, x) X(Floor, x) X(Ceil, x) X(Round, x) X(Conj, x) X(Real, x) X(Imag, T{0} * x)
-#define MC_INT_BINARY(X)                                                         \
-  X(Add, static_cast<T>(static_cast<Wide<T>>(x) + static_cast<Wide<T>>(y)))      \
-  X(Subtract, static_cast<T>(static_cast<Wide<T>>(x) - static_cast<Wide<T>>(y))) \
-  X(Multiply, static_cast<T>(static_cast<Wide<T>>(x) * static_cast<Wide<T>>(y))) \
-  X(FloorDivide, floor_divide(x, y))                                             \
-  X(Remainder, remainder(x, y))                                                  \
-  X(Power, power(x, y)) X(Maximum, x > y ? x : y) X(Minimum, x < y ? x : y)      \
-      X(BitwiseAnd, static_cast<T>(x & y)) X(BitwiseOr, static_cast<T>(x | y))   \
-          X(BitwiseXor, static_cast<T>(x ^ y)) X(LeftShift, left_shift(x, y))    \
-              X(RightShift, right_shift(x, y))
-#define MC_INT_COMPARE(X)                                                       \
-  X(Equal, x == y)                                                              \
-  X(NotEqual, x != y)                                                           \
-  X(Less, x < y) X(LessEqual, x <= y) X(Greater, x > y) X(GreaterEqual, x >= y) \
-      X(LogicalAnd, (x != 0) & (y != 0)) X(LogicalOr, (x != 0) | (y != 0))      \
-          X(LogicalXor, (x != 0) ^ (y != 0))
+#define MC_INT_BINARY(X)                                                                             \
+  X(Add, static_cast<T>(static_cast<Wide<T>>(x) + static_cast<Wide<T>>(y)))                          \
+  X(Subtract, static_cast<T>(static_cast<Wide<T>>(x) - static_cast<Wide<T>>(y)))                     \
+  X(Multiply, static_cast<T>(static_cast<Wide<T>>(x) * static_cast<Wide<T>>(y)))                     \
+  X(FloorDivide, floor_divide(x, y))                                                                 \
+  X(Remainder, remainder(x, y))                                                                      \
+  X(Power, power(x, y))                                                                              \
+  X(Maximum, x > y ? x : y)                                                                          \
+  X(Minimum, x < y ? x : y) X(BitwiseAnd, static_cast<T>(x & y)) X(BitwiseOr, static_cast<T>(x | y)) \
+      X(BitwiseXor, static_cast<T>(x ^ y)) X(LeftShift, left_shift(x, y)) X(RightShift, right_shift(x, y))
+#define MC_INT_COMPARE(X)                                                      \
+  X(Equal, x == y)                                                             \
+  X(NotEqual, x != y)                                                          \
+  X(Less, x < y)                                                               \
+  X(LessEqual, x <= y)                                                         \
+  X(Greater, x > y) X(GreaterEqual, x >= y) X(LogicalAnd, (x != 0) & (y != 0)) \
+      X(LogicalOr, (x != 0) | (y != 0)) X(LogicalXor, (x != 0) ^ (y != 0))
 MC_INT_UNARY(MC_INT_OP1)
 MC_INT_BINARY(MC_INT_OP2)
 MC_INT_COMPARE(MC_INT_OP2)
