@@ -34,7 +34,7 @@ mc_engine(NAME cuda RANK 1 MESSAGE "CUDA is required for the CUDA backend"
   MISSING "this build has no CUDA engine (nvcc was not found when it was built)"
   FIX "install the CUDA 13 toolkit and build again: ./dev build")
 mc_engine(NAME jax RANK 2 MESSAGE "jax is required for the JAX backend"
-  MISSING "this build has no JAX engine" FIX "use another engine, for example MODELCYPHER_BACKEND=numpy: this one is not written yet")
+  MISSING "this build has no JAX engine" FIX "build ModelCypher anew")
 mc_engine(NAME mlx RANK 3 MESSAGE "mlx is required for the MLX backend"
   MISSING "this build has no MLX engine"
   FIX "pip install mlx==0.32.4 mlx-cpu==0.32.4, then build ModelCypher anew")

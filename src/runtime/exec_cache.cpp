@@ -7,6 +7,7 @@
 
 #include "core/op_names.h"
 #include "prims/op_def.h"
+#include "runtime/segments.h"
 #include "transforms/trace.h"
 
 namespace mc {
@@ -66,7 +67,7 @@ std::shared_ptr<Executable> executable_of(const Graph& graph, const CompileOptio
   Graph legal;
   Backend& backend = *options.device.backend;
   const Graph* use = legalize(graph, backend, legal) ? &legal : &graph;
-  std::shared_ptr<Executable> exe = backend.compile(*use, options);
+  std::shared_ptr<Executable> exe = compile_with_host(*use, backend, options);
   if (graph.nodes.size() > kMaxCachedNodes) return exe;
   std::lock_guard lock(c.mutex);
   c.lru.push_front({graph, options.device, options.donated, exe});
@@ -113,6 +114,7 @@ bool legalize(const Graph& graph, Backend& backend, Graph& out) {
     in.clear();
     for (ValueId v : graph.operands_of(n)) in.push_back(graph.values[static_cast<size_t>(v)]);
     Support s = backend.supports(n.op, in, n.attrs);
+    if (!s.native && runs_on_host(graph, n, backend)) return true;
     if (!s.native && reason) *reason = std::move(s.reason);
     return s.native;
   };

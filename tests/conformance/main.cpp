@@ -17,7 +17,8 @@ namespace mc::conformance {
 namespace {
 
 constexpr const char* kHelp =
-    R"(usage: mc_conformance [--backend ENGINE] [--filter TEXT] [--mode M,M] [--seed N] [--dump DIR] [--exact] [--list]
+    R"(usage: mc_conformance [--backend ENGINE] [--filter TEXT] [--mode M,M] [--seed N] [--dump DIR] [--exact]
+                      [--per-program N] [--sample K] [--list]
 
   --backend ENGINE  the engine (default numpy)
   --filter TEXT     only cases whose name holds TEXT; a whole name runs that case alone with the same numbers
@@ -25,6 +26,8 @@ constexpr const char* kHelp =
   --seed N          another draw of all values (default 0)
   --dump DIR        writes fwd and dec to DIR/cases.jsonl and DIR/data.bin, for check.py
   --exact           compiled and donated results must have the bits of eager ones
+  --per-program N   fwd and dec: so many cases are one program (default 1), for engines that compile long
+  --sample K        every K-th case only, by a number made of its name and the seed
   --list            prints the names and stops
 exit: 0 all passed, 3 a case failed, 2 usage)";
 
@@ -32,6 +35,7 @@ struct Options {
   std::string backend = "numpy", filter, dump, modes = "fwd,dec,vjp,vmap,compile,donate";
   uint64_t seed = 0;
   bool exact = false, list = false;
+  size_t per_program = 1, sample = 1;
 };
 
 Options parse(int argc, char** argv) {
@@ -53,6 +57,10 @@ Options parse(int argc, char** argv) {
       o.modes = value();
     else if (a == "--seed")
       o.seed = std::strtoull(value().c_str(), nullptr, 10);
+    else if (a == "--per-program")
+      o.per_program = std::max<size_t>(1, std::strtoull(value().c_str(), nullptr, 10));
+    else if (a == "--sample")
+      o.sample = std::max<size_t>(1, std::strtoull(value().c_str(), nullptr, 10));
     else if (a == "--dump")
       o.dump = value();
     else if (a == "--exact")
@@ -129,21 +137,9 @@ int run(const Options& o) {
   long faults = guard_faults(backend);
   auto wanted = [&](const char* mode, const std::string& name) {
     return (',' + o.modes + ',').find(cat(',', mode, ',')) != std::string::npos &&
-           name.find(o.filter) != std::string::npos;
+           name.find(o.filter) != std::string::npos && (o.sample == 1 || seed_of(name, o.seed + 1) % o.sample == 0);
   };
-  auto attempt = [&](const char* mode, const Case& c, auto f) {
-    const std::string name = c.name(mode, backend);
-    if (!wanted(mode, name)) return;
-    if (o.list) {
-      std::cout << name << "\n";
-      return;
-    }
-    std::string why;
-    try {
-      why = f(name);
-    } catch (const std::exception& e) {
-      why = cat("threw: ", e.what());
-    }
+  auto settle = [&](const char* mode, const std::string& name, std::string why) {
     if (const long now = guard_faults(backend); now != faults && why.empty()) {
       why = "bytes around a buffer were overwritten";
       faults = now;
@@ -152,22 +148,74 @@ int run(const Options& o) {
     ++(why.empty() ? passed : failed);
     if (!why.empty()) std::cout << "FAIL " << name << "  " << why << "\n";
   };
+  auto reason = [&](auto f) -> std::string {
+    try {
+      return f();
+    } catch (const std::exception& e) {
+      return cat("threw: ", e.what());
+    }
+  };
+  // Forward cases whose program waits for others to be part of it.
+  struct Waiting {
+    const char* mode;
+    std::string name;
+    const Case* c;
+    Inputs in;
+    Arrays out;
+  };
+  std::vector<Waiting> waiting;
+  // The operands once more, made by the host engine.
+  auto host_views = [&](const Case& c) {
+    const DeviceScope scope(parse_device("numpy"));
+    const Inputs in = draw_inputs(c, seed_of(c.name("fwd", backend), o.seed));
+    Arrays views = in.view(in.stored);
+    eval(views);
+    return views;
+  };
+  auto flush = [&] {
+    Arrays all;
+    for (const Waiting& w : waiting) all.insert(all.end(), w.out.begin(), w.out.end());
+    // One that fails takes the others along: then each is a program of its own.
+    reason([&] { return eval(all), std::string(); });
+    for (Waiting& w : waiting)
+      settle(w.mode, w.name, reason([&] {
+               eval(w.out);
+               if (dump) dump->add(w.name, *w.c, host_views(*w.c), w.out);
+               return std::string();
+             }));
+    waiting.clear();
+  };
+  auto attempt = [&](const char* mode, const Case& c, auto f) {
+    const std::string name = c.name(mode, backend);
+    if (!wanted(mode, name)) return;
+    if (o.list)
+      std::cout << name << "\n";
+    else
+      f(name);
+  };
   for (const Case& c : cases) {
-    auto recorded = [&](Arrays (*compute)(const Case&, const Inputs&)) {
-      return [&, compute](const std::string& name) -> std::string {
-        // fwd and dec see the same numbers, so that they can be compared.
-        const Inputs in = draw_inputs(c, seed_of(c.name("fwd", backend), o.seed));
-        const Arrays out = compute(c, in);
-        eval(out);
-        if (dump) dump->add(name, c, in.view(in.stored), out);
-        return {};
-      };
+    auto recorded = [&](const char* mode, Arrays (*compute)(const Case&, const Inputs&)) {
+      attempt(mode, c, [&](const std::string& name) {
+        const std::string why = reason([&] {
+          // fwd and dec see the same numbers, so that they can be compared.
+          Waiting w{mode, name, &c, draw_inputs(c, seed_of(c.name("fwd", backend), o.seed)), {}};
+          w.out = compute(c, w.in);
+          waiting.push_back(std::move(w));
+          return std::string();
+        });
+        if (!why.empty()) settle(mode, name, why);
+        if (waiting.size() >= o.per_program) flush();
+      });
     };
-    attempt("fwd", c, recorded(forward));
-    if (c.def->decompose) attempt("dec", c, recorded(decomposed));
+    recorded("fwd", forward);
+    if (c.def->decompose) recorded("dec", decomposed);
     for (const Check& check : checks())
-      if (check.applies(c)) attempt(check.mode, c, [&](const std::string&) { return check.run(c, context); });
+      if (check.applies(c))
+        attempt(check.mode, c, [&](const std::string& name) {
+          settle(check.mode, name, reason([&] { return check.run(c, context); }));
+        });
   }
+  flush();
   if (o.list) return 0;
   int failures = 0;
   for (const auto& [mode, n] : count) {

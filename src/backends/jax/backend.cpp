@@ -1,0 +1,94 @@
+// The jax engine behind the waist.
+#include <cstring>
+#include <thread>
+
+#include "backends/jax/lower.h"
+#include "backends/jax/memory.h"
+#include "backends/jax/program.h"
+#include "core/op_names.h"
+#include "mc/detail/str.h"
+#include "mc/system.h"
+#include "runtime/engine_entry.h"
+
+namespace mc::jax_engine {
+namespace {
+
+class JaxBackend final : public Backend {
+ public:
+  JaxBackend() { clients(); }
+  std::string_view name() const override { return "jax"; }
+  std::vector<DeviceInfo> devices() override {
+    std::vector<DeviceInfo> out;
+    for (const EngineDevice& d : clients().devices) {
+      const Client& c = *d.client;
+      if (c.on_host())
+        out.push_back({"cpu", cat("XLA on ", std::thread::hardware_concurrency(), " cores"), available_memory()});
+      else
+        out.push_back({std::string(c.kind()), c.device_text(d.number), c.device_memory(d.number)});
+    }
+    return out;
+  }
+  bool has_dtype(Dtype) const override { return true; }
+  Support supports(Op op, std::span<const Aval> in, const Attrs& attrs) const override {
+    const LowerRow* row = find_row(op);
+    if (!row) return {false, "there is no StableHLO for it"};
+    if (row->when && !row->when(in, attrs)) return {false, "not for these dtypes"};
+    return {true, {}};
+  }
+  BufferPtr allocate(const Device& d, size_t bytes) override {
+    refuse_after_fork();
+    check_limit(at(d), bytes, "memory");
+    return buffer_of(d, allocate_host(at(d), bytes));
+  }
+  void upload(const Device&, const void* host, const Value& dst, size_t bytes) override {
+    if (!bytes) return;
+    const auto h = holder_of(dst);
+    std::lock_guard lock(h->mutex);
+    if (!h->host) throw Error(ErrorCode::Internal, "the array was written already", "jax");
+    std::memcpy(h->host + dst.offset, host, bytes);
+  }
+  void download(const Value& src, void* host, size_t bytes) override {
+    if (!bytes) return;
+    refuse_after_fork();
+    const auto h = holder_of(src);
+    std::lock_guard lock(h->mutex);
+    h->read(src.offset, host, bytes);
+  }
+  // Host memory stays where it is until a program reads it; the CPU's programs read it there.
+  Value adopt(const Device& d, const Value& v) override {
+    if (v.buffer->device.backend) return {};
+    auto h = std::make_shared<Holder>();
+    h->device = at(d);
+    h->host = static_cast<std::byte*>(v.buffer->data);
+    h->bytes = v.buffer->bytes;
+    h->owner = std::make_shared<BufferPtr>(v.buffer);
+    h->adopted = true;
+    BufferPtr b = buffer_of(d, h);
+    b->release = nullptr;
+    b->constant = v.buffer->constant;
+    b->mapped = v.buffer->mapped;
+    return {b, v.offset};
+  }
+  std::unique_ptr<Executable> compile(const Graph& graph, const CompileOptions& options) override {
+    refuse_after_fork();
+    return make_program(graph, options, at(options.device));
+  }
+  void synchronize(const Device&) override {}
+  MemoryStats memory(const Device& d, const MemoryRequest& r) override { return memory_of(at(d), r); }
+  Facts facts() override {
+    Facts out = clients().facts;
+    const CompileStats s = compile_stats();
+    out.emplace_back("programs", cat(s.compiled, " compiled, ", s.from_disk, " read from the cache"));
+    out.emplace_back("float32 products", "full (precision HIGHEST)");
+    out.emplace_back("packed weights", "expanded to float32 when first used (MODELCYPHER_JAX_WEIGHTS=packed keeps them)");
+    return out;
+  }
+
+ private:
+  static const EngineDevice& at(const Device& d) { return clients().devices.at(static_cast<size_t>(d.index)); }
+};
+
+}  // namespace
+}  // namespace mc::jax_engine
+
+MC_ENGINE(new mc::jax_engine::JaxBackend)
