@@ -15,9 +15,10 @@ namespace mc {
 MC_API std::string cache_folder();
 
 struct CacheKind {
-  std::string name;    // "xla", "nvrtc"
+  std::string name;  // "xla", "nvrtc"
   std::string folder;
   size_t files = 0, bytes = 0;
+  size_t hits = 0, misses = 0;  // look-ups since it was last cleared, where the kind counts them
 };
 // Each kind that the folder holds, by name.
 MC_API std::vector<CacheKind> cache_list();

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -20,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kMagic = "mc cache 1\n";
+constexpr const char* kCounts = "counts";  // one letter for each look-up, so that processes need no lock
 
 std::string sum_of(std::string_view data) { return sha256_hex(std::as_bytes(std::span(data))); }
 
@@ -47,7 +49,10 @@ std::vector<CacheKind> cache_list() {
     if (!folder.is_directory(ignored)) continue;
     CacheKind k{folder.path().filename().string(), folder.path().string()};
     for (const auto& f : fs::recursive_directory_iterator(folder.path(), ignored))
-      if (f.is_regular_file(ignored)) {
+      if (f.path().filename() == kCounts) {
+        std::ifstream in(f.path(), std::ios::binary);
+        for (char c = 0; in.get(c);) ++(c == 'h' ? k.hits : k.misses);
+      } else if (f.is_regular_file(ignored)) {
         ++k.files;
         k.bytes += static_cast<size_t>(f.file_size(ignored));
       }
@@ -87,7 +92,7 @@ std::optional<std::string> DiskCache::read(const std::string& key) {
   std::error_code ignored;
   std::ifstream in(path, std::ios::binary);
   if (path.empty() || !in) {
-    ++misses_;
+    count('m');
     return std::nullopt;
   }
   std::stringstream all;
@@ -97,19 +102,25 @@ std::optional<std::string> DiskCache::read(const std::string& key) {
   if (text.size() < head || !text.starts_with(kMagic) ||
       std::string_view(text).substr(kMagic.size(), 64) != sum_of(std::string_view(text).substr(head))) {
     fs::remove(path, ignored);
-    ++misses_;
+    count('m');
     return std::nullopt;
   }
   fs::last_write_time(path, fs::file_time_type::clock::now(), ignored);  // used now
-  ++hits_;
+  count('h');
   return text.substr(head);
 }
 
 void DiskCache::drop(const std::string& key) {
   std::error_code ignored;
   fs::remove(file(key), ignored);
-  --hits_;
-  ++misses_;
+}
+
+void DiskCache::count(char what) const {
+  const std::string path = file(kCounts);
+  if (path.empty()) return;
+  std::error_code ignored;
+  fs::create_directories(fs::path(path).parent_path(), ignored);
+  std::ofstream(path, std::ios::binary | std::ios::app) << what;
 }
 
 void DiskCache::write(const std::string& key, const std::string& data) {
@@ -141,7 +152,7 @@ void DiskCache::trim() const {
   for (const auto& f : fs::directory_iterator(fs::path(cache_folder()) / kind_, ignored)) {
     std::error_code gone;
     const size_t bytes = static_cast<size_t>(f.file_size(gone));
-    if (gone) continue;
+    if (gone || f.path().filename() == kCounts) continue;
     total += bytes;
     by_age.emplace(f.last_write_time(gone), std::pair(f.path(), bytes));
   }

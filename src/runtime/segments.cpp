@@ -24,11 +24,15 @@ class Segmented final : public Executable {
  public:
   Segmented(const Graph& graph, const CompileOptions& options, std::span<const int> stage,
             const std::function<bool(int)>& on_host)
-      : device_(options.device), donated_(options.donated), values_(graph.values.size()), outputs_(graph.outputs) {
+      : device_(options.device),
+        donated_(options.donated),
+        values_(graph.values.size()),
+        outputs_(graph.outputs) {
     std::map<int, Segment> parts;
     std::vector<int> made(graph.values.size(), -1);  // by which stage; -1: an input
     for (size_t n = 0; n < graph.nodes.size(); ++n)
-      for (int32_t i = 0; i < graph.nodes[n].n_out; ++i) made[static_cast<size_t>(graph.nodes[n].first_out + i)] = stage[n];
+      for (int32_t i = 0; i < graph.nodes[n].n_out; ++i)
+        made[static_cast<size_t>(graph.nodes[n].first_out + i)] = stage[n];
     // What is read outside the stage that makes it, and by which stage last.
     std::vector<bool> leaves(graph.values.size());
     std::vector<int> last(graph.values.size(), -1);
@@ -76,8 +80,8 @@ class Segmented final : public Executable {
       s.graph.compute_hash();
       CompileOptions inside;
       inside.device = s.device;
-      // A stage on the same device that holds all of the graph's nodes but those on the host may be long: it is the
-      // engine's own affair.
+      // A stage on the same device that holds all of the graph's nodes but those on the host may be long: it
+      // is the engine's own affair.
       s.exe = s.device == device_ ? std::shared_ptr<Executable>(device_.backend->compile(s.graph, inside))
                                   : executable_of(s.graph, inside);
       segments_.push_back(std::move(s));
@@ -93,7 +97,8 @@ class Segmented final : public Executable {
     for (Segment& s : segments_) {
       in.clear();
       out.assign(s.outputs.size(), {});
-      for (ValueId v : s.inputs) in.push_back(moved(at[static_cast<size_t>(v)], avals_[static_cast<size_t>(v)], s.device));
+      for (ValueId v : s.inputs)
+        in.push_back(moved(at[static_cast<size_t>(v)], avals_[static_cast<size_t>(v)], s.device));
       s.exe->run(in, out);
       for (size_t i = 0; i < out.size(); ++i) at[static_cast<size_t>(s.outputs[i])] = std::move(out[i]);
       for (ValueId v : s.dead) at[static_cast<size_t>(v)] = {};
@@ -148,7 +153,8 @@ class Segmented final : public Executable {
 }  // namespace
 
 std::unique_ptr<Executable> make_segmented(const Graph& graph, const CompileOptions& options,
-                                           std::span<const int> stage, const std::function<bool(int)>& on_host) {
+                                           std::span<const int> stage,
+                                           const std::function<bool(int)>& on_host) {
   return std::make_unique<Segmented>(graph, options, stage, on_host);
 }
 
@@ -165,10 +171,12 @@ bool runs_on_host(const Graph& graph, const GraphNode& node, Backend& backend) {
   if (op_kind(node.op) != OpKind::Host || &backend == &host_engine()) return false;
   std::vector<Aval> in;
   for (ValueId v : graph.operands_of(node)) in.push_back(graph.values[static_cast<size_t>(v)]);
-  return !backend.supports(node.op, in, node.attrs).native && host_engine().supports(node.op, in, node.attrs).native;
+  return !backend.supports(node.op, in, node.attrs).native &&
+         host_engine().supports(node.op, in, node.attrs).native;
 }
 
-std::unique_ptr<Executable> compile_with_host(const Graph& graph, Backend& backend, const CompileOptions& options) {
+std::unique_ptr<Executable> compile_with_host(const Graph& graph, Backend& backend,
+                                              const CompileOptions& options) {
   // Even stages are the engine's, odd ones the host's; a node's stage is the first after its operands'.
   std::vector<int> stage(graph.nodes.size()), made(graph.values.size(), 0);
   bool any = false;

@@ -37,7 +37,7 @@ def test_nothing_is_a_usage_error_with_help_on_stderr():
 
 
 @pytest.mark.parametrize("command", [[], ["infer"], ["score"], ["probe", "capture"], ["bench"], ["model", "info"],
-                                     ["backends"], ["doctor"], ["ops"], ["completion"]])
+                                     ["backends"], ["doctor"], ["ops"], ["cache", "ls"], ["cache", "clear"], ["completion"]])
 def test_help_three_ways(command):
     texts = [mc(*command, "--help"), mc(*command, "-h"), mc("help", *command), mc("--help", *command)]
     assert {t.returncode for t in texts} == {0}
@@ -219,3 +219,20 @@ def test_ops_lists_engines_that_are_not_here():
     for name, ok in here.items():
         assert name in text
         assert ok or f"{name} is unknown here" in text
+
+
+def test_the_cache_is_listed_and_cleared(tmp_path):
+    env = {**os.environ, "MODELCYPHER_CACHE": str(tmp_path)}
+    assert mc("cache", "ls", env=env).stdout == f"{tmp_path}/v1 is empty\n".encode()
+    for kind, size in (("nvrtc", 7), ("xla", 1000)):
+        (tmp_path / "v1" / kind).mkdir(parents=True)
+        (tmp_path / "v1" / kind / "file").write_bytes(b"x" * size)
+    (tmp_path / "v1" / "xla" / "counts").write_bytes(b"mhh")
+    told = json.loads(mc("cache", "ls", "--output", "json", env=env).stdout)
+    assert told["schema"] == "mc.cache/1"
+    assert [(k["kind"], k["files"], k["bytes"], k["hits"], k["misses"]) for k in told["kinds"]] == [("nvrtc", 1, 7, 0, 0), ("xla", 1, 1000, 2, 1)]
+    assert error(mc("cache", "clear", "--kind", "pack", "--output", "json", env=env), 1)["code"] == "MC-E0101"
+    assert b"of xla" in mc("cache", "clear", "--kind", "xla", env=env).stdout
+    assert [k["kind"] for k in json.loads(mc("cache", "ls", "--output", "json", env=env).stdout)["kinds"]] == ["nvrtc"]
+    assert mc("cache", "clear", env=env).returncode == 0
+    assert not list((tmp_path / "v1").iterdir())

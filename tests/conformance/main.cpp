@@ -117,6 +117,14 @@ class Dump {
   size_t at_ = 0;
 };
 
+// Whether the engine says that it takes subnormal numbers for zeros.
+bool flushes(Backend& backend, const Device& device) {
+  const bool cpu = backend.devices().at(static_cast<size_t>(device.index)).kind == "cpu";
+  for (const auto& [name, value] : backend.facts())
+    if (name == "subnormals" && value.starts_with("flushed")) return cpu;
+  return false;
+}
+
 // How many blocks were written around; 0 for engines that do not say.
 long guard_faults(Backend& backend) {
   for (const auto& [name, value] : backend.facts())
@@ -137,7 +145,8 @@ int run(const Options& o) {
   long faults = guard_faults(backend);
   auto wanted = [&](const char* mode, const std::string& name) {
     return (',' + o.modes + ',').find(cat(',', mode, ',')) != std::string::npos &&
-           name.find(o.filter) != std::string::npos && (o.sample == 1 || seed_of(name, o.seed + 1) % o.sample == 0);
+           name.find(o.filter) != std::string::npos &&
+           (o.sample == 1 || seed_of(name, o.seed + 1) % o.sample == 0);
   };
   auto settle = [&](const char* mode, const std::string& name, std::string why) {
     if (const long now = guard_faults(backend); now != faults && why.empty()) {
@@ -224,6 +233,7 @@ int run(const Options& o) {
   }
   std::cout << "engine " << backend.name() << ", seed " << o.seed << ", " << left_out
             << " cases left out for dtypes that the engine lacks\n";
+  if (flushes(backend, device)) std::cout << "subnormal numbers are flushed to zero\n";
   return failures ? 3 : 0;
 }
 

@@ -8,6 +8,8 @@
 namespace mc::tool {
 Command backends_command();
 Command bench_command();
+Command cache_clear_command();
+Command cache_ls_command();
 Command completion_command();
 Command doctor_command();
 Command infer_command();

@@ -22,7 +22,8 @@ class JaxBackend final : public Backend {
     for (const EngineDevice& d : clients().devices) {
       const Client& c = *d.client;
       if (c.on_host())
-        out.push_back({"cpu", cat("XLA on ", std::thread::hardware_concurrency(), " cores"), available_memory()});
+        out.push_back(
+            {"cpu", cat("XLA on ", std::thread::hardware_concurrency(), " cores"), available_memory()});
       else
         out.push_back({std::string(c.kind()), c.device_text(d.number), c.device_memory(d.number)});
     }
@@ -80,12 +81,18 @@ class JaxBackend final : public Backend {
     const CompileStats s = compile_stats();
     out.emplace_back("programs", cat(s.compiled, " compiled, ", s.from_disk, " read from the cache"));
     out.emplace_back("float32 products", "full (precision HIGHEST)");
-    out.emplace_back("packed weights", "expanded to float32 when first used (MODELCYPHER_JAX_WEIGHTS=packed keeps them)");
+    bool host = false;
+    for (const EngineDevice& d : clients().devices) host = host || d.client->on_host();
+    if (host) out.emplace_back("subnormals", "flushed to zero on the CPU, by XLA's client");
+    out.emplace_back("packed weights",
+                     "expanded to float32 when first used (MODELCYPHER_JAX_WEIGHTS=packed keeps them)");
     return out;
   }
 
  private:
-  static const EngineDevice& at(const Device& d) { return clients().devices.at(static_cast<size_t>(d.index)); }
+  static const EngineDevice& at(const Device& d) {
+    return clients().devices.at(static_cast<size_t>(d.index));
+  }
 };
 
 }  // namespace

@@ -1,10 +1,9 @@
 # The engine stands on PJRT's C API alone (third_party/pjrt_c_api.h): plugins are loaded at run time, none is needed to
-# build. Packages in .venv are looked for, too.
+# build. The packages of .venv are looked through, too.
 add_library(pjrt_c_api INTERFACE)
 target_include_directories(pjrt_c_api SYSTEM INTERFACE ${CMAKE_SOURCE_DIR}/third_party)
 # The header's table of functions has members named as their types, which GCC takes for an error otherwise.
 target_compile_options(pjrt_c_api INTERFACE $<$<CXX_COMPILER_ID:GNU>:-fpermissive>)
-file(GLOB jax_packages "${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages")
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/backends/jax/plugins.cpp PROPERTIES COMPILE_DEFINITIONS
-  "MC_JAX_PACKAGES=\"${jax_packages}\"")
+  "MC_JAX_ENVIRONMENT=\"${CMAKE_SOURCE_DIR}/.venv\"")
 set(MC_ENGINE_LINK dl pjrt_c_api)

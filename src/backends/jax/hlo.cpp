@@ -147,8 +147,8 @@ std::string Hlo::region(std::span<const Aval> arguments,
 
 namespace {
 std::string constant_line(int id, const std::string& literal, const Aval& a) {
-  return cat("%v", id, " = \"stablehlo.constant\"() {value = dense<", literal, "> : ", type_text(a), "} : () -> ",
-             type_text(a), "\n");
+  return cat("%v", id, " = \"stablehlo.constant\"() {value = dense<", literal, "> : ", type_text(a),
+             "} : () -> ", type_text(a), "\n");
 }
 }  // namespace
 
@@ -199,7 +199,9 @@ Val Hlo::nan(const Aval& a) {
   if (is_complex(a.dtype)) return spread(complex_number(a.dtype, nan, nan), a.shape);
   return filled(a, nan);
 }
-Val Hlo::iota(const Aval& a, int axis) { return op("stablehlo.iota", {}, a, cat("iota_dimension = ", axis, " : i64")); }
+Val Hlo::iota(const Aval& a, int axis) {
+  return op("stablehlo.iota", {}, a, cat("iota_dimension = ", axis, " : i64"));
+}
 
 // --- one to one
 
@@ -226,7 +228,8 @@ Val Hlo::spread(const Val& scalar, const Shape& shape) {
   return broadcast_dims(scalar, shape, {});
 }
 Val Hlo::broadcast_dims(const Val& a, const Shape& shape, const Shape& dims) {
-  return op("stablehlo.broadcast_in_dim", {a}, {shape, a.dtype()}, cat("broadcast_dimensions = ", list_text(dims)));
+  return op("stablehlo.broadcast_in_dim", {a}, {shape, a.dtype()},
+            cat("broadcast_dimensions = ", list_text(dims)));
 }
 Val Hlo::broadcast(const Val& a, const Shape& shape) {
   if (a.shape() == shape) return a;

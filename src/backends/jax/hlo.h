@@ -24,7 +24,9 @@ struct Val {
 
 std::string type_text(const Aval& a);
 std::string list_text(std::span<const int64_t> v);  // "array<i64: 1, 2>"
-inline std::string list_text(const Shape& s) { return list_text(std::span<const int64_t>(s.begin(), s.end())); }
+inline std::string list_text(const Shape& s) {
+  return list_text(std::span<const int64_t>(s.begin(), s.end()));
+}
 
 class Hlo {
  public:
@@ -42,7 +44,8 @@ class Hlo {
   std::vector<Val> ops(std::string_view name, std::span<const Val> in, std::span<const Aval> out,
                        std::string_view attrs = {}, std::string_view region = {});
   // A body of scalars: `body` gets its arguments and gives what is returned.
-  std::string region(std::span<const Aval> arguments, const std::function<std::vector<Val>(std::span<const Val>)>& body);
+  std::string region(std::span<const Aval> arguments,
+                     const std::function<std::vector<Val>(std::span<const Val>)>& body);
 
   // Constants are written once for each value.
   Val number(Dtype dtype, double v);

@@ -1,5 +1,5 @@
-// Reading and writing at positions that are arrays. Every index is checked in the program: one outside reads the
-// fill value and writes nothing.
+// Reading and writing at positions that are arrays. Every index is checked in the program: one outside reads
+// the fill value and writes nothing.
 #include <limits>
 
 #include "backends/jax/lower.h"
@@ -35,7 +35,8 @@ struct Positions {
   Val inside;
   Shape shape;
 };
-Positions all_resolved(Hlo& h, std::span<const Val> indices, const Axes& axes, const Shape& dims, const Shape& sizes) {
+Positions all_resolved(Hlo& h, std::span<const Val> indices, const Axes& axes, const Shape& dims,
+                       const Shape& sizes) {
   Positions p;
   p.shape = indices[0].shape();
   Shape wide = p.shape;
@@ -103,16 +104,16 @@ Val scatter(Hlo& h, const Val& a, const Val& at, const Val& updates, const Scatt
     return std::vector<Val>{name ? h.same(name, x[0], x[1]) : x[1]};
   });
   const Val in[3] = {a, at, updates};
-  return h.ops("stablehlo.scatter", in, {&a.aval, 1},
-               cat("scatter_dimension_numbers = #stablehlo.scatter<update_window_dims = ", ints(s.window_dims),
-                   ", inserted_window_dims = ", ints(s.inserted),
-                   ", scatter_dims_to_operand_dims = ", ints(s.map), ", index_vector_dim = ", s.index_dim,
-                   ">, indices_are_sorted = false, unique_indices = false"),
-               body)[0];
+  return h.ops(
+      "stablehlo.scatter", in, {&a.aval, 1},
+      cat("scatter_dimension_numbers = #stablehlo.scatter<update_window_dims = ", ints(s.window_dims),
+          ", inserted_window_dims = ", ints(s.inserted), ", scatter_dims_to_operand_dims = ", ints(s.map),
+          ", index_vector_dim = ", s.index_dim, ">, indices_are_sorted = false, unique_indices = false"),
+      body)[0];
 }
 
-// The last of several updates stays. Where the compiler keeps no order, each place first learns the number of its
-// last update.
+// The last of several updates stays. Where the compiler keeps no order, each place first learns the number of
+// its last update.
 Val scatter_set(Hlo& h, const Val& a, const Val& at, const Val& updates, const Scatter& s) {
   if (h.on_host()) return scatter(h, a, at, updates, s, ScatterMode::Set);
   const int64_t n = updates.shape().numel();
@@ -123,10 +124,11 @@ Val scatter_set(Hlo& h, const Val& a, const Val& at, const Val& updates, const S
   Shape wide = a.shape();
   wide.push_back(1);
   const Val safe = h.reshape(h.select(none, h.whole(base, 0), winner), wide);
-  const Val read = h.op("stablehlo.gather", {h.reshape(updates, {n}), safe}, a.aval,
-                        cat("dimension_numbers = #stablehlo.gather<collapsed_slice_dims = [0], start_index_map = [0], "
-                            "index_vector_dim = ",
-                            a.ndim(), ">, slice_sizes = array<i64: 1>, indices_are_sorted = false"));
+  const Val read =
+      h.op("stablehlo.gather", {h.reshape(updates, {n}), safe}, a.aval,
+           cat("dimension_numbers = #stablehlo.gather<collapsed_slice_dims = [0], start_index_map = [0], "
+               "index_vector_dim = ",
+               a.ndim(), ">, slice_sizes = array<i64: 1>, indices_are_sorted = false"));
   return h.select(none, a, read);
 }
 

@@ -38,8 +38,8 @@ void lower_matmul(const Lower& l) {
     a = h.broadcast(a, sa);
     b = h.broadcast(b, sb);
     numbers = cat("lhs_batching_dimensions = ", dims_text(0, rank - 2),
-                  ", rhs_batching_dimensions = ", dims_text(0, rank - 2), ", lhs_contracting_dimensions = [", rank - 1,
-                  "], rhs_contracting_dimensions = [", rank - 2, "]");
+                  ", rhs_batching_dimensions = ", dims_text(0, rank - 2), ", lhs_contracting_dimensions = [",
+                  rank - 1, "], rhs_contracting_dimensions = [", rank - 2, "]");
   }
   const Val y = h.op("stablehlo.dot_general", {a, b}, product,
                      cat("dot_dimension_numbers = #stablehlo.dot<", numbers, ">", kFull));

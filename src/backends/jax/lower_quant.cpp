@@ -9,7 +9,9 @@ namespace mc::jax_engine {
 namespace {
 
 Val low_bits(Hlo& h, const Val& a, int mask) { return h.land(a, h.filled_int(a.aval, mask)); }
-Val last_slice(Hlo& h, const Val& a, int64_t start, int64_t stop) { return h.slice_axis(a, a.ndim() - 1, start, stop); }
+Val last_slice(Hlo& h, const Val& a, int64_t start, int64_t stop) {
+  return h.slice_axis(a, a.ndim() - 1, start, stop);
+}
 Shape with_last(Shape s, std::initializer_list<int64_t> last) {
   s.erase(s.ndim() - 1);
   for (int64_t d : last) s.push_back(d);
@@ -83,8 +85,9 @@ Val decode_k45(Hlo& h, const Val& b, bool five) {
 Val decode_q6k(Hlo& h, const Val& b) {
   const Shape block = b.shape();
   const Val low = nibbles(h, h.reshape(last_slice(h, b, 0, 128), with_last(block, {2, 64})));  // (…, 2, 128)
-  const Val high = h.reshape(shifted(h, h.reshape(last_slice(h, b, 128, 192), with_last(block, {2, 32})), 4, 2, 3, false),
-                             low.shape());
+  const Val high =
+      h.reshape(shifted(h, h.reshape(last_slice(h, b, 128, 192), with_last(block, {2, 32})), 4, 2, 3, false),
+                low.shape());
   const Val q = h.reshape(h.lor(low, h.shl(high, 4)), with_last(block, {16, 16}));
   const Val codes = last_slice(h, b, 192, 208);
   const Val scale = h.convert(h.bitcast(codes, {codes.shape(), Dtype::I8}), Dtype::F32);
@@ -168,7 +171,8 @@ Val weight(const Lower& l, const QuantAttrs& a) {
 Val int8_blocks(Hlo& h, const Val& x) {
   const int64_t k = x.shape().back();
   const Val v = h.reshape(x, with_last(x.shape(), {k / 32, 32}));
-  const Val amax = h.reduce("stablehlo.maximum", h.same("stablehlo.abs", v), h.number(Dtype::F32, 0), {v.ndim() - 1});
+  const Val amax =
+      h.reduce("stablehlo.maximum", h.same("stablehlo.abs", v), h.number(Dtype::F32, 0), {v.ndim() - 1});
   const Aval per = amax.aval;
   const Val zero = h.whole(per, 0);
   const Val step = h.select(h.compare(amax, h.filled(per, std::ldexp(1.0, -119)), "LT"), zero,
@@ -187,10 +191,11 @@ void lower_quantized_matmul(const Lower& l) {
   const bool narrow = w.dtype() != Dtype::F32 && !h.on_host();
   if (!narrow) x = h.convert(x, Dtype::F32);
   if (a.fast && has_codes(a)) x = int8_blocks(h, x);
-  const Val y = h.op("stablehlo.dot_general", {x, narrow ? w : h.convert(w, Dtype::F32)}, {l.out[0].shape, Dtype::F32},
-                     cat("dot_dimension_numbers = #stablehlo.dot<lhs_contracting_dimensions = [", x.ndim() - 1,
-                         "], rhs_contracting_dimensions = [1]>, precision_config = [#stablehlo<precision HIGHEST>, "
-                         "#stablehlo<precision HIGHEST>]"));
+  const Val y =
+      h.op("stablehlo.dot_general", {x, narrow ? w : h.convert(w, Dtype::F32)}, {l.out[0].shape, Dtype::F32},
+           cat("dot_dimension_numbers = #stablehlo.dot<lhs_contracting_dimensions = [", x.ndim() - 1,
+               "], rhs_contracting_dimensions = [1]>, precision_config = [#stablehlo<precision HIGHEST>, "
+               "#stablehlo<precision HIGHEST>]"));
   l.give(cast(h, y, l.out[0].dtype));
 }
 
@@ -199,10 +204,11 @@ Val rows_at(Hlo& h, const Val& table, const Val& at) {
   Shape wide = at.shape(), out = wide;
   wide.push_back(1);
   out.push_back(table.shape()[1]);
-  return h.op("stablehlo.gather", {table, h.reshape(at, wide)}, {out, table.dtype()},
-              cat("dimension_numbers = #stablehlo.gather<offset_dims = [", at.ndim(),
-                  "], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = ", at.ndim(),
-                  ">, slice_sizes = ", list_text(Shape{1, table.shape()[1]}), ", indices_are_sorted = false"));
+  return h.op(
+      "stablehlo.gather", {table, h.reshape(at, wide)}, {out, table.dtype()},
+      cat("dimension_numbers = #stablehlo.gather<offset_dims = [", at.ndim(),
+          "], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = ", at.ndim(),
+          ">, slice_sizes = ", list_text(Shape{1, table.shape()[1]}), ", indices_are_sorted = false"));
 }
 
 // Only the rows that are read are decoded.
@@ -223,17 +229,16 @@ void lower_quantized_take(const Lower& l) {
     const int64_t n = at.shape().numel();
     y = decode_blocks(h, rows_at(h, l.in[1], h.reshape(at, {n})), a.format, n, a.cols);
   } else {
-    y = decode_affine(h, rows_at(h, l.in[1], at), rows_at(h, l.in[2], at), rows_at(h, l.in[3], at), a.bits, a.group);
+    y = decode_affine(h, rows_at(h, l.in[1], at), rows_at(h, l.in[2], at), rows_at(h, l.in[3], at), a.bits,
+                      a.group);
   }
   y = cast(h, h.reshape(y, out.shape), out.dtype);
   l.give(h.select(each(h, inside, out.shape), y, h.nan(out)));
 }
 
 constexpr LowerRow kRows[] = {
-    {Op::AffineQuantize, lower_affine_quantize},
-    {Op::AffineDequantize, lower_affine_dequantize},
-    {Op::BlockDequantize, lower_block_dequantize},
-    {Op::QuantizedMatmul, lower_quantized_matmul},
+    {Op::AffineQuantize, lower_affine_quantize},   {Op::AffineDequantize, lower_affine_dequantize},
+    {Op::BlockDequantize, lower_block_dequantize}, {Op::QuantizedMatmul, lower_quantized_matmul},
     {Op::QuantizedTake, lower_quantized_take},
 };
 
@@ -241,8 +246,8 @@ constexpr LowerRow kRows[] = {
 
 std::span<const LowerRow> quant_rows() { return kRows; }
 
-// Products of a half's 11 bits with scales and codes are exact in float32, so that whether the compiler joins the
-// addition behind them to one step makes no difference.
+// Products of a half's 11 bits with scales and codes are exact in float32, so that whether the compiler joins
+// the addition behind them to one step makes no difference.
 Val decode_blocks(Hlo& h, const Val& bytes, int format, int64_t rows, int64_t cols) {
   const auto f = static_cast<BlockFormat>(format);
   const int64_t count = cols / block_elements(f);
@@ -292,7 +297,8 @@ Val decode_affine(Hlo& h, const Val& packed, const Val& scales, const Val& biase
   }
   q = h.reshape(q, with_last(packed.shape(), {cols / group, group}));
   const Val f = h.convert(q, Dtype::F32);
-  const Val s = each(h, h.convert(scales, Dtype::F32), f.shape()), b = each(h, h.convert(biases, Dtype::F32), f.shape());
+  const Val s = each(h, h.convert(scales, Dtype::F32), f.shape()),
+            b = each(h, h.convert(biases, Dtype::F32), f.shape());
   return h.reshape(h.add(h.mul(s, f), b), with_last(packed.shape(), {cols}));
 }
 

@@ -24,7 +24,9 @@ void lower_bits(const Lower& l) {
   if (words == 0 || keys == 0) return l.give(h.whole(l.out[0], 0));
   const Aval a{{keys, blocks}, Dtype::U32}, number{{keys, blocks}, Dtype::U64};
   const Val key = h.reshape(l.x(), {keys, 2});
-  auto word = [&](int64_t i) { return h.broadcast_dims(h.reshape(h.slice_axis(key, 1, i, i + 1), {keys}), a.shape, {0}); };
+  auto word = [&](int64_t i) {
+    return h.broadcast_dims(h.reshape(h.slice_axis(key, 1, i, i + 1), {keys}), a.shape, {0});
+  };
   Val k0 = word(0), k1 = word(1);
   const Val block = h.iota(number, 1);
   Val c0 = h.convert(block, Dtype::U32), c1 = h.convert(h.shr(block, 32), Dtype::U32);

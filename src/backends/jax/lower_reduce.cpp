@@ -31,7 +31,8 @@ Val extreme(Hlo& h, const Val& x, const Axes& axes, bool largest) {
   if (axes.empty()) return x;
   if (is_bool(x.dtype()))
     return h.reduce(largest ? "stablehlo.or" : "stablehlo.and", x, lowest(h, x.dtype(), largest), axes);
-  return h.reduce(largest ? "stablehlo.maximum" : "stablehlo.minimum", x, lowest(h, x.dtype(), largest), axes);
+  return h.reduce(largest ? "stablehlo.maximum" : "stablehlo.minimum", x, lowest(h, x.dtype(), largest),
+                  axes);
 }
 template <bool kLargest>
 void lower_extreme(const Lower& l) {
@@ -96,8 +97,8 @@ constexpr LowerRow kRows[] = {
 
 std::span<const LowerRow> reduce_rows() { return kRows; }
 
-// The compiler adds a row in few chains. A long one is cut into blocks, each summed on its own: the error of a
-// million terms is then that of some hundred.
+// The compiler adds a row in few chains. A long one is cut into blocks, each summed on its own: the error of
+// a million terms is then that of some hundred.
 Val sum(Hlo& h, const Val& a, const Axes& axes) {
   if (axes.empty()) return a;
   const Val zero = h.whole({{}, a.dtype()}, 0);

@@ -5,7 +5,6 @@
 namespace mc::jax_engine {
 namespace {
 
-
 Shape zeros(int n) { return Shape::filled(n, 0); }
 
 void lower_full(const Lower& l) {
@@ -30,7 +29,8 @@ void lower_reshape(const Lower& l) { l.give(l.h.reshape(l.x(), l.out[0].shape));
 void lower_transpose(const Lower& l) { l.give(l.h.transpose(l.x(), l.as<TransposeAttrs>().axes)); }
 void lower_broadcast(const Lower& l) { l.give(l.h.broadcast(l.x(), l.out[0].shape)); }
 void lower_flip(const Lower& l) {
-  l.give(l.h.op("stablehlo.reverse", {l.x()}, l.out[0], cat("dimensions = ", list_text(l.as<FlipAttrs>().axes))));
+  l.give(l.h.op("stablehlo.reverse", {l.x()}, l.out[0],
+                cat("dimensions = ", list_text(l.as<FlipAttrs>().axes))));
 }
 void lower_concatenate(const Lower& l) {
   std::vector<Val> parts;
@@ -74,7 +74,8 @@ void lower_slice_update(const Lower& l) {
     high.push_back(l.x().shape()[d] - a.start[d] - count - (count - 1) * (a.step[d] - 1));
   }
   const Val spread = h.pad(l.y(), h.whole({{}, l.dtype()}, 0), a.start, high, interior);
-  const Val mask = h.pad(h.whole({l.y().shape(), Dtype::Bool}, 1), h.integer(Dtype::Bool, 0), a.start, high, interior);
+  const Val mask =
+      h.pad(h.whole({l.y().shape(), Dtype::Bool}, 1), h.integer(Dtype::Bool, 0), a.start, high, interior);
   l.give(h.select(mask, spread, l.x()));
 }
 
@@ -119,7 +120,8 @@ void lower_dynamic_update(const Lower& l) {
     starts[static_cast<size_t>(axis)] = h.op("stablehlo.clamp", {zero, start, last}, {{}, Dtype::I64});
     std::vector<Val> in{out};
     in.insert(in.end(), starts.begin(), starts.end());
-    const Val before = h.op("stablehlo.dynamic_slice", in, {window, a.dtype()}, cat("slice_sizes = ", list_text(window)));
+    const Val before =
+        h.op("stablehlo.dynamic_slice", in, {window, a.dtype()}, cat("slice_sizes = ", list_text(window)));
     const Val row = h.slice_axis(update, 0, b, b + 1);
     out = update_at(h, out, h.select(h.spread(fits, window), row, before), starts);
   }

@@ -13,9 +13,8 @@ std::vector<Val> sorted(Hlo& h, std::span<const Val> values, int axis) {
     scalars.push_back({{}, v.dtype()});
     scalars.push_back({{}, v.dtype()});
   }
-  const std::string body = h.region(scalars, [&](std::span<const Val> x) {
-    return std::vector<Val>{less_nan_last(h, x[0], x[1])};
-  });
+  const std::string body = h.region(
+      scalars, [&](std::span<const Val> x) { return std::vector<Val>{less_nan_last(h, x[0], x[1])}; });
   return h.ops("stablehlo.sort", values, avals, cat("dimension = ", axis, " : i64, is_stable = true"), body);
 }
 
@@ -43,10 +42,11 @@ void lower_search(const Lower& l) {
     const Val open = h.compare(low, high, "LT");
     const Val middle = h.shr(h.add(low, high), 1);
     const Val safe = h.same("stablehlo.minimum", middle, h.filled_int(index, n - 1));
-    const Val at = h.op("stablehlo.gather", {l.x(), h.reshape(safe, wide)}, {index.shape, l.dtype()},
-                        cat("dimension_numbers = #stablehlo.gather<collapsed_slice_dims = [0], start_index_map = [0], "
-                            "index_vector_dim = ",
-                            index.shape.ndim(), ">, slice_sizes = array<i64: 1>, indices_are_sorted = false"));
+    const Val at =
+        h.op("stablehlo.gather", {l.x(), h.reshape(safe, wide)}, {index.shape, l.dtype()},
+             cat("dimension_numbers = #stablehlo.gather<collapsed_slice_dims = [0], start_index_map = [0], "
+                 "index_vector_dim = ",
+                 index.shape.ndim(), ">, slice_sizes = array<i64: 1>, indices_are_sorted = false"));
     const Val up = right ? h.lnot(less_nan_last(h, l.y(), at)) : less_nan_last(h, at, l.y());
     low = h.select(h.land(open, up), h.add(middle, h.whole(index, 1)), low);
     high = h.select(h.land(open, h.lnot(up)), middle, high);

@@ -42,7 +42,9 @@ Value on_host(Holder& h, size_t offset, size_t bytes, std::vector<std::byte>& co
 
 }  // namespace
 
-DeviceArray::DeviceArray(DeviceBuffer buffer, size_t bytes) : buffer_(std::move(buffer)), bytes_(bytes) { count(bytes); }
+DeviceArray::DeviceArray(DeviceBuffer buffer, size_t bytes) : buffer_(std::move(buffer)), bytes_(bytes) {
+  count(bytes);
+}
 DeviceArray::~DeviceArray() { active -= bytes_; }
 
 DeviceArrayPtr Holder::find(const FormKey& key) const {
@@ -69,7 +71,9 @@ void Holder::read(size_t offset, void* dst, size_t size) const {
   throw Error(ErrorCode::Internal, "a value's memory is nowhere", "jax");
 }
 
-std::shared_ptr<Holder> holder_of(const Value& v) { return std::static_pointer_cast<Holder>(v.buffer->packed); }
+std::shared_ptr<Holder> holder_of(const Value& v) {
+  return std::static_pointer_cast<Holder>(v.buffer->packed);
+}
 
 BufferPtr buffer_of(const Device& device, std::shared_ptr<Holder> holder) {
   BufferPtr b(new Buffer);
@@ -119,8 +123,8 @@ DeviceArrayPtr array_of(const Value& v, const Aval& a) {
   }
   const Client& client = *h->device.client;
   const bool as_it_lies = h->adopted && client.on_host() && bytes && is_aligned(data);
-  auto array = std::make_shared<DeviceArray>(client.from_host(data, a.shape, a.dtype, h->device.number, as_it_lies),
-                                             as_it_lies ? 0 : bytes);
+  auto array = std::make_shared<DeviceArray>(
+      client.from_host(data, a.shape, a.dtype, h->device.number, as_it_lies), as_it_lies ? 0 : bytes);
   h->forms.push_back({key, array, as_it_lies ? h->owner : nullptr});
   if (h->host && !as_it_lies && v.offset == 0 && bytes == h->bytes) {
     h->host = nullptr;
@@ -129,14 +133,17 @@ DeviceArrayPtr array_of(const Value& v, const Aval& a) {
   return array;
 }
 
-DeviceArrayPtr expanded(std::span<const Value> parts, std::span<const Aval> avals, const Attrs& quant, Dtype dtype) {
+DeviceArrayPtr expanded(std::span<const Value> parts, std::span<const Aval> avals, const Attrs& quant,
+                        Dtype dtype) {
   const auto& q = quant.as<QuantAttrs>();
   const bool block = q.kind == static_cast<int>(QTensor::Kind::Block);
   const std::shared_ptr<Holder> h = holder_of(parts[0]);
   FormKey key{parts[0].offset, {{q.rows, q.cols}, dtype}, block ? q.format : 1000 + q.bits * 1000 + q.group};
   if (!block) {
-    key.scales = parts[1].buffer.get();
-    key.scales_at = parts[1].offset;
+    for (size_t i = 0; i < 2; ++i) {
+      key.beside[i] = parts[i + 1].buffer.get();
+      key.beside_at[i] = parts[i + 1].offset;
+    }
   }
   const Client& client = *h->device.client;
   {
@@ -182,12 +189,13 @@ DeviceArrayPtr expanded(std::span<const Value> parts, std::span<const Aval> aval
   const size_t bytes = key.aval.nbytes();
   const bool as_it_lies = client.on_host() && is_aligned(out.host()) && (!raw || h->adopted);
   auto array = std::make_shared<DeviceArray>(
-      client.from_host(out.host(), key.aval.shape, dtype, h->device.number, as_it_lies), raw && as_it_lies ? 0 : bytes);
+      client.from_host(out.host(), key.aval.shape, dtype, h->device.number, as_it_lies),
+      raw && as_it_lies ? 0 : bytes);
   std::shared_ptr<const void> owner;
   if (as_it_lies) owner = raw ? h->owner : std::make_shared<BufferPtr>(out.buffer);
   std::lock_guard lock(h->mutex);
   if (DeviceArrayPtr known = h->find(key)) return known;
-  h->forms.push_back({key, array, owner});
+  h->forms.push_back({key, array, owner, {parts.begin() + 1, parts.end()}});
   return array;
 }
 
@@ -195,9 +203,11 @@ void check_limit(const EngineDevice& device, size_t bytes, std::string_view wher
   const size_t most = limit;
   if (most && active + bytes > most)
     throw Error(ErrorCode::MemoryLimit,
-                cat(bytes, " bytes beside ", active.load(), " in use would pass the limit of ", most), std::string(where));
+                cat(bytes, " bytes beside ", active.load(), " in use would pass the limit of ", most),
+                std::string(where));
   if (device.client->on_host() && bytes >= (size_t{64} << 20) && bytes > available_memory())
-    throw Error(ErrorCode::OutOfMemory, cat("a program takes ", bytes, " bytes, ", available_memory(), " are free"),
+    throw Error(ErrorCode::OutOfMemory,
+                cat("a program takes ", bytes, " bytes, ", available_memory(), " are free"),
                 std::string(where));
 }
 
@@ -209,8 +219,8 @@ MemoryStats memory_of(const EngineDevice& device, const Backend::MemoryRequest& 
   m.peak = peak;
   m.limit = limit;
   PJRT_Device_MemoryStats_Args stats;
-  if (!device.client->on_host() && device.client->memory_stats(device.number, stats) && stats.pool_bytes_is_set &&
-      stats.pool_bytes > stats.bytes_in_use)
+  if (!device.client->on_host() && device.client->memory_stats(device.number, stats) &&
+      stats.pool_bytes_is_set && stats.pool_bytes > stats.bytes_in_use)
     m.cached = static_cast<size_t>(stats.pool_bytes - stats.bytes_in_use);
   return m;
 }

@@ -1,5 +1,5 @@
-// What lies behind a Buffer of this engine: bytes on the host until a program needs them on the device, arrays on the
-// device, and forms of weights made for it.
+// What lies behind a Buffer of this engine: bytes on the host until a program needs them on the device,
+// arrays on the device, and forms of weights made for it.
 #pragma once
 
 #include <memory>
@@ -31,8 +31,9 @@ struct FormKey {
   size_t offset = 0;
   Aval aval;
   int decode = -1;  // -1: the bytes as they are; else a number for the packing
-  const void* scales = nullptr;  // of affine groups: where scales and biases lie
-  size_t scales_at = 0;
+  // Of affine groups: the buffers of scales and biases (kept alive with the form) and the places in them.
+  const void* beside[2] = {nullptr, nullptr};
+  size_t beside_at[2] = {0, 0};
   friend bool operator==(const FormKey&, const FormKey&) = default;
 };
 
@@ -47,6 +48,7 @@ struct Holder {
     FormKey key;
     DeviceArrayPtr array;
     std::shared_ptr<const void> owner;  // of memory that the device uses where it lies
+    std::vector<Value> beside = {};
   };
   std::vector<Form> forms;
 
@@ -65,7 +67,8 @@ std::shared_ptr<Holder> of_result(const EngineDevice& device, DeviceBuffer buffe
 // The value as an array of the device.
 DeviceArrayPtr array_of(const Value& value, const Aval& aval);
 // A packed weight as floats (rows, cols) of `dtype`; `parts` are its arrays, kept with the first one.
-DeviceArrayPtr expanded(std::span<const Value> parts, std::span<const Aval> avals, const Attrs& quant, Dtype dtype);
+DeviceArrayPtr expanded(std::span<const Value> parts, std::span<const Aval> avals, const Attrs& quant,
+                        Dtype dtype);
 
 // Throws MemoryLimit or OutOfMemory if so many bytes more can't be had.
 void check_limit(const EngineDevice& device, size_t bytes, std::string_view where);

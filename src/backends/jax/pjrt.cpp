@@ -20,7 +20,7 @@ size_t offset_in_api(const PJRT_Api& api, const void* slot) {
 
 // A name that the plugin lacks; null if all are there.
 const char* missing_slot(const PJRT_Api& api) {
-#define MC_PJRT_CHECK(Name)                                                                    \
+#define MC_PJRT_CHECK(Name) \
   if (offset_in_api(api, &api.Name) + sizeof(void*) > api.struct_size || !api.Name) return #Name;
   MC_PJRT_CHECK(PJRT_Error_Destroy)
   MC_PJRT_CHECK(PJRT_Error_Message)
@@ -52,7 +52,8 @@ std::string attributes_of(const PJRT_Api& api) {
     if (v.type == PJRT_NamedValue_kInt64List)
       for (size_t k = 0; k < v.value_size; ++k) value += cat(k ? "." : "", v.int64_array_value[k]);
     if (v.type == PJRT_NamedValue_kString) value = std::string(v.string_value, v.value_size);
-    if (!value.empty()) out += cat(out.empty() ? "" : ", ", std::string_view(v.name, v.name_size), " ", value);
+    if (!value.empty())
+      out += cat(out.empty() ? "" : ", ", std::string_view(v.name, v.name_size), " ", value);
   }
   return out;
 }
@@ -164,8 +165,8 @@ Plugin open_plugin(const std::string& path, bool initialize) {
     missing(cat(path, " does not start: ", e.message()), fix);
   }
   std::error_code ignored;
-  p.id = cat(fs::file_size(path, ignored), " ",
-             fs::last_write_time(path, ignored).time_since_epoch().count(), " ", p.attributes);
+  p.id = cat(fs::file_size(path, ignored), " ", fs::last_write_time(path, ignored).time_since_epoch().count(),
+             " ", p.attributes);
   return p;
 }
 
@@ -191,8 +192,8 @@ PJRT_Buffer_Type buffer_type(Dtype d) {
 }
 
 Client::Client(Plugin plugin) : plugin_(std::move(plugin)) {
-  const bool gpu = plugin_.path.find("cuda") != std::string::npos ||
-                   plugin_.path.find("rocm") != std::string::npos;
+  const bool gpu =
+      plugin_.path.find("cuda") != std::string::npos || plugin_.path.find("rocm") != std::string::npos;
   // A GPU's allocator would take three quarters of its memory at once.
   PJRT_NamedValue options[2] = {};
   options[0].struct_size = options[1].struct_size = PJRT_NamedValue_STRUCT_SIZE;
@@ -349,7 +350,8 @@ CompiledBytes Client::bytes_of(const Loaded& exe) const {
     take_message(api(), error, &code);
     return {};
   }
-  return {static_cast<size_t>(args.temp_size_in_bytes), static_cast<size_t>(args.generated_code_size_in_bytes)};
+  return {static_cast<size_t>(args.temp_size_in_bytes),
+          static_cast<size_t>(args.generated_code_size_in_bytes)};
 }
 
 DeviceBuffer Client::from_host(const void* data, const Shape& shape, Dtype dtype, int device,

@@ -47,11 +47,11 @@ struct Slot;
   X(PJRT_Buffer_ReadyEvent)              \
   X(PJRT_Buffer_ToHostBuffer)            \
   X(PJRT_Executable_GetCompiledMemoryStats)
-#define MC_PJRT_SLOT(Name)                                \
-  template <>                                             \
-  struct Slot<Name##_Args> {                              \
+#define MC_PJRT_SLOT(Name)                                   \
+  template <>                                                \
+  struct Slot<Name##_Args> {                                 \
     static constexpr size_t kSize = Name##_Args_STRUCT_SIZE; \
-    static constexpr const char* kName = #Name;           \
+    static constexpr const char* kName = #Name;              \
     static auto of(const PJRT_Api& api) { return api.Name; } \
   };
 MC_PJRT_SLOTS(MC_PJRT_SLOT)

@@ -26,7 +26,8 @@ constexpr Package kPackages[] = {
     {"xla-cpu-pjrt", "cpu", "xla_plugins/xla_cpu_pjrt/xla_cpu_pjrt.so"},
 };
 constexpr const char* kInstall =
-    "pip install lammps-jax-pjrt-cpu==0.11.2 (with an NVIDIA GPU: pip install 'jax-cuda13-plugin[with-cuda]'), or set "
+    "pip install lammps-jax-pjrt-cpu==0.11.2 (with an NVIDIA GPU: pip install "
+    "'jax-cuda13-plugin[with-cuda]'), or set "
     "MODELCYPHER_PJRT_PLUGIN to a plugin's library";
 
 void add_prefix(std::vector<fs::path>& out, const fs::path& prefix) {
@@ -60,9 +61,7 @@ std::vector<fs::path> package_folders() {
   if (const char* home = std::getenv("HOME")) add_prefix(out, fs::path(home) / ".local");
   add_prefix(out, "/usr/local");
   add_prefix(out, "/usr");
-#ifdef MC_JAX_PACKAGES
-  if (fs::path(MC_JAX_PACKAGES).is_absolute()) out.emplace_back(MC_JAX_PACKAGES);
-#endif
+  add_prefix(out, MC_JAX_ENVIRONMENT);
   return out;
 }
 
@@ -103,7 +102,8 @@ void try_add(Clients& all, const Package& package, const fs::path& file, std::st
     const std::string none = no_device(package.kind);
     if (!none.empty()) {
       const Plugin p = open_plugin(file.string(), false);
-      all.facts.emplace_back(place, cat(file.string(), ", PJRT ", p.major, ".", p.minor, ": refused, ", none));
+      all.facts.emplace_back(place,
+                             cat(file.string(), ", PJRT ", p.major, ".", p.minor, ": refused, ", none));
       why += cat(why.empty() ? "" : "; ", package.name, ": ", none);
       return;
     }
@@ -127,15 +127,18 @@ Clients open_all() {
     const std::string_view name(forced);
     for (const char* kind : {"tpu", "cuda"})
       if (fs::path(name).filename().string().find(kind) != std::string::npos)
-        if (const std::string none = no_device(kind == std::string_view("cuda") ? "gpu" : kind); !none.empty()) {
+        if (const std::string none = no_device(kind == std::string_view("cuda") ? "gpu" : kind);
+            !none.empty()) {
           open_plugin(forced, false);
-          missing(cat(forced, " is refused: ", none), "unset MODELCYPHER_PJRT_PLUGIN, or use a plugin for the CPU");
+          missing(cat(forced, " is refused: ", none),
+                  "unset MODELCYPHER_PJRT_PLUGIN, or use a plugin for the CPU");
         }
     try {
       add(all, forced);
     } catch (const Error& e) {
       if (e.code() == ErrorCode::BackendMissing) throw;
-      missing(cat(forced, " has no client: ", e.message()), "unset MODELCYPHER_PJRT_PLUGIN, or use another plugin");
+      missing(cat(forced, " has no client: ", e.message()),
+              "unset MODELCYPHER_PJRT_PLUGIN, or use another plugin");
     }
     return all;
   }
@@ -164,7 +167,8 @@ Clients open_all() {
     if (!why.empty()) missing(why, kInstall);
     std::string looked;
     for (const fs::path& f : folders) looked += cat(looked.empty() ? "" : ", ", f.string());
-    missing(cat("no PJRT plugin is installed (looked in ", looked.empty() ? "no folder" : looked, ")"), kInstall);
+    missing(cat("no PJRT plugin is installed (looked in ", looked.empty() ? "no folder" : looked, ")"),
+            kInstall);
   }
   return all;
 }

@@ -27,8 +27,9 @@ DiskCache& disk() {
 
 // Compiled, or read from the cache on disk.
 Loaded load_or_compile(const Client& client, int device, const std::string& program) {
-  const std::string key_text = cat(client.plugin().path, "\n", client.plugin().id, "\n", client.version(), "\n",
-                                   client.device_text(device), "\n", client.compile_options(device), "\n", program);
+  const std::string key_text =
+      cat(client.plugin().path, "\n", client.plugin().id, "\n", client.version(), "\n",
+          client.device_text(device), "\n", client.compile_options(device), "\n", program);
   const std::string key = sha256_hex(std::as_bytes(std::span(key_text)));
   if (const std::optional<std::string> known = disk().read(key)) {
     try {
@@ -75,13 +76,15 @@ class Program final : public Executable {
  public:
   Program(const Graph& graph, const CompileOptions& options, const EngineDevice& device)
       : device_(options.device), on_(device), donated_(options.donated), steps_(graph.nodes.size()) {
-    inputs_.assign(graph.values.begin(), graph.values.begin() + static_cast<std::ptrdiff_t>(graph.inputs.size()));
+    inputs_.assign(graph.values.begin(),
+                   graph.values.begin() + static_cast<std::ptrdiff_t>(graph.inputs.size()));
     for (ValueId v : graph.outputs) {
       outputs_.push_back(graph.values[static_cast<size_t>(v)]);
       output_bytes_ += outputs_.back().nbytes();
     }
     const std::string text = lower(graph);
-    if (const char* dump = std::getenv("MODELCYPHER_JAX_DUMP"); dump && *dump) std::fputs(text.c_str(), stderr);
+    if (const char* dump = std::getenv("MODELCYPHER_JAX_DUMP"); dump && *dump)
+      std::fputs(text.c_str(), stderr);
     exe_ = load_or_compile(*on_.client, on_.number, text);
     if (on_.client->output_count(exe_) != outputs_.size())
       throw Error(ErrorCode::Internal, "the compiled program has another number of results", "jax");
@@ -137,7 +140,8 @@ class Program final : public Executable {
     std::map<ValueId, bool> usable;
     const auto constant = [&](ValueId v) {
       return static_cast<size_t>(v) < graph.inputs.size() &&
-             graph.inputs[static_cast<size_t>(v)] == InputKind::Constant && !is_donated(static_cast<size_t>(v));
+             graph.inputs[static_cast<size_t>(v)] == InputKind::Constant &&
+             !is_donated(static_cast<size_t>(v));
     };
     for (ValueId v : graph.outputs) usable[v] = false;
     for (const GraphNode& n : graph.nodes) {
@@ -158,8 +162,10 @@ class Program final : public Executable {
       const auto format = static_cast<BlockFormat>(a.format);
       if (a.kind == static_cast<int>(QTensor::Kind::Block) && !on_.client->on_host()) {
         const Dtype x = graph.values[static_cast<size_t>(in[0])].dtype;
-        if (format == BlockFormat::BF16 && (x == Dtype::BF16 || n.op == Op::QuantizedTake)) p.aval.dtype = Dtype::BF16;
-        if (format == BlockFormat::F16 && (x == Dtype::F16 || n.op == Op::QuantizedTake)) p.aval.dtype = Dtype::F16;
+        if (format == BlockFormat::BF16 && (x == Dtype::BF16 || n.op == Op::QuantizedTake))
+          p.aval.dtype = Dtype::BF16;
+        if (format == BlockFormat::F16 && (x == Dtype::F16 || n.op == Op::QuantizedTake))
+          p.aval.dtype = Dtype::F16;
       }
       if (!all) {
         for (size_t i = 1; i < in.size(); ++i) usable[in[i]] = false;
@@ -204,7 +210,8 @@ class Program final : public Executable {
     }
     for (size_t i = 0; i < out.size(); ++i)
       for (size_t o = 0; o < taken.size() && is_donated(i) && out[i] < 0; ++o)
-        if (!taken[o] && graph.values[i] == outputs_[o] && static_cast<size_t>(graph.outputs[o]) >= out.size()) {
+        if (!taken[o] && graph.values[i] == outputs_[o] &&
+            static_cast<size_t>(graph.outputs[o]) >= out.size()) {
           out[i] = static_cast<int>(o);
           taken[o] = true;
         }
@@ -240,7 +247,8 @@ class Program final : public Executable {
         if (const Val& x = values[static_cast<size_t>(v)]; x.id >= 0) in.push_back(x);
       const std::span<const Aval> out(graph.values.data() + n.first_out, static_cast<size_t>(n.n_out));
       const LowerRow* row = find_row(n.op);
-      if (!row) throw Error(ErrorCode::UnsupportedOp, "there is no StableHLO for it", std::string(op_name(n.op)));
+      if (!row)
+        throw Error(ErrorCode::UnsupportedOp, "there is no StableHLO for it", std::string(op_name(n.op)));
       row->lower({h, n.op, n.attrs, in, out, results});
       for (size_t i = 0; i < out.size(); ++i) {
         if (!(results.at(i).aval == out[i]))
@@ -269,13 +277,16 @@ constexpr size_t kNodesPerProgram = 8192;
 
 }  // namespace
 
-std::unique_ptr<Executable> make_program(const Graph& graph, const CompileOptions& options, const EngineDevice& device) {
+std::unique_ptr<Executable> make_program(const Graph& graph, const CompileOptions& options,
+                                         const EngineDevice& device) {
   if (graph.nodes.size() <= kNodesPerProgram) return std::make_unique<Program>(graph, options, device);
   std::vector<int> stage(graph.nodes.size());
   for (size_t n = 0; n < stage.size(); ++n) stage[n] = static_cast<int>(n / kNodesPerProgram);
   return make_segmented(graph, options, stage, [](int) { return false; });
 }
 
-CompileStats compile_stats() { return {compiled, from_disk, static_cast<double>(microseconds.load()) * 1e-6}; }
+CompileStats compile_stats() {
+  return {compiled, from_disk, static_cast<double>(microseconds.load()) * 1e-6};
+}
 
 }  // namespace mc::jax_engine

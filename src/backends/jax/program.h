@@ -5,7 +5,8 @@
 
 namespace mc::jax_engine {
 
-std::unique_ptr<Executable> make_program(const Graph& graph, const CompileOptions& options, const EngineDevice& device);
+std::unique_ptr<Executable> make_program(const Graph& graph, const CompileOptions& options,
+                                         const EngineDevice& device);
 
 struct CompileStats {
   size_t compiled = 0, from_disk = 0;
