@@ -19,6 +19,7 @@ import ours
 LAYERS = ["base", "core", "prims", "transforms", "runtime"]
 ENGINES = ["numpy", "cuda", "jax", "mlx"]
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
+PACKAGE = re.compile(r"(jax-|xla_)cuda[\w-]*(\[with-cuda\])?")  # plugins for XLA are named after what they run on
 TOKEN = re.compile(
     r'//[^\n]*|/\*.*?\*/|R"(?P<d>[^()\s\\]{0,16})\(.*?\)(?P=d)"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
 
@@ -90,6 +91,7 @@ def check_file(name: str, text: str, tree: set[str]) -> list[str]:
             if why := include_fault(name, m.group(2), tree):
                 faults.append(f"{name}:{line_of(code, m.start())}: includes {m.group(2)}: {why}")
     if name != "cmake/engines.cmake":
+        code = PACKAGE.sub("", code)
         for engine in ENGINES:
             if name.startswith(f"src/backends/{engine}/"):
                 continue

@@ -32,7 +32,7 @@ class Segmented final : public Executable {
     std::vector<int> made(graph.values.size(), -1);  // by which stage; -1: an input
     for (size_t n = 0; n < graph.nodes.size(); ++n)
       for (int32_t i = 0; i < graph.nodes[n].n_out; ++i)
-        made[static_cast<size_t>(graph.nodes[n].first_out + i)] = stage[n];
+        made[static_cast<size_t>(graph.nodes[n].first_out) + static_cast<size_t>(i)] = stage[n];
     // What is read outside the stage that makes it, and by which stage last.
     std::vector<bool> leaves(graph.values.size());
     std::vector<int> last(graph.values.size(), -1);
@@ -130,10 +130,12 @@ class Segmented final : public Executable {
   // The value on the device; copied through the host where it is not there.
   static Value moved(const Value& v, const Aval& aval, const Device& to) {
     const Device from = v.buffer->device;
-    if (from == to) return v;
+    const bool to_host = to.backend == &host_engine();
+    // Host memory may belong to no engine.
+    if (from == to || (to_host && !from.backend)) return v;
     const size_t bytes = aval.nbytes();
     Value copy{to.backend->allocate(to, bytes), 0};
-    if (to.backend == &host_engine()) {
+    if (to_host) {
       from.backend->download(v, copy.host(), bytes);
     } else {
       to.backend->upload(to, v.host(), copy, bytes);
@@ -190,7 +192,8 @@ std::unique_ptr<Executable> compile_with_host(const Graph& graph, Backend& backe
       first = std::max(first, at % 2 == (host ? 1 : 0) ? at : at + 1);
     }
     stage[n] = first;
-    for (int32_t i = 0; i < g.n_out; ++i) made[static_cast<size_t>(g.first_out + i)] = first;
+    for (int32_t i = 0; i < g.n_out; ++i)
+      made[static_cast<size_t>(g.first_out) + static_cast<size_t>(i)] = first;
   }
   if (!any) return backend.compile(graph, options);
   return make_segmented(graph, options, stage, [](int s) { return s % 2 == 1; });

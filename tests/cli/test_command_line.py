@@ -230,7 +230,8 @@ def test_the_cache_is_listed_and_cleared(tmp_path):
     (tmp_path / "v1" / "xla" / "counts").write_bytes(b"mhh")
     told = json.loads(mc("cache", "ls", "--output", "json", env=env).stdout)
     assert told["schema"] == "mc.cache/1"
-    assert [(k["kind"], k["files"], k["bytes"], k["hits"], k["misses"]) for k in told["kinds"]] == [("nvrtc", 1, 7, 0, 0), ("xla", 1, 1000, 2, 1)]
+    rows = [(k["kind"], k["files"], k["bytes"], k["hits"], k["misses"]) for k in told["kinds"]]
+    assert rows == [("nvrtc", 1, 7, 0, 0), ("xla", 1, 1000, 2, 1)]
     assert error(mc("cache", "clear", "--kind", "pack", "--output", "json", env=env), 1)["code"] == "MC-E0101"
     assert b"of xla" in mc("cache", "clear", "--kind", "xla", env=env).stdout
     assert [k["kind"] for k in json.loads(mc("cache", "ls", "--output", "json", env=env).stdout)["kinds"]] == ["nvrtc"]

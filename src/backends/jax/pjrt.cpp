@@ -191,9 +191,7 @@ PJRT_Buffer_Type buffer_type(Dtype d) {
   return PJRT_Buffer_Type_INVALID;
 }
 
-Client::Client(Plugin plugin) : plugin_(std::move(plugin)) {
-  const bool gpu =
-      plugin_.path.find("cuda") != std::string::npos || plugin_.path.find("rocm") != std::string::npos;
+Client::Client(Plugin plugin, bool gpu) : plugin_(std::move(plugin)) {
   // A GPU's allocator would take three quarters of its memory at once.
   PJRT_NamedValue options[2] = {};
   options[0].struct_size = options[1].struct_size = PJRT_NamedValue_STRUCT_SIZE;

@@ -135,8 +135,8 @@ struct CompiledBytes {
 // A client and its devices.
 class Client {
  public:
-  // gpu_fraction: of the device's memory that the allocator may grow to; nothing is taken in advance.
-  Client(Plugin plugin);
+  // `gpu`: its allocator takes memory when it is needed, up to 0.9 of the device's.
+  Client(Plugin plugin, bool gpu);
   const Plugin& plugin() const { return plugin_; }
   const PJRT_Api& api() const { return *plugin_.api; }
   std::string_view platform() const { return platform_; }  // "cpu", "cuda", "tpu"

@@ -82,8 +82,8 @@ std::string no_device(std::string_view kind) {
   return {};
 }
 
-void add(Clients& all, const std::string& path) {
-  auto* client = new Client(open_plugin(path));
+void add(Clients& all, const std::string& path, std::string_view kind) {
+  auto* client = new Client(open_plugin(path), kind == "gpu");
   // A CPU's further devices are the same cores under other numbers.
   const int count = client->on_host() ? 1 : client->device_count();
   for (int i = 0; i < count; ++i) all.devices.push_back({client, i});
@@ -107,7 +107,7 @@ void try_add(Clients& all, const Package& package, const fs::path& file, std::st
       why += cat(why.empty() ? "" : "; ", package.name, ": ", none);
       return;
     }
-    add(all, file.string());
+    add(all, file.string(), package.kind);
     all.facts.emplace_back(place, file.string());
   } catch (const Error& e) {
     all.facts.emplace_back(place, cat(file.string(), ": ", e.message()));
@@ -124,17 +124,16 @@ Clients open_all() {
       missing(cat("MODELCYPHER_PJRT_PLUGIN is ", forced, ", which is no file"),
               "set it to a plugin's library, or unset it");
     all.facts.emplace_back("MODELCYPHER_PJRT_PLUGIN", forced);
-    const std::string_view name(forced);
-    for (const char* kind : {"tpu", "cuda"})
-      if (fs::path(name).filename().string().find(kind) != std::string::npos)
-        if (const std::string none = no_device(kind == std::string_view("cuda") ? "gpu" : kind);
-            !none.empty()) {
-          open_plugin(forced, false);
-          missing(cat(forced, " is refused: ", none),
-                  "unset MODELCYPHER_PJRT_PLUGIN, or use a plugin for the CPU");
-        }
+    std::string_view kind = "cpu";
+    for (const Package& p : kPackages)
+      if (fs::path(forced).filename() == fs::path(p.file).filename()) kind = p.kind;
+    if (const std::string none = no_device(kind); !none.empty()) {
+      open_plugin(forced, false);
+      missing(cat(forced, " is refused: ", none),
+              "unset MODELCYPHER_PJRT_PLUGIN, or use a plugin for the CPU");
+    }
     try {
-      add(all, forced);
+      add(all, forced, kind);
     } catch (const Error& e) {
       if (e.code() == ErrorCode::BackendMissing) throw;
       missing(cat(forced, " has no client: ", e.message()),
@@ -144,7 +143,7 @@ Clients open_all() {
   }
   all.facts.emplace_back("MODELCYPHER_PJRT_PLUGIN", "not set");
   const std::vector<fs::path> folders = package_folders();
-  std::string why, kind;
+  std::string why;
   for (const Package& package : kPackages) {
     fs::path file;
     std::error_code ignored;
