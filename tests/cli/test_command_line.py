@@ -180,7 +180,8 @@ def test_completion_is_a_script_that_the_shell_reads(shell):
 
 
 @pytest.mark.parametrize("line, offered", [
-    ("mc ", {"infer", "score", "probe", "bench", "model", "backends", "doctor", "ops", "completion"}), ("mc sc", {"score"}),
+    ("mc ", {"infer", "score", "probe", "bench", "model", "backends", "doctor", "ops", "cache", "completion"}),
+    ("mc sc", {"score"}),
     ("mc probe ", {"capture"}), ("mc --quiet model ", {"info"}), ("mc completion ", {"bash", "zsh"}),
     ("mc score --output ", {"text", "json", "yaml"}), ("mc score --output=j", {"json"}), ("mc bench --dtype b", {"bf16"}),
     ("mc --output json sc", {"score"}), ("mc --output=json sc", {"score"}), ("mc probe capture --pool ", {"none", "last", "mean"}),
