@@ -75,9 +75,13 @@ OriginText origin_of(const void* key) {
   }
   Dl_info own{};
   dladdr(reinterpret_cast<void*>(&remember_origin), &own);
+  // A sanitizer's own backtrace comes before the library's first function.
+  int first = 0;
+  for (Dl_info frame{}; first < o.count; ++first)
+    if (dladdr(o.frames[first], &frame) && frame.dli_fbase == own.dli_fbase) break;
   // Where the library is part of the program, its own functions are known by their namespace.
   for (const bool by_name : {false, true})
-    for (int i = 0; i < o.count; ++i) {
+    for (int i = first; i < o.count; ++i) {
       // The address of the call, not of what comes after it.
       const uintptr_t at = reinterpret_cast<uintptr_t>(o.frames[i]) - 1;
       Dl_info frame{};
