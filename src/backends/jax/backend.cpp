@@ -74,7 +74,7 @@ class JaxBackend final : public Backend {
     refuse_after_fork();
     return make_program(graph, options, at(options.device));
   }
-  void synchronize(const Device&) override {}
+  void synchronize(const Device& d) override { wait_for_last(at(d)); }
   MemoryStats memory(const Device& d, const MemoryRequest& r) override { return memory_of(at(d), r); }
   Facts facts() override {
     Facts out = clients().facts;

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <map>
 #include <new>
 
 #include "mc/detail/str.h"
@@ -197,6 +198,32 @@ DeviceArrayPtr expanded(std::span<const Value> parts, std::span<const Aval> aval
   if (DeviceArrayPtr known = h->find(key)) return known;
   h->forms.push_back({key, array, owner, {parts.begin() + 1, parts.end()}});
   return array;
+}
+
+namespace {
+struct Last {
+  std::mutex mutex;
+  std::map<std::pair<const Client*, int>, std::weak_ptr<DeviceArray>> of;
+};
+Last& last() {
+  static auto* l = new Last;
+  return *l;
+}
+}  // namespace
+
+void remember_last(const EngineDevice& device, const std::shared_ptr<Holder>& result) {
+  if (device.client->on_host()) return;  // done already
+  std::lock_guard lock(last().mutex);
+  last().of[{device.client, device.number}] = result->forms[0].array;
+}
+void wait_for_last(const EngineDevice& device) {
+  DeviceArrayPtr array;
+  {
+    std::lock_guard lock(last().mutex);
+    if (const auto it = last().of.find({device.client, device.number}); it != last().of.end())
+      array = it->second.lock();
+  }
+  if (array) device.client->wait(array->get());
 }
 
 void check_limit(const EngineDevice& device, size_t bytes, std::string_view where) {

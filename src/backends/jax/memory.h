@@ -70,6 +70,10 @@ DeviceArrayPtr array_of(const Value& value, const Aval& aval);
 DeviceArrayPtr expanded(std::span<const Value> parts, std::span<const Aval> avals, const Attrs& quant,
                         Dtype dtype);
 
+// Programs run in order, so that waiting for the last result of a device is waiting for all.
+void remember_last(const EngineDevice& device, const std::shared_ptr<Holder>& result);
+void wait_for_last(const EngineDevice& device);
+
 // Throws MemoryLimit or OutOfMemory if so many bytes more can't be had.
 void check_limit(const EngineDevice& device, size_t bytes, std::string_view where);
 MemoryStats memory_of(const EngineDevice& device, const Backend::MemoryRequest& request);

@@ -84,6 +84,13 @@ void flag(std::string& out, std::string_view name, int kind, uint64_t v) {
   bytes(entry, 2, value);
   bytes(out, 7, entry);
 }
+void flag(std::string& out, std::string_view name, std::string_view text) {
+  std::string value, entry;
+  bytes(value, 1, text);
+  bytes(entry, 1, name);
+  bytes(entry, 2, value);
+  bytes(out, 7, entry);
+}
 constexpr int kBool = 2;
 constexpr int kInt = 3;
 
@@ -221,6 +228,14 @@ Client::Client(Plugin plugin, bool gpu) : plugin_(std::move(plugin)) {
   version_.assign(version.platform_version, version.platform_version_size);
   kind_ = platform_ == "cpu" || platform_ == "tpu" ? platform_ : "gpu";
 
+  // The compiler's own tools, in the packages beside the plugin (FOLDER/jax_plugins/NAME/plugin.so).
+  if (kind_ == "gpu")
+    for (const char* tools : {"nvidia/cu13", "nvidia/cuda_nvcc"}) {
+      const fs::path folder = fs::path(plugin_.path).parent_path().parent_path().parent_path() / tools;
+      std::error_code ignored;
+      if (gpu_tools_.empty() && fs::is_directory(folder / "nvvm", ignored)) gpu_tools_ = folder.string();
+    }
+
   PJRT_Client_AddressableDevices_Args list{};
   list.client = client_;
   call(api(), list, "jax");
@@ -283,6 +298,10 @@ std::string Client::compile_options(int device) const {
     flag(out, "xla_cpu_enable_fast_math", kBool, 0);
     flag(out, "xla_cpu_enable_fast_min_max", kBool, 0);
     flag(out, "xla_cpu_parallel_codegen_split_count", kInt, 2);
+  } else if (kind_ == "gpu") {
+    // The same program gives the same bits each time.
+    flag(out, "xla_gpu_exclude_nondeterministic_ops", kBool, 1);
+    if (!gpu_tools_.empty()) flag(out, "xla_gpu_cuda_data_dir", gpu_tools_);
   }
   return out;
 }

@@ -170,7 +170,7 @@ class Client {
   PJRT_Client* client_ = nullptr;  // lives as long as the process, like every engine
   std::vector<PJRT_Device*> devices_;
   std::vector<int64_t> ids_;
-  std::string platform_, version_, kind_;
+  std::string platform_, version_, kind_, gpu_tools_;
 };
 
 }  // namespace mc::jax_engine

@@ -111,9 +111,11 @@ class Program final : public Executable {
       in.push_back(held.back()->get());
     }
     on_.client->execute(exe_, in, out);
-    for (size_t i = 0; i < out.size(); ++i)
-      outputs[i] = {
-          mc::jax_engine::buffer_of(device_, of_result(on_, {&on_.client->api(), out[i]}, outputs_[i])), 0};
+    for (size_t i = 0; i < out.size(); ++i) {
+      const auto result = of_result(on_, {&on_.client->api(), out[i]}, outputs_[i]);
+      if (i == 0) remember_last(on_, result);
+      outputs[i] = {mc::jax_engine::buffer_of(device_, result), 0};
+    }
     for (size_t i = 0; i < donated_.size() && i < inputs.size(); ++i)
       if (donated_[i]) inputs[i] = Value{};
   }
