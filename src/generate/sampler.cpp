@@ -58,16 +58,18 @@ int32_t Sampler::choose(const Array& logits) {
     }
     l = Array(v, {static_cast<int64_t>(v.size())});
   }
-  const double top = max(l).item<double>();
+  const Array largest = max(l);
+  const double top = largest.item<double>();
   if (std::isnan(top) || top == std::numeric_limits<double>::infinity())
     throw Error(ErrorCode::NotFinite, "the model's logits hold a NaN or an infinity", "sample",
                 "the weights may be damaged: check the file, for example by `mc score`");
   if (options_.temperature == 0) return argmax(l).item<int32_t>();
 
   // Probabilities by the library's own exp: the same bits wherever the logits are the same. Differences from
-  // the largest do not overflow however low the temperature is.
+  // the largest do not overflow however low the temperature is. The largest is an operand, so that each
+  // token's program is one and the same.
   const std::vector<float> p =
-      softmax((l - top) * (1.0 / std::max(options_.temperature, 1e-30))).to_vector<float>();
+      softmax((l - largest) * (1.0 / std::max(options_.temperature, 1e-30))).to_vector<float>();
   std::vector<Candidate> c;
   for (size_t i = 0; i < p.size(); ++i)
     if (p[i] > 0) c.push_back({p[i], static_cast<int32_t>(i)});

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -141,6 +142,21 @@ def test_greedy_tokens_are_the_goldens_and_programs_are_kept(mc, jax, cache):
         assert [token["id"] for token in result["tokens"]] == case["chosen"][:count]
         if again:
             assert hits() >= before + 2  # prefill and decoding
+
+
+def test_the_number_of_programs_does_not_grow_with_the_tokens(mc, jax, cache):
+    """Prompt, step, and the sampler's few; another for the step when the cache grows past 256 positions."""
+
+    def programs(tokens):
+        r = mc("infer", "--model", model_path("smollm2"), "--prompt", "Once upon a time", "--max-tokens", tokens, "--temperature", 0.8,
+               "--seed", 3, "--backend", "jax", "--log-level", "debug", env=cache)  # fmt: skip
+        assert r.code == 0, r.err
+        counts = re.findall(r"(\d+) compiled and (\d+) read so far", r.err)
+        return sum(map(int, counts[-1]))
+
+    few = programs(4)
+    assert 3 <= few <= 12
+    assert programs(14) == few
 
 
 def test_capture_agrees_with_the_host_engine(mc, jax, cache, tmp_path):

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "backends/jax/lower.h"
+#include "base/log.h"
 #include "core/op_names.h"
 #include "mc/detail/str.h"
 #include "mc/quantize.h"
@@ -26,7 +27,7 @@ DiskCache& disk() {
 }
 
 // Compiled, or read from the cache on disk.
-Loaded load_or_compile(const Client& client, int device, const std::string& program) {
+Loaded load_or_compile(const Client& client, int device, const std::string& program, size_t operations) {
   const std::string key_text =
       cat(client.plugin().path, "\n", client.plugin().id, "\n", client.version(), "\n",
           client.device_text(device), "\n", client.compile_options(device), "\n", program);
@@ -35,6 +36,8 @@ Loaded load_or_compile(const Client& client, int device, const std::string& prog
     try {
       Loaded exe = client.load(*known);
       ++from_disk;
+      log_debug(cat("jax: a program of ", operations, " operations was read from the cache; ",
+                    compiled.load(), " compiled and ", from_disk.load(), " read so far"));
       return exe;
     } catch (const Error&) {  // of another compiler after all: built anew
       disk().drop(key);
@@ -44,7 +47,10 @@ Loaded load_or_compile(const Client& client, int device, const std::string& prog
   Loaded exe = client.compile(program, device);
   const auto took = std::chrono::steady_clock::now() - start;
   ++compiled;
-  microseconds += std::chrono::duration_cast<std::chrono::microseconds>(took).count();
+  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(took).count();
+  microseconds += us;
+  log_debug(cat("jax: a program of ", operations, " operations was compiled in ", us / 1000, " ms; ",
+                compiled.load(), " compiled and ", from_disk.load(), " read so far"));
   // A program that is made faster than a file is read is not worth one.
   if (took >= std::chrono::milliseconds(50)) {
     try {
@@ -85,7 +91,7 @@ class Program final : public Executable {
     const std::string text = lower(graph);
     if (const char* dump = std::getenv("MODELCYPHER_JAX_DUMP"); dump && *dump)
       std::fputs(text.c_str(), stderr);
-    exe_ = load_or_compile(*on_.client, on_.number, text);
+    exe_ = load_or_compile(*on_.client, on_.number, text, graph.nodes.size());
     if (on_.client->output_count(exe_) != outputs_.size())
       throw Error(ErrorCode::Internal, "the compiled program has another number of results", "jax");
     temp_bytes_ = on_.client->bytes_of(exe_).temp;
