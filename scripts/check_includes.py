@@ -19,7 +19,7 @@ import ours
 LAYERS = ["base", "core", "prims", "transforms", "runtime"]
 ENGINES = ["numpy", "cuda", "jax", "mlx"]
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
-PACKAGE = re.compile(r"(jax-|xla_)cuda[\w-]*(\[with-cuda\])?")  # plugins for XLA are named after what they run on
+PACKAGE = re.compile(r"(jax-|xla_|xla_gpu_)cuda[\w-]*(\[with-cuda\])?")  # plugins for XLA and its flags are named so
 TOKEN = re.compile(
     r'//[^\n]*|/\*.*?\*/|R"(?P<d>[^()\s\\]{0,16})\(.*?\)(?P=d)"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
 

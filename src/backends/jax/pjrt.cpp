@@ -229,12 +229,11 @@ Client::Client(Plugin plugin, bool gpu) : plugin_(std::move(plugin)) {
   kind_ = platform_ == "cpu" || platform_ == "tpu" ? platform_ : "gpu";
 
   // The compiler's own tools, in the packages beside the plugin (FOLDER/jax_plugins/NAME/plugin.so).
-  if (kind_ == "gpu")
-    for (const char* tools : {"nvidia/cu13", "nvidia/cuda_nvcc"}) {
-      const fs::path folder = fs::path(plugin_.path).parent_path().parent_path().parent_path() / tools;
-      std::error_code ignored;
-      if (gpu_tools_.empty() && fs::is_directory(folder / "nvvm", ignored)) gpu_tools_ = folder.string();
-    }
+  if (kind_ == "gpu") {
+    const fs::path folder = fs::path(plugin_.path).parent_path().parent_path().parent_path() / "nvidia/cu13";
+    std::error_code ignored;
+    if (fs::is_directory(folder / "nvvm", ignored)) gpu_tools_ = folder.string();
+  }
 
   PJRT_Client_AddressableDevices_Args list{};
   list.client = client_;
