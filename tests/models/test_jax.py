@@ -57,6 +57,7 @@ def test_doctor_shows_the_plugin_and_each_package(mc, jax):
     for key in ("MODELCYPHER_PJRT_PLUGIN", "package libtpu", "package lammps-jax-pjrt-cpu", "plugin cpu", "platform cpu", "programs"):
         assert facts[key], key
     assert "PJRT 0." in facts["plugin cpu"]
+    assert facts["first program"].startswith("compiled, run and read")
 
 
 def plugin_of(jax):

@@ -1,4 +1,5 @@
 // The jax engine behind the waist.
+#include <chrono>
 #include <cstring>
 #include <thread>
 
@@ -12,6 +13,32 @@
 
 namespace mc::jax_engine {
 namespace {
+
+// The last step of a look at the engine: a program that is compiled, run and read.
+std::string first_program() {
+  const EngineDevice& d = clients().devices[0];
+  try {
+    const auto start = std::chrono::steady_clock::now();
+    Hlo h(d.client->on_host());
+    const Aval aval{{2}, Dtype::F32};
+    const Val x = h.parameter(aval), y = h.add(x, x);
+    const Loaded exe = d.client->compile(h.module({&y, 1}, {}), d.number);
+    const float in[2] = {1, 2};
+    float out[2] = {0, 0};
+    const DeviceBuffer argument = d.client->from_host(in, aval.shape, aval.dtype, d.number, false);
+    PJRT_Buffer* const arguments[1] = {argument.get()};
+    PJRT_Buffer* results[1] = {nullptr};
+    d.client->execute(exe, arguments, results);
+    const DeviceBuffer result(&d.client->api(), results[0]);
+    d.client->to_host(result.get(), out, sizeof out);
+    if (out[0] != 2 || out[1] != 4) return cat("wrong: 1 + 1 = ", out[0], ", 2 + 2 = ", out[1]);
+    const auto took = std::chrono::steady_clock::now() - start;
+    return cat("compiled, run and read in ",
+               std::chrono::duration_cast<std::chrono::milliseconds>(took).count(), " ms");
+  } catch (const Error& e) {
+    return cat("failed: ", e.what());
+  }
+}
 
 class JaxBackend final : public Backend {
  public:
@@ -78,6 +105,8 @@ class JaxBackend final : public Backend {
   MemoryStats memory(const Device& d, const MemoryRequest& r) override { return memory_of(at(d), r); }
   Facts facts() override {
     Facts out = clients().facts;
+    static const std::string first = first_program();
+    out.emplace_back("first program", first);
     const CompileStats s = compile_stats();
     out.emplace_back("programs", cat(s.compiled, " compiled, ", s.from_disk, " read from the cache"));
     out.emplace_back("float32 products", "full (precision HIGHEST)");
