@@ -1,5 +1,9 @@
 # The engine stands on PJRT's C API alone (third_party/pjrt_c_api.h): plugins are loaded at run time, none is needed to
 # build. The packages of .venv are looked through, too.
+if(MC_SANITIZE)
+  set(MC_ENGINE_SKIP "XLA's plugins are not built for sanitizers, whose reports would be of XLA's own code")
+  return()
+endif()
 add_library(pjrt_c_api INTERFACE)
 target_include_directories(pjrt_c_api SYSTEM INTERFACE ${CMAKE_SOURCE_DIR}/third_party)
 # The header's table of functions has members named as their types, which GCC takes for an error otherwise.
