@@ -1,12 +1,8 @@
 // The writer of GGUF files: version 3, whole or not at all.
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <atomic>
-#include <cerrno>
 #include <cstring>
 #include <set>
 
+#include "atomic_file.h"
 #include "gguf_text.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
@@ -30,54 +26,6 @@ struct Pending {
   std::vector<int64_t> dims;
   std::span<const std::byte> data;
   uint64_t offset;
-};
-
-// A temporary file beside the target; removed unless it was renamed.
-class AtomicFile {
- public:
-  explicit AtomicFile(const std::string& path) : path_(path) {
-    static std::atomic<unsigned> counter{0};
-    temp_ = cat(path, ".tmp-", static_cast<int64_t>(::getpid()), "-", counter.fetch_add(1));
-    fd_ = ::open(temp_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd_ < 0) fail("create");
-  }
-  ~AtomicFile() {
-    if (fd_ >= 0) ::close(fd_);
-    if (!done_) ::unlink(temp_.c_str());
-  }
-  AtomicFile(const AtomicFile&) = delete;
-  AtomicFile& operator=(const AtomicFile&) = delete;
-
-  void write(const void* data, size_t n) {
-    auto* p = static_cast<const char*>(data);
-    while (n > 0) {
-      // Linux writes at most 2 GiB in one call.
-      ssize_t w = ::write(fd_, p, std::min<size_t>(n, size_t{1} << 30));
-      if (w < 0 && errno == EINTR) continue;
-      if (w < 0) fail("write");
-      p += w;
-      n -= static_cast<size_t>(w);
-    }
-  }
-  void commit() {
-    if (::fsync(fd_) != 0) fail("flush");
-    int fd = fd_;
-    fd_ = -1;
-    if (::close(fd) != 0) fail("close");
-    if (::rename(temp_.c_str(), path_.c_str()) != 0) fail("rename");
-    done_ = true;
-  }
-
- private:
-  [[noreturn]] void fail(std::string_view what) {
-    int e = errno;
-    // A constructor that throws runs no destructor.
-    if (fd_ >= 0) ::close(fd_), fd_ = -1, ::unlink(temp_.c_str());
-    throw Error(ErrorCode::FileWrite, cat("can't ", what, " the file: ", std::strerror(e)), path_);
-  }
-  std::string path_, temp_;
-  int fd_ = -1;
-  bool done_ = false;
 };
 
 }  // namespace

@@ -107,12 +107,7 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
   const int64_t d = model->config().hidden;
   const Dtype dtype = model->dtype();
   const size_t row_bytes = static_cast<size_t>(d) * itemsize(dtype);
-  probe::ShardWriter writer(o.out, layers, d,
-                            {dtype == Dtype::BF16  ? "BF16"
-                             : dtype == Dtype::F16 ? "F16"
-                                                   : "F32",
-                             itemsize(dtype)},
-                            o.pool == Pool::None, o.shard_bytes);
+  probe::ShardWriter writer(o.out, layers, d, dtype, o.pool == Pool::None, o.shard_bytes);
   CaptureSummary summary;
   summary.manifest = o.out + "/manifest.json";
   auto write_manifest = [&](bool complete) {
@@ -121,7 +116,7 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
     m["complete"] = complete;
     m["model"] = {{"name", model->config().name},
                   {"architecture", model->config().architecture},
-                  {"sha256", sha256_hex(model->file().bytes())}};
+                  {"sha256", model->source().content_sha256()}};
     const Device device = default_device();
     const std::string name = device_name(device);
     m["backend"] = name.substr(0, name.find(':'));

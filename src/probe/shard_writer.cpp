@@ -1,58 +1,31 @@
 #include "shard_writer.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <span>
 
 #include "mc/detail/str.h"
-#include "mc/error.h"
-#include "mc/sha256.h"
+#include "mc/file.h"
+#include "mc/safetensors.h"
 
 namespace mc::probe {
-namespace {
-
-[[noreturn]] void fail(const std::string& path, int fd, const std::string& temp) {
-  const int error = errno;
-  if (fd >= 0) close(fd);
-  unlink(temp.c_str());
-  throw Error(ErrorCode::FileWrite, std::strerror(error), path);
-}
-
-}  // namespace
 
 void write_whole(const std::string& path, const std::vector<std::pair<const void*, size_t>>& parts) {
-  const std::string temp = cat(path, ".tmp", getpid());
-  const int fd = open(temp.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) fail(path, fd, temp);
-  for (auto [data, size] : parts) {
-    const char* p = static_cast<const char*>(data);
-    while (size > 0) {
-      const ssize_t n = write(fd, p, size);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail(path, fd, temp);
-      p += n;
-      size -= static_cast<size_t>(n);
-    }
-  }
-  if (fsync(fd) != 0 && errno != EINVAL) fail(path, fd, temp);
-  if (close(fd) != 0 || rename(temp.c_str(), path.c_str()) != 0) fail(path, -1, temp);
+  std::vector<std::span<const std::byte>> spans;
+  for (auto [data, size] : parts) spans.push_back({static_cast<const std::byte*>(data), size});
+  write_file(path, spans);
 }
 
-ShardWriter::ShardWriter(std::string folder, std::vector<int> layers, int64_t width, Element element,
+ShardWriter::ShardWriter(std::string folder, std::vector<int> layers, int64_t width, Dtype dtype,
                          bool offsets, size_t shard_bytes)
     : folder_(std::move(folder)),
       layers_(std::move(layers)),
       width_(width),
-      element_(element),
+      dtype_(dtype),
       with_offsets_(offsets),
       shard_bytes_(shard_bytes),
       data_(layers_.size()) {}
 
 void ShardWriter::add(const std::vector<const std::byte*>& layers, int64_t rows) {
-  const size_t n = static_cast<size_t>(rows * width_) * element_.bytes;
+  const size_t n = static_cast<size_t>(rows * width_) * itemsize(dtype_);
   for (size_t i = 0; i < layers.size(); ++i) data_[i].insert(data_[i].end(), layers[i], layers[i] + n);
   offsets_.push_back(offsets_.back() + rows);
   if (!data_.empty() && data_[0].size() * data_.size() >= shard_bytes_) flush();
@@ -62,28 +35,10 @@ void ShardWriter::flush() {
   const int64_t prompts = static_cast<int64_t>(offsets_.size()) - 1;
   if (prompts == 0) return;
   const int64_t rows = offsets_.back();
-  std::string header = "{";
-  uint64_t at = 0;
-  auto entry = [&](const std::string& name, const char* dtype, const std::string& shape, uint64_t bytes) {
-    header += cat(header.size() > 1 ? "," : "", "\"", name, "\":{\"dtype\":\"", dtype, "\",\"shape\":[",
-                  shape, "],\"data_offsets\":[", at, ",", at + bytes, "]}");
-    at += bytes;
-  };
-  std::vector<std::pair<const void*, size_t>> parts(2);
-  // int64 first: the format wants every tensor aligned to its item size.
-  if (with_offsets_) {
-    entry("offsets", "I64", cat(prompts + 1), offsets_.size() * 8);
-    parts.emplace_back(offsets_.data(), offsets_.size() * 8);
-  }
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    entry(cat("layer.", layers_[i]), element_.name, cat(rows, ",", width_), data_[i].size());
-    parts.emplace_back(data_[i].data(), data_[i].size());
-  }
-  header += "}";
-  while (header.size() % 8) header += ' ';
-  const uint64_t length = header.size();
-  parts[0] = {&length, 8};
-  parts[1] = {header.data(), header.size()};
+  SafetensorsWriter file;
+  if (with_offsets_) file.add("offsets", Dtype::I64, {prompts + 1}, std::as_bytes(std::span(offsets_)));
+  for (size_t i = 0; i < layers_.size(); ++i)
+    file.add(cat("layer.", layers_[i]), dtype_, {rows, width_}, data_[i]);
 
   Shard s;
   const std::string number = cat(shards_.size());
@@ -92,13 +47,9 @@ void ShardWriter::flush() {
   s.first_prompt = prompts_done_;
   s.prompts = prompts;
   s.rows = rows;
-  Sha256 hash;
-  for (auto [p, n] : parts) {
-    s.bytes += n;
-    hash.update({static_cast<const std::byte*>(p), n});
-  }
-  s.sha256 = hash.hex();
-  write_whole(folder_ + "/" + s.file, parts);
+  const SafetensorsWriter::Written w = file.write(folder_ + "/" + s.file);
+  s.bytes = w.bytes;
+  s.sha256 = w.sha256;
   shards_.push_back(std::move(s));
   prompts_done_ += prompts;
   for (auto& d : data_) d.clear();

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "mc/dtype.h"
+
 namespace mc::probe {
 
 struct Shard {
@@ -15,16 +17,10 @@ struct Shard {
   std::string sha256;
 };
 
-// How an element is written: safetensors' name and its bytes.
-struct Element {
-  const char* name;
-  size_t bytes;
-};
-
 // Collects rows of `width` elements for each layer and writes them out when they reach `shard_bytes`.
 class ShardWriter {
  public:
-  ShardWriter(std::string folder, std::vector<int> layers, int64_t width, Element element, bool offsets,
+  ShardWriter(std::string folder, std::vector<int> layers, int64_t width, Dtype dtype, bool offsets,
               size_t shard_bytes);
   // Rows of one prompt: for each layer `rows`·width elements.
   void add(const std::vector<const std::byte*>& layers, int64_t rows);
@@ -35,7 +31,7 @@ class ShardWriter {
   std::string folder_;
   std::vector<int> layers_;
   int64_t width_;
-  Element element_;
+  Dtype dtype_;
   bool with_offsets_;
   size_t shard_bytes_;
   std::vector<std::vector<std::byte>> data_;  // by layer
