@@ -109,6 +109,14 @@ class MC_API GgufValue {
   std::span<const std::byte> bytes_;
 };
 
+// What a tensor of MLX's affine quantization consists of besides its packed codes: w = scale·q + bias in
+// groups of `group` columns. Scales and biases are (rows, columns / group) F32, F16 or BF16.
+struct AffineTensor {
+  int bits = 0, group = 0;
+  GgmlType type = GgmlType::F16;
+  std::span<const std::byte> scales, biases;
+};
+
 struct GgufTensor {
   std::string_view name;
   GgmlType type = GgmlType::F32;
@@ -117,6 +125,8 @@ struct GgufTensor {
   uint64_t offset = 0;  // from the start of the data section, a multiple of the file's alignment (at least 8)
   // The stored bytes. Empty where the type's size is not known.
   std::span<const std::byte> data;
+  // Only of MLX-quantized directories: `data` are uint32 codes then, and `type` is I32.
+  const AffineTensor* affine = nullptr;
 };
 
 class MC_API GgufFile : public std::enable_shared_from_this<GgufFile> {
@@ -126,6 +136,14 @@ class MC_API GgufFile : public std::enable_shared_from_this<GgufFile> {
   // The same over bytes that the caller keeps alive; `name` stands for the path in messages. Tensor data is
   // aligned only as far as `bytes` is.
   static std::shared_ptr<GgufFile> from_memory(std::span<const std::byte> bytes, std::string name = "memory");
+  // A model of another format in GGUF's terms: `metadata` is a whole GGUF file without tensors, `parts` what
+  // the model's bytes are (for its hash). `keep` owns all that the tensors point to, their names too; their
+  // memory must be a mapping, of which engines may drop pages. Throws BadModel for a name that is there
+  // twice.
+  static std::shared_ptr<GgufFile> assemble(std::string path, std::vector<std::byte> metadata,
+                                            std::vector<GgufTensor> tensors,
+                                            std::vector<std::span<const std::byte>> parts,
+                                            std::shared_ptr<const void> keep);
   ~GgufFile();
   GgufFile(const GgufFile&) = delete;
   GgufFile& operator=(const GgufFile&) = delete;
@@ -133,9 +151,19 @@ class MC_API GgufFile : public std::enable_shared_from_this<GgufFile> {
   const std::string& path() const { return path_; }
   uint32_t version() const { return version_; }
   uint32_t alignment() const { return alignment_; }
-  uint64_t file_bytes() const { return bytes_.size(); }
+  uint64_t file_bytes() const {
+    uint64_t n = parts_.empty() ? bytes_.size() : 0;
+    for (std::span<const std::byte> p : parts_) n += p.size();
+    return n;
+  }
   // The whole file.
   std::span<const std::byte> bytes() const { return bytes_; }
+
+  // Of all bytes of the model: of the file, or of a directory's files one after another. Computed at each
+  // call.
+  std::string content_sha256() const;
+  // Whether this is a directory of another format in GGUF's terms.
+  bool assembled() const { return keep_ != nullptr; }
 
   // Keys and values in the file's order.
   const std::vector<std::pair<std::string_view, GgufValue>>& metadata() const { return metadata_; }
@@ -179,6 +207,9 @@ class MC_API GgufFile : public std::enable_shared_from_this<GgufFile> {
   std::vector<std::pair<std::string_view, GgufValue>> metadata_;
   std::vector<GgufTensor> tensors_;
   std::vector<uint32_t> keys_sorted_, names_sorted_;
+  std::vector<std::byte> owned_;
+  std::vector<std::span<const std::byte>> parts_;
+  std::shared_ptr<const void> keep_;
 };
 
 // Collects metadata and tensors and writes a version 3 file. Setting a key or adding a name twice throws

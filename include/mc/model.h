@@ -72,8 +72,13 @@ class MC_API Model {
   friend MC_API std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options);
 };
 
-// Opens a GGUF file. Weights stay mapped; engines pack them at first use. Throws FileNotFound, BadFormat,
-// Truncated, UnknownArchitecture, BadModel, BadTokenizer, DtypeMismatch for another dtype of activations.
+// A GGUF file, or a directory of config.json, tokenizer.json and safetensors files (Hugging Face's or MLX's)
+// shown in GGUF's terms: the same keys, names and shapes. Throws FileNotFound, BadFormat, Truncated,
+// BadModel, BadTokenizer, UnknownArchitecture.
+MC_API std::shared_ptr<GgufFile> open_model_file(const std::string& path);
+// Opens such a file or directory. Weights stay mapped; engines pack them at first use. Throws FileNotFound,
+// BadFormat, Truncated, UnknownArchitecture, BadModel, BadTokenizer, DtypeMismatch for another dtype of
+// activations.
 MC_API std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options = {});
 // Names of the architectures that load_model knows.
 MC_API std::vector<std::string> supported_architectures();

@@ -93,9 +93,9 @@ class MC_API SafetensorsSet {
 // otherwise the order is that of `add`.
 class MC_API SafetensorsWriter {
  public:
-  // `data`, in row-major order, must stay alive until the file is written. A name added twice, or "__metadata__",
-  // throws InvalidArgument, a shape that does not fit the data ShapeMismatch, a dtype that the format does not
-  // have (complex128) DtypeMismatch.
+  // `data`, in row-major order, must stay alive until the file is written. A name added twice, or
+  // "__metadata__", throws InvalidArgument, a shape that does not fit the data ShapeMismatch, a dtype that
+  // the format does not have (complex128) DtypeMismatch.
   void add(std::string_view name, Dtype dtype, const Shape& shape, std::span<const std::byte> data);
   // The array's values are copied.
   void add(std::string_view name, const Array& array);

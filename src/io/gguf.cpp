@@ -10,6 +10,7 @@
 #include "mapped_file.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
+#include "mc/sha256.h"
 
 namespace mc {
 namespace {
@@ -350,6 +351,34 @@ std::shared_ptr<GgufFile> GgufFile::from_memory(std::span<const std::byte> bytes
   return f;
 }
 
+std::shared_ptr<GgufFile> GgufFile::assemble(std::string path, std::vector<std::byte> metadata,
+                                             std::vector<GgufTensor> tensors,
+                                             std::vector<std::span<const std::byte>> parts,
+                                             std::shared_ptr<const void> keep) {
+  std::shared_ptr<GgufFile> f(new GgufFile);
+  f->path_ = std::move(path);
+  f->owned_ = std::move(metadata);
+  f->bytes_ = f->owned_;
+  GgufParser(*f).parse();
+  f->tensors_ = std::move(tensors);
+  f->parts_ = std::move(parts);
+  f->keep_ = std::move(keep);
+  f->names_sorted_ = sorted_by(f->tensors_, kNameOf);
+  for (size_t i = 1; i < f->names_sorted_.size(); ++i) {
+    std::string_view name = f->tensors_[f->names_sorted_[i]].name;
+    if (name == f->tensors_[f->names_sorted_[i - 1]].name)
+      throw Error(ErrorCode::BadModel, cat("two tensors stand for \"", shown(name), "\""), f->path_);
+  }
+  return f;
+}
+
+std::string GgufFile::content_sha256() const {
+  if (parts_.empty()) return sha256_hex(bytes_);
+  Sha256 hash;
+  for (std::span<const std::byte> p : parts_) hash.update(p);
+  return hash.hex();
+}
+
 GgufFile::~GgufFile() {
   if (mapped_) unmap_file(bytes_);
 }
@@ -367,7 +396,7 @@ const GgufTensor& GgufFile::require_tensor(std::string_view name) const {
   const GgufTensor* t = find_tensor(name);
   if (!t) throw Error(ErrorCode::BadModel, cat("the tensor \"", shown(name), "\" is missing"), path_);
   const GgmlTypeInfo* info = ggml_type_info(t->type);
-  if (!info || !info->computable)
+  if (!t->affine && (!info || !info->computable))
     throw Error(ErrorCode::BadModel,
                 cat("the tensor \"", shown(name), "\" is stored as ", ggml_type_name(t->type),
                     ", which can't be computed on"),
@@ -379,7 +408,7 @@ void GgufFile::require_computable() const {
   std::map<GgmlType, std::pair<uint64_t, std::string_view>> others;
   for (const GgufTensor& t : tensors_) {
     const GgmlTypeInfo* info = ggml_type_info(t.type);
-    if (info && info->computable) continue;
+    if (t.affine || (info && info->computable)) continue;
     auto& o = others[t.type];
     if (o.first++ == 0) o.second = t.name;
   }

@@ -24,8 +24,8 @@ constexpr uint64_t kMaxHeader = 100'000'000;
 constexpr size_t kMaxName = 65535;
 constexpr uint64_t kMaxElements = uint64_t{1} << 44;
 
-// Reads the header as it is parsed: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}. No tree
-// is built, so no depth of nesting and no repeated key goes unseen.
+// Reads the header as it is parsed: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}. No
+// tree is built, so no depth of nesting and no repeated key goes unseen.
 class HeaderReader final : public nlohmann::json_sax<Json> {
  public:
   struct Entry {
@@ -43,13 +43,15 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   bool number_float(number_float_t, const string_t& s) override { return scalar(shown(s)); }
   bool number_unsigned(number_unsigned_t v) override {
     if (!list_) return scalar(cat(v));
-    if (list_->size() >= kMaxRank) bad(cat(where(), " has more than ", kMaxRank, " entries in \"", field_, "\""));
+    if (list_->size() >= kMaxRank)
+      bad(cat(where(), " has more than ", kMaxRank, " entries in \"", field_, "\""));
     list_->push_back(v);
     return true;
   }
   bool string(string_t& s) override {
     if (depth_ == 2 && in_metadata_ && !list_) {
-      if (!metadata_.emplace(field_, s).second) bad(cat("\"__metadata__\" has the key \"", shown(field_), "\" twice"));
+      if (!metadata_.emplace(field_, s).second)
+        bad(cat("\"__metadata__\" has the key \"", shown(field_), "\" twice"));
       return true;
     }
     if (depth_ != 2 || list_ || field_ != "dtype") return scalar("a string");
@@ -136,18 +138,21 @@ constexpr auto kByName = [](const SafetensorsTensor& t, std::string_view name) {
 void SafetensorsFile::parse() {
   auto bad = [&](const std::string& what) { throw Error(ErrorCode::BadFormat, what, path_); };
   if (bytes_.size() < 8)
-    throw Error(ErrorCode::Truncated,
-                cat("the file ends within its first 8 bytes: expected at least 10 bytes, actual ", bytes_.size()),
-                path_);
+    throw Error(
+        ErrorCode::Truncated,
+        cat("the file ends within its first 8 bytes: expected at least 10 bytes, actual ", bytes_.size()),
+        path_);
   uint64_t length = 0;
   std::memcpy(&length, bytes_.data(), 8);
   const std::string_view head(reinterpret_cast<const char*>(bytes_.data()), 8);
   if (head.starts_with("version "))
     bad("not a safetensors file: it looks like a Git LFS pointer, not the file itself");
-  if (head.starts_with("<!") || head.starts_with("<htm")) bad("not a safetensors file: it looks like a web page");
+  if (head.starts_with("<!") || head.starts_with("<htm"))
+    bad("not a safetensors file: it looks like a web page");
   if (head.starts_with("PK")) bad("not a safetensors file: it looks like a zip archive");
   if (length > kMaxHeader || length < 2)
-    bad(cat("not a safetensors file: it gives its header ", length, " bytes; 2 to ", kMaxHeader, " are possible"));
+    bad(cat("not a safetensors file: it gives its header ", length, " bytes; 2 to ", kMaxHeader,
+            " are possible"));
   if (length > bytes_.size() - 8)
     throw Error(ErrorCode::Truncated,
                 cat("the file ends within its header: expected at least ", length + 8, " bytes, actual ",
@@ -185,8 +190,8 @@ void SafetensorsFile::parse() {
               elements * type->bytes));
     if (e.offsets[1] > data.size())
       throw Error(ErrorCode::Truncated,
-                  cat("the file ends before its tensors do: ", where, " ends at byte ", 8 + length + e.offsets[1],
-                      ", the file at ", bytes_.size()),
+                  cat("the file ends before its tensors do: ", where, " ends at byte ",
+                      8 + length + e.offsets[1], ", the file at ", bytes_.size()),
                   path_);
     t.name = std::move(e.name);
     t.type = std::string(type->name);
@@ -210,7 +215,8 @@ void SafetensorsFile::parse() {
   std::sort(tensors_.begin(), tensors_.end(),
             [](const SafetensorsTensor& a, const SafetensorsTensor& b) { return a.name < b.name; });
   for (size_t i = 1; i < tensors_.size(); ++i)
-    if (tensors_[i].name == tensors_[i - 1].name) bad(cat("tensor \"", shown(tensors_[i].name), "\" is there twice"));
+    if (tensors_[i].name == tensors_[i - 1].name)
+      bad(cat("tensor \"", shown(tensors_[i].name), "\" is there twice"));
 }
 
 std::shared_ptr<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
@@ -222,7 +228,8 @@ std::shared_ptr<SafetensorsFile> SafetensorsFile::open(const std::string& path) 
   return f;
 }
 
-std::shared_ptr<SafetensorsFile> SafetensorsFile::from_memory(std::span<const std::byte> bytes, std::string name) {
+std::shared_ptr<SafetensorsFile> SafetensorsFile::from_memory(std::span<const std::byte> bytes,
+                                                              std::string name) {
   std::shared_ptr<SafetensorsFile> f(new SafetensorsFile);
   f->path_ = std::move(name);
   f->bytes_ = bytes;
@@ -247,9 +254,11 @@ const SafetensorsTensor& SafetensorsFile::require(std::string_view name) const {
 
 Array SafetensorsFile::array(const SafetensorsTensor& t) const {
   if (!t.dtype)
-    throw Error(ErrorCode::DtypeMismatch, cat("tensor \"", shown(t.name), "\" is stored as ", t.type,
-                                              ", which can't be computed on"), path_);
-  if (reinterpret_cast<uintptr_t>(t.data.data()) % std::min<size_t>(itemsize(*t.dtype), 8) != 0 || t.data.empty())
+    throw Error(ErrorCode::DtypeMismatch,
+                cat("tensor \"", shown(t.name), "\" is stored as ", t.type, ", which can't be computed on"),
+                path_);
+  if (reinterpret_cast<uintptr_t>(t.data.data()) % std::min<size_t>(itemsize(*t.dtype), 8) != 0 ||
+      t.data.empty())
     return Array::from_bytes(t.data.data(), t.shape, *t.dtype);
   return Array::wrap(t.data.data(), t.shape, *t.dtype, shared_from_this(),
                      mapped_ ? Memory::MappedFile : Memory::Constant);
@@ -272,7 +281,8 @@ SafetensorsSet SafetensorsSet::open(const std::string& directory) {
         },
         false);
     if (j.is_discarded()) bad("the index is not JSON");
-    if (!j.is_object() || !j.contains("weight_map") || !j["weight_map"].is_object() || j["weight_map"].empty())
+    if (!j.is_object() || !j.contains("weight_map") || !j["weight_map"].is_object() ||
+        j["weight_map"].empty())
       bad("the index has no object \"weight_map\" with entries");
     std::vector<std::string> names;
     for (const auto& [tensor, file] : j["weight_map"].items()) {
@@ -280,7 +290,8 @@ SafetensorsSet SafetensorsSet::open(const std::string& directory) {
       const auto& name = file.get_ref<const std::string&>();
       if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos ||
           name.find('\0') != std::string::npos || !name.ends_with(".safetensors"))
-        bad(cat("\"weight_map\" names \"", shown(name), "\", which is no safetensors file of this directory"));
+        bad(cat("\"weight_map\" names \"", shown(name),
+                "\", which is no safetensors file of this directory"));
       shard_of[tensor] = name;
       names.push_back(name);
     }
@@ -292,7 +303,8 @@ SafetensorsSet SafetensorsSet::open(const std::string& directory) {
       by_name[n] = set.files_.back().get();
     }
     for (const auto& [tensor, file] : shard_of)
-      if (!by_name[file]->find(tensor)) bad(cat("tensor \"", shown(tensor), "\" is not in ", file, " as the index says"));
+      if (!by_name[file]->find(tensor))
+        bad(cat("tensor \"", shown(tensor), "\" is not in ", file, " as the index says"));
   } else {
     const std::string single = directory + "/model.safetensors";
     if (::stat(single.c_str(), &st) != 0)

@@ -15,10 +15,10 @@ namespace mc {
 namespace {
 
 constexpr SafetensorsType kTypes[] = {
-    {"BOOL", 1, Dtype::Bool}, {"U8", 1, Dtype::U8},   {"I8", 1, Dtype::I8},    {"F8_E5M2", 1, {}},
-    {"F8_E4M3", 1, {}},       {"F8_E8M0", 1, {}},     {"I16", 2, Dtype::I16},  {"U16", 2, Dtype::U16},
+    {"BOOL", 1, Dtype::Bool}, {"U8", 1, Dtype::U8},     {"I8", 1, Dtype::I8},   {"F8_E5M2", 1, {}},
+    {"F8_E4M3", 1, {}},       {"F8_E8M0", 1, {}},       {"I16", 2, Dtype::I16}, {"U16", 2, Dtype::U16},
     {"F16", 2, Dtype::F16},   {"BF16", 2, Dtype::BF16}, {"I32", 4, Dtype::I32}, {"U32", 4, Dtype::U32},
-    {"F32", 4, Dtype::F32},   {"F64", 8, Dtype::F64}, {"I64", 8, Dtype::I64},  {"U64", 8, Dtype::U64},
+    {"F32", 4, Dtype::F32},   {"F64", 8, Dtype::F64},   {"I64", 8, Dtype::I64}, {"U64", 8, Dtype::U64},
     {"C64", 8, Dtype::C64}};
 
 std::string quoted(const std::string& s) {
@@ -80,7 +80,8 @@ std::string SafetensorsWriter::header(std::vector<const Item*>& order) const {
   uint64_t at = 0;
   for (const Item* i : order) {
     h += cat(h.size() > 1 ? "," : "", quoted(i->name), ":{\"dtype\":\"", safetensors_type(i->dtype),
-             "\",\"shape\":[", join(i->shape, ","), "],\"data_offsets\":[", at, ",", at + i->data.size(), "]}");
+             "\",\"shape\":[", join(i->shape, ","), "],\"data_offsets\":[", at, ",", at + i->data.size(),
+             "]}");
     at += i->data.size();
   }
   h += "}";

@@ -28,7 +28,7 @@ class Llama final : public Model {
                   cat("the metadata key llama.rope.dimension_count is ", proto.rope.dims,
                       "; expected an even number"),
                   l.file().path());
-    proto.rope.traditional = true;
+    proto.rope.traditional = l.rope_neighbours();
     proto.rope.base = c.rope_base;
     proto.rope.scale = l.rope_scale();
     if (l.has("rope_freqs.weight")) {  // Llama 3's scaling: divisors of the frequencies

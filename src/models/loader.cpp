@@ -1,5 +1,7 @@
 #include "loader.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 
 #include "mc/detail/str.h"
@@ -105,24 +107,73 @@ void Loader::require_all_used() const {
                 file_->path(), "the file is of a variant that is not supported");
 }
 
+nn::Linear Loader::view(const GgufTensor& t, int64_t in, int64_t first, int64_t rows) const {
+  nn::Linear l;
+  l.fast = options_.fast;
+  auto part = [&](std::span<const std::byte> data, int64_t columns, Dtype dtype) {
+    const size_t row = static_cast<size_t>(columns) * itemsize(dtype);
+    return Array::wrap(data.data() + static_cast<size_t>(first) * row, {rows, columns}, dtype, file_,
+                       Memory::MappedFile);
+  };
+  if (const AffineTensor* a = t.affine) {
+    const Dtype scale = a->type == GgmlType::F32   ? Dtype::F32
+                        : a->type == GgmlType::F16 ? Dtype::F16
+                                                   : Dtype::BF16;
+    QTensor q;
+    q.kind = QTensor::Kind::Affine;
+    q.shape = {rows, in};
+    q.bits = a->bits;
+    q.group = a->group;
+    q.parts = {part(t.data, in * a->bits / 32, Dtype::U32), part(a->scales, in / a->group, scale),
+               part(a->biases, in / a->group, scale)};
+    l.packed = std::move(q);
+    return l;
+  }
+  const BlockFormat format = format_of(t.type);
+  const int64_t row = in / block_elements(format) * block_bytes(format);
+  l.packed = block_tensor(part(t.data, row, Dtype::U8), format, {rows, in});
+  return l;
+}
+
 nn::Linear Loader::linear(const std::string& tensor, int64_t out, int64_t in) const {
+  return linear_rows(tensor, out, in, 0, out);
+}
+
+nn::Linear Loader::linear_rows(const std::string& tensor, int64_t total, int64_t in, int64_t first,
+                               int64_t rows) const {
   const GgufTensor& t = take(tensor);
-  const Shape want{out, in};
+  const Shape want{total, in};
   if (!(t.shape == want))
     throw Error(ErrorCode::BadModel,
                 cat("tensor ", tensor, " has shape ", t.shape.str(), ", the metadata ask for ", want.str()),
                 file_->path());
-  const BlockFormat format = format_of(t.type);
-  const int64_t row = in / block_elements(format) * block_bytes(format);
-  nn::Linear l;
-  l.packed = block_tensor(Array::wrap(t.data.data(), {out, row}, Dtype::U8, file_, Memory::MappedFile),
-                          format, want);
-  l.fast = options_.fast;
+  nn::Linear l = view(t, in, first, rows);
   if (tensor.ends_with(".weight")) {
     const std::string bias = tensor.substr(0, tensor.size() - 6) + "bias";
-    if (has(bias)) l.bias = vector(bias, out);
+    if (has(bias)) {
+      l.bias = vector(bias, total);
+      if (rows != total) l.bias = slice(l.bias, {first}, {first + rows}).eval();
+    }
   }
   return l;
+}
+
+std::vector<nn::Linear> Loader::experts(const std::string& tensor, int64_t n, int64_t out, int64_t in) const {
+  std::vector<nn::Linear> list;
+  if (has(tensor)) {
+    const GgufTensor& t = take(tensor);
+    const Shape want{n, out, in};
+    if (!(t.shape == want))
+      throw Error(ErrorCode::BadModel,
+                  cat("tensor ", tensor, " has shape ", t.shape.str(), ", the metadata ask for ", want.str()),
+                  file_->path());
+    for (int64_t e = 0; e < n; ++e) list.push_back(view(t, in, e * out, out));
+    return list;
+  }
+  const size_t at = tensor.find("_exps.weight");
+  for (int64_t e = 0; e < n; ++e)
+    list.push_back(linear(cat(tensor.substr(0, at), ".", e, ".weight"), out, in));
+  return list;
 }
 
 Array Loader::vector(const std::string& tensor, int64_t n) const {
@@ -203,11 +254,17 @@ std::vector<std::string> supported_architectures() {
   return out;
 }
 
+std::shared_ptr<GgufFile> open_model_file(const std::string& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return models::open_directory(path);
+  return GgufFile::open(path);
+}
+
 std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options) {
   if (options.dtype != Dtype::F32 && options.dtype != Dtype::BF16 && options.dtype != Dtype::F16)
     throw Error(ErrorCode::DtypeMismatch, cat("activations can't be ", dtype_name(options.dtype)), "dtype",
                 "use float32, bfloat16 or float16");
-  std::shared_ptr<GgufFile> file = GgufFile::open(path);
+  std::shared_ptr<GgufFile> file = open_model_file(path);
   const std::string architecture(file->require_string("general.architecture"));
   for (const models::ModelDef* m : models::kModels) {
     if (architecture != m->architecture) continue;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "mc/model.h"
 
@@ -23,6 +24,9 @@ class Loader {
   double f(std::string_view key, double fallback) const;
   // What the rotary positions are multiplied by: 1/factor of linear scaling; other kinds throw BadModel.
   double rope_scale() const;
+  // Whether rotary pairs are neighbours in the rows of queries and keys: GGUF's llama is permuted so, Hugging
+  // Face's files never are.
+  bool rope_neighbours() const { return !file_->assembled(); }
   // Throws BadModel for what would change the answer and is not computed here: metadata of other variants of
   // the architecture, and tensors that nobody asked for. Call it last.
   void require_all_used() const;
@@ -30,6 +34,12 @@ class Loader {
 
   // (out, in), any computable type, mapped; with the bias of the same name if the file has one.
   nn::Linear linear(const std::string& tensor, int64_t out, int64_t in) const;
+  // Rows first … first + rows - 1 of a fused tensor (total, in), as a view; its bias's likewise.
+  nn::Linear linear_rows(const std::string& tensor, int64_t total, int64_t in, int64_t first,
+                         int64_t rows) const;
+  // The weights (out, in) of each of n experts: slices of "blk.0.ffn_up_exps.weight" (n, out, in), or, where
+  // the file has them apart, "blk.0.ffn_up.0.weight" ….
+  std::vector<nn::Linear> experts(const std::string& tensor, int64_t n, int64_t out, int64_t in) const;
   // (n,) float32.
   Array vector(const std::string& tensor, int64_t n) const;
   nn::RmsNorm norm(const std::string& tensor, int64_t n, double eps) const {
@@ -46,6 +56,7 @@ class Loader {
  private:
   [[noreturn]] void refuse(std::string_view key, const std::string& value, const std::string& want) const;
   const GgufTensor& take(const std::string& tensor) const;
+  nn::Linear view(const GgufTensor& t, int64_t in, int64_t first, int64_t rows) const;
 
   std::shared_ptr<GgufFile> file_;
   mutable std::set<std::string, std::less<>> taken_;
@@ -59,6 +70,11 @@ struct ModelDef {
   std::shared_ptr<Model> (*load)(const Loader& loader);
 };
 extern const ModelDef kLlama, kGemma3;
+
+// A Hugging Face or MLX directory in GGUF's terms: config.json becomes metadata under GGUF's keys, tensors
+// get GGUF's names and stay mapped, tokenizer.json becomes GGUF's vocabulary. Throws FileNotFound, BadFormat,
+// BadModel, BadTokenizer, UnknownArchitecture.
+std::shared_ptr<GgufFile> open_directory(const std::string& path);
 
 // "blk.3." + rest
 std::string block(int64_t layer, std::string_view rest);

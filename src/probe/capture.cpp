@@ -116,7 +116,7 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
     m["complete"] = complete;
     m["model"] = {{"name", model->config().name},
                   {"architecture", model->config().architecture},
-                  {"sha256", model->source().content_sha256()}};
+                  {"sha256", model->file().content_sha256()}};
     const Device device = default_device();
     const std::string name = device_name(device);
     m["backend"] = name.substr(0, name.find(':'));

@@ -5,6 +5,7 @@
 #include "format.h"
 #include "mc/detail/str.h"
 #include "mc/gguf.h"
+#include "mc/model.h"
 
 namespace mc::tool {
 namespace {
@@ -20,15 +21,19 @@ std::optional<int64_t> of_architecture(const GgufFile& file, std::string_view ar
   return v ? v->as_i64() : std::nullopt;
 }
 
+std::string type_name(const GgufTensor& t) {
+  return t.affine ? cat("affine ", t.affine->bits, "-bit/", t.affine->group) : ggml_type_name(t.type);
+}
+
 Value shape_value(const Shape& shape) { return Value::list_of(shape); }
 
 int run(const Args& args) {
-  const std::shared_ptr<GgufFile> file = GgufFile::open(args.model());
+  const std::shared_ptr<GgufFile> file = open_model_file(args.model());
   const std::string architecture(file->string("general.architecture", ""));
   std::map<std::string, TypeTotal> types;
   int64_t parameters = 0;
   for (const GgufTensor& t : file->tensors()) {
-    TypeTotal& total = types[ggml_type_name(t.type)];
+    TypeTotal& total = types[type_name(t)];
     ++total.tensors;
     total.parameters += t.shape.numel();
     total.bytes += static_cast<int64_t>(t.data.size());
@@ -55,8 +60,8 @@ int run(const Args& args) {
       left.resize(20, ' ');
       write_out(cat(left, value, "\n"));
     };
-    line("file", cat(file->path(), "  (", show_bytes(static_cast<double>(file->file_bytes())), ", GGUF v",
-                     file->version(), ")"));
+    line("file", cat(file->path(), "  (", show_bytes(static_cast<double>(file->file_bytes())),
+                     file->assembled() ? ", safetensors" : cat(", GGUF v", file->version()), ")"));
     line("name", std::string(file->string("general.name", "-")));
     line("architecture", cat(architecture.empty() ? "-" : architecture, "  (key general.architecture)"));
     line("tokenizer", std::string(file->string("tokenizer.ggml.model", "-")));
@@ -70,7 +75,7 @@ int run(const Args& args) {
       for (const auto& [key, value] : file->metadata()) write_out(cat(key, " = ", value.str(), "\n"));
     if (args.has("tensors"))
       for (const GgufTensor& t : file->tensors())
-        write_out(cat(t.name, "  ", ggml_type_name(t.type), "  ", t.shape.str(), "\n"));
+        write_out(cat(t.name, "  ", type_name(t), "  ", t.shape.str(), "\n"));
     return kOk;
   }
 
@@ -101,10 +106,8 @@ int run(const Args& args) {
   if (args.has("tensors")) {
     Value tensors = Value::list();
     for (const GgufTensor& t : file->tensors())
-      tensors.push(Value::object()
-                       .set("name", t.name)
-                       .set("type", ggml_type_name(t.type))
-                       .set("shape", shape_value(t.shape)));
+      tensors.push(
+          Value::object().set("name", t.name).set("type", type_name(t)).set("shape", shape_value(t.shape)));
     v.set("tensors", std::move(tensors));
   }
   write_result(args.format, v);

@@ -1,0 +1,481 @@
+// A directory of config.json, tokenizer.json and safetensors files as a model in GGUF's terms.
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "hf_names.h"
+#include "hf_tokenizer.h"
+#include "loader.h"
+#include "mc/detail/str.h"
+#include "mc/error.h"
+#include "mc/file.h"
+#include "mc/ops.h"
+#include "mc/safetensors.h"
+
+namespace mc::models {
+namespace {
+
+using Json = nlohmann::json;
+
+// Memory for what can't be used as it stands in the file. A mapping, so that engines may drop its pages as
+// they do a file's: the system keeps their contents.
+class Scratch {
+ public:
+  explicit Scratch(size_t bytes) : bytes_(std::max<size_t>(bytes, 1)) {
+    const int fd = memfd_create("mc-weights", MFD_CLOEXEC);
+    void* p = MAP_FAILED;
+    if (fd >= 0 && ftruncate(fd, static_cast<off_t>(bytes_)) == 0)
+      p = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0) close(fd);
+    if (p == MAP_FAILED)
+      throw Error(ErrorCode::OutOfMemory, cat("no memory for ", bytes, " bytes of weights"));
+    data_ = static_cast<std::byte*>(p);
+  }
+  ~Scratch() { munmap(data_, bytes_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  std::byte* data() { return data_; }
+  std::span<const std::byte> bytes() const { return {data_, bytes_}; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t bytes_;
+};
+
+// All that the tensors point to.
+struct Holder {
+  SafetensorsSet set;
+  std::deque<std::string> names;
+  std::deque<AffineTensor> affine;
+  std::deque<Scratch> scratch;
+  std::string config;
+};
+
+size_t distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t up = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+      diagonal = up;
+    }
+  }
+  return row[b.size()];
+}
+
+std::optional<GgmlType> ggml_type(const SafetensorsTensor& t) {
+  if (t.dtype == Dtype::F32) return GgmlType::F32;
+  if (t.dtype == Dtype::F16) return GgmlType::F16;
+  if (t.dtype == Dtype::BF16) return GgmlType::BF16;
+  return {};
+}
+
+class Directory {
+ public:
+  explicit Directory(std::string path) : path_(std::move(path)), config_path_(path_ + "/config.json") {}
+
+  std::shared_ptr<GgufFile> open() {
+    hold_->config = read_small_file(config_path_, 16 << 20);
+    config_ = parse_json(hold_->config, config_path_);
+    if (!config_.is_object()) bad("is no JSON object");
+    find_architecture();
+    metadata();
+    hold_->set = SafetensorsSet::open(path_);
+    tensors();
+    rope_factors();
+    std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(hold_->config))};
+    for (const auto& f : hold_->set.files()) parts.push_back(f->bytes());
+    set_tokenizer(writer_, path_, config_);
+    return GgufFile::assemble(path_, writer_.to_bytes(), std::move(out_), std::move(parts), hold_);
+  }
+
+ private:
+  [[noreturn]] void bad(const std::string& what, const std::string& next = {}) const {
+    throw Error(ErrorCode::BadModel, what, config_path_, next);
+  }
+  std::string key(std::string_view k) const { return cat(arch_->architecture, ".", k); }
+
+  void find_architecture() {
+    const Json type = config_.value("model_type", Json());
+    if (!type.is_string()) bad("the key model_type is missing or no string");
+    const auto& name = type.get_ref<const std::string&>();
+    const HfArchitecture* nearest = nullptr;
+    size_t best = ~size_t{0};
+    std::vector<std::string> known;
+    for (const HfArchitecture& a : hf_architectures()) {
+      if (name == a.model_type) arch_ = &a;
+      known.push_back(a.model_type);
+      if (const size_t d = distance(name.substr(0, 64), a.model_type); d < best) best = d, nearest = &a;
+    }
+    if (!arch_)
+      throw Error(
+          ErrorCode::UnknownArchitecture, cat("the key model_type is '", name.substr(0, 64), "'"),
+          config_path_,
+          cat("the nearest that is supported is '", nearest->model_type, "'; supported are ", join(known)));
+    for (const char* k : {"quantization_config"})
+      if (config_.contains(k) && config_[k].is_object() && !config_.contains("quantization")) {
+        const Json method = config_[k].value("quant_method", Json());
+        bad(cat("the key quantization_config asks for '",
+                method.is_string() ? method.get<std::string>() : "?", "', which is not read"),
+            "use the unquantized directory, an MLX one, or a GGUF file");
+      }
+  }
+
+  const Json* find(const Json& where, const char* k) const {
+    const auto it = where.find(k);
+    return it == where.end() || it->is_null() ? nullptr : &*it;
+  }
+  double number(const Json& v, const std::string& k) const {
+    if (!v.is_number()) bad(cat("the key ", k, " is ", v.dump().substr(0, 60), "; expected a number"));
+    return v.get<double>();
+  }
+  uint64_t whole(const Json& v, const std::string& k) const {
+    if (!v.is_number_unsigned())
+      bad(cat("the key ", k, " is ", v.dump().substr(0, 60), "; expected a whole number"));
+    return v.get<uint64_t>();
+  }
+
+  void metadata() {
+    writer_.set_string("general.architecture", arch_->architecture);
+    std::string name = path_;
+    while (name.size() > 1 && name.back() == '/') name.pop_back();
+    writer_.set_string("general.name", name.substr(name.rfind('/') + 1));
+    for (const HfKey& k : arch_->keys) {
+      const Json* v = find(config_, k.hf);
+      if (!v && k.required) bad(cat("the key ", k.hf, " is missing"));
+      if (!v) continue;
+      if (k.kind == 'u') writer_.set_u64(key(k.gguf), whole(*v, k.hf));
+      if (k.kind == 'f') writer_.set_f32(key(k.gguf), static_cast<float>(number(*v, k.hf)));
+      if (k.kind == 'b') {
+        if (!v->is_boolean())
+          bad(cat("the key ", k.hf, " is ", v->dump().substr(0, 60), "; expected true or false"));
+        writer_.set_bool(key(k.gguf), v->get<bool>());
+      }
+    }
+    if (std::string_view(arch_->architecture) == "gpt2" && !find(config_, "n_inner"))
+      writer_.set_u64(key("feed_forward_length"), 4 * whole(config_["n_embd"], "n_embd"));
+    if (std::string_view(arch_->architecture) == "bert") writer_.set_bool(key("attention.causal"), false);
+    rope();
+  }
+
+  void rope() {
+    // Newer files keep base and scaling together.
+    const Json* p = find(config_, "rope_parameters");
+    const Json* scaling = p ? p : find(config_, "rope_scaling");
+    if (scaling && !scaling->is_object()) bad("the rope scaling is no object");
+    if (const Json* layers = p ? find(*p, "full_attention") : nullptr) {
+      if (!layers->is_object()) bad("the key rope_parameters.full_attention is no object");
+      scaling = layers;
+      if (const Json* local = find(*p, "sliding_attention"); local && local->is_object())
+        if (const Json* base = find(*local, "rope_theta"); base && !find(config_, "rope_local_base_freq"))
+          writer_.set_f32(key("rope.freq_base_swa"), static_cast<float>(number(*base, "rope_theta")));
+    }
+    const Json* base = scaling ? find(*scaling, "rope_theta") : nullptr;
+    if (!base) base = find(config_, "rope_theta");
+    if (!base) base = find(config_, "rotary_emb_base");
+    base_ = base ? number(*base, "rope_theta") : 10000;
+    if (base) writer_.set_f32(key("rope.freq_base"), static_cast<float>(base_));
+    head_dim_ = 0;
+    if (find(config_, "hidden_size") && find(config_, "num_attention_heads")) {
+      const uint64_t heads = whole(config_["num_attention_heads"], "num_attention_heads");
+      if (heads == 0) bad("the key num_attention_heads is 0");
+      head_dim_ = whole(config_["hidden_size"], "hidden_size") / heads;
+      if (const Json* d = find(config_, "head_dim")) head_dim_ = whole(*d, "head_dim");
+    }
+    const Json* part = find(config_, "rotary_pct");
+    if (!part) part = find(config_, "partial_rotary_factor");
+    if (!part && scaling) part = find(*scaling, "partial_rotary_factor");
+    if (part) {
+      const double f = number(*part, "partial_rotary_factor");
+      if (!(f > 0 && f <= 1)) bad(cat("the rotary part is ", f, "; expected above 0 and at most 1"));
+      writer_.set_u64(key("rope.dimension_count"), static_cast<uint64_t>(f * static_cast<double>(head_dim_)));
+    }
+    if (!scaling) return;
+    const Json* type = find(*scaling, "rope_type");
+    if (!type) type = find(*scaling, "type");
+    const std::string kind = type && type->is_string() ? type->get<std::string>() : "default";
+    if (kind == "default") return;
+    if (kind == "linear") {
+      const Json* f = find(*scaling, "factor");
+      if (!f) bad("the rope scaling has no factor");
+      writer_.set_string(key("rope.scaling.type"), "linear");
+      writer_.set_f32(key("rope.scaling.factor"), static_cast<float>(number(*f, "rope_scaling.factor")));
+    } else if (kind == "llama3" || kind == "longrope") {
+      scaling_ = scaling;
+      scaling_kind_ = kind;
+    } else {
+      bad(cat("the rope scaling is '", kind.substr(0, 40),
+              "'; supported are default, linear, llama3, longrope"));
+    }
+  }
+
+  void synthetic(const char* name, const std::vector<float>& values) {
+    hold_->scratch.emplace_back(values.size() * 4);
+    std::memcpy(hold_->scratch.back().data(), values.data(), values.size() * 4);
+    add(name, GgmlType::F32, {static_cast<int64_t>(values.size())},
+        hold_->scratch.back().bytes().first(values.size() * 4));
+  }
+
+  // The divisors of the rotary frequencies that llama3's and longrope's scalings mean.
+  void rope_factors() {
+    if (!scaling_) return;
+    auto get = [&](const char* k) {
+      const Json* v = find(*scaling_, k);
+      if (!v) bad(cat("the rope scaling '", scaling_kind_, "' has no ", k));
+      const double x = number(*v, k);
+      if (!(x > 0) || !std::isfinite(x)) bad(cat("the rope scaling has ", k, " ", x));
+      return x;
+    };
+    if (scaling_kind_ == "longrope") {
+      for (const char* k : {"long_factor", "short_factor"}) {
+        const Json* v = find(*scaling_, k);
+        if (!v || !v->is_array() || v->size() > 4096) bad(cat("the rope scaling has no list ", k));
+        std::vector<float> f;
+        for (const Json& x : *v) f.push_back(static_cast<float>(number(x, k)));
+        synthetic(k[0] == 'l' ? "rope_factors_long.weight" : "rope_factors_short.weight", f);
+      }
+      return;
+    }
+    const double factor = get("factor"), low = get("low_freq_factor"), high = get("high_freq_factor"),
+                 old = get("original_max_position_embeddings");
+    if (!(high > low) || head_dim_ < 2 || head_dim_ > 65536)
+      bad("the rope scaling's factors do not fit together");
+    std::vector<float> divisors;
+    for (uint64_t i = 0; i < head_dim_ / 2; ++i) {
+      const double wave =
+          2 * M_PI * std::pow(base_, 2.0 * static_cast<double>(i) / static_cast<double>(head_dim_));
+      double d = 1;
+      if (wave > old / low) {
+        d = factor;
+      } else if (wave > old / high) {
+        const double smooth = (old / wave - low) / (high - low);
+        d = 1 / ((1 - smooth) / factor + smooth);
+      }
+      divisors.push_back(static_cast<float>(d));
+    }
+    synthetic("rope_freqs.weight", divisors);
+  }
+
+  GgufTensor& add(const std::string& name, GgmlType type, const Shape& shape,
+                  std::span<const std::byte> data) {
+    hold_->names.push_back(name);
+    GgufTensor t;
+    t.name = hold_->names.back();
+    t.type = type;
+    t.shape = shape;
+    for (int i = shape.ndim() - 1; i >= 0; --i) t.ggml_dims.push_back(shape[i]);
+    t.data = data;
+    out_.push_back(t);
+    return out_.back();
+  }
+
+  struct Place {
+    std::string name;
+    HfLayout layout = HfLayout::Plain;
+    bool skip = false;
+  };
+  static std::optional<std::string> matched(std::string_view pattern, std::string_view name,
+                                            const char* gguf) {
+    const size_t hole = pattern.find("{}");
+    if (hole == std::string_view::npos)
+      return pattern == name ? std::optional<std::string>(gguf) : std::nullopt;
+    const std::string_view head = pattern.substr(0, hole), tail = pattern.substr(hole + 2);
+    if (!name.starts_with(head) || !name.ends_with(tail) || name.size() <= head.size() + tail.size())
+      return {};
+    const std::string_view number = name.substr(head.size(), name.size() - head.size() - tail.size());
+    if (number.size() > 6 || number.find_first_not_of("0123456789") != std::string_view::npos) return {};
+    const std::string_view g(gguf);
+    const size_t at = g.find("{}");
+    return cat(g.substr(0, at), number, g.substr(at + 2));
+  }
+  // GGUF's name of a tensor without its ".weight"; its own where the table has none.
+  Place place(std::string_view stem) const {
+    // Where another class was saved: "transformer.h.0", "bert.encoder.layer.0", or without "model.".
+    for (std::string_view prefix : {"", "transformer.", "bert.", "language_model.", "+model."}) {
+      std::string name(stem);
+      if (prefix.starts_with("+"))
+        name = cat(prefix.substr(1), stem);
+      else if (!prefix.empty() && stem.starts_with(prefix))
+        name = std::string(stem.substr(prefix.size()));
+      else if (!prefix.empty())
+        continue;
+      for (const HfName& n : arch_->globals)
+        if (auto g = matched(n.hf, name, n.gguf)) return {*g, n.layout, false};
+      const std::string_view layers = arch_->layers;
+      if (!std::string_view(name).starts_with(layers)) continue;
+      const std::string_view rest = std::string_view(name).substr(layers.size());
+      const size_t dot = rest.find('.');
+      if (dot == std::string_view::npos || dot == 0 || dot > 5 ||
+          rest.substr(0, dot).find_first_not_of("0123456789") != std::string_view::npos)
+        continue;
+      const std::string_view inner = rest.substr(dot + 1);
+      // Tables that are computed from the configuration.
+      for (std::string_view s : {"self_attn.rotary_emb.inv_freq", "attention.rotary_emb.inv_freq",
+                                 "attn.masked_bias", "attention.masked_bias"})
+        if (inner == s) return {{}, HfLayout::Plain, true};
+      for (const HfName& n : arch_->block)
+        if (auto g = matched(n.hf, inner, n.gguf))
+          return {cat("blk.", rest.substr(0, dot), ".", *g), n.layout, false};
+    }
+    return {std::string(stem), HfLayout::Plain,
+            stem == "embeddings.position_ids" || stem == "bert.embeddings.position_ids"};
+  }
+
+  void tensors() {
+    const bool mlx = find(config_, "quantization") != nullptr;
+    const bool tied = config_.contains("tie_word_embeddings") && config_["tie_word_embeddings"] == Json(true);
+    for (const SafetensorsSet::Entry& e : hold_->set.entries()) {
+      const std::string& full = e.tensor->name;
+      const size_t dot = full.rfind('.');
+      const std::string stem = dot == std::string::npos ? full : full.substr(0, dot),
+                        leaf = dot == std::string::npos ? "" : full.substr(dot + 1);
+      if (mlx && (leaf == "scales" || leaf == "biases") && hold_->set.find(stem + ".weight")) continue;
+      const bool known = leaf == "weight" || leaf == "bias";
+      Place p = place(known ? stem : full);
+      if (p.skip) continue;
+      // Masks of GPT-2 and GPT-NeoX that are saved beside the weights.
+      if (leaf == "bias" && (stem.ends_with(".attn") || stem.ends_with(".attention"))) continue;
+      if (p.name == stem && stem.starts_with("pooler.")) continue;
+      if (tied && p.name == "output") continue;
+      if (known) p.name += "." + leaf;
+      // GGUF's BERT has its vectors under the same names.
+      const SafetensorsSet::Entry* scales =
+          mlx && leaf == "weight" ? hold_->set.find(stem + ".scales") : nullptr;
+      if (scales) {
+        affine(e, *scales, stem, p.name);
+        continue;
+      }
+      const std::optional<GgmlType> type = ggml_type(*e.tensor);
+      if (!type)
+        throw Error(ErrorCode::BadModel,
+                    cat("tensor ", full, " is stored as ", e.tensor->type, "; F32, F16 and BF16 are read"),
+                    e.file->path());
+      if (e.tensor->shape.ndim() == 0 || e.tensor->shape.ndim() > 3)
+        throw Error(ErrorCode::BadModel, cat("tensor ", full, " has shape ", e.tensor->shape.str()),
+                    e.file->path());
+      std::span<const std::byte> data = e.tensor->data;
+      Shape shape = e.tensor->shape;
+      const size_t item = itemsize(*e.tensor->dtype);
+      if (p.layout == HfLayout::Transposed && shape.ndim() == 2) {
+        data = transposed(*e.tensor, item);
+        std::swap(shape[0], shape[1]);
+      } else if (p.layout == HfLayout::HeadsOfThree) {
+        data = heads_apart(*e.tensor, item);
+      } else if (arch_->norms_less_one && shape.ndim() == 1) {
+        const Array one = (astype(e.file->array(*e.tensor), Dtype::F32) + 1.0f).eval();
+        hold_->scratch.emplace_back(one.nbytes());
+        one.to_bytes(hold_->scratch.back().data());
+        add(p.name, GgmlType::F32, shape, hold_->scratch.back().bytes().first(one.nbytes()));
+        continue;
+      } else if (reinterpret_cast<uintptr_t>(data.data()) % item) {
+        hold_->scratch.emplace_back(data.size());
+        std::memcpy(hold_->scratch.back().data(), data.data(), data.size());
+        data = hold_->scratch.back().bytes().first(data.size());
+      }
+      add(p.name, *type, shape, data);
+    }
+  }
+
+  std::span<const std::byte> transposed(const SafetensorsTensor& t, size_t item) {
+    hold_->scratch.emplace_back(t.data.size());
+    std::byte* to = hold_->scratch.back().data();
+    const auto rows = static_cast<size_t>(t.shape[0]), columns = static_cast<size_t>(t.shape[1]);
+    constexpr size_t kTile = 32;
+    for (size_t r0 = 0; r0 < rows; r0 += kTile)
+      for (size_t c0 = 0; c0 < columns; c0 += kTile)
+        for (size_t r = r0; r < std::min(rows, r0 + kTile); ++r)
+          for (size_t c = c0; c < std::min(columns, c0 + kTile); ++c)
+            std::memcpy(to + (c * rows + r) * item, t.data.data() + (r * columns + c) * item, item);
+    return hold_->scratch.back().bytes().first(t.data.size());
+  }
+
+  std::span<const std::byte> heads_apart(const SafetensorsTensor& t, size_t item) {
+    const uint64_t heads = whole(config_["num_attention_heads"], "num_attention_heads");
+    const auto rows = static_cast<uint64_t>(t.shape[0]);
+    if (heads == 0 || rows % (3 * heads))
+      bad(cat("num_attention_heads is ", heads, ", but tensor ", t.name, " has shape ", t.shape.str()));
+    const size_t piece = rows / (3 * heads) * (rows ? t.data.size() / rows : 0);
+    (void)item;
+    hold_->scratch.emplace_back(t.data.size());
+    std::byte* to = hold_->scratch.back().data();
+    for (size_t h = 0; h < heads; ++h)
+      for (size_t part = 0; part < 3; ++part)
+        std::memcpy(to + (part * heads + h) * piece, t.data.data() + (h * 3 + part) * piece, piece);
+    return hold_->scratch.back().bytes().first(t.data.size());
+  }
+
+  void affine(const SafetensorsSet::Entry& codes, const SafetensorsSet::Entry& scales,
+              const std::string& stem, const std::string& name) {
+    auto wrong = [&](const std::string& what) {
+      throw Error(ErrorCode::BadModel, cat("tensor ", codes.tensor->name, " ", what), codes.file->path());
+    };
+    const Json& q = config_["quantization"];
+    if (!q.is_object()) bad("the key quantization is no object");
+    const Json* own = find(q, stem.c_str());
+    const Json& from = own && own->is_object() ? *own : q;
+    auto setting = [&](const char* k) {
+      const Json* v = find(from, k) ? find(from, k) : find(q, k);
+      if (!v) bad(cat("the key quantization.", k, " is missing"));
+      return whole(*v, cat("quantization.", k));
+    };
+    if (const Json* mode = find(from, "mode"); mode && *mode != Json("affine"))
+      bad(cat("the key quantization.mode is ", mode->dump().substr(0, 40), "; only \"affine\" is read"));
+    const uint64_t bits = setting("bits"), group = setting("group_size");
+    if (!(bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8) ||
+        !(group == 32 || group == 64 || group == 128))
+      bad(cat("quantization of ", bits, " bits in groups of ", group, " is not read"));
+    const SafetensorsSet::Entry* biases = hold_->set.find(stem + ".biases");
+    if (!biases) wrong("has scales but no biases");
+    const SafetensorsTensor &w = *codes.tensor, &s = *scales.tensor, &b = *biases->tensor;
+    if (w.dtype != Dtype::U32 || w.shape.ndim() != 2 || s.shape.ndim() != 2 || !(s.shape == b.shape) ||
+        s.shape[0] != w.shape[0] || s.type != b.type || !ggml_type(s))
+      wrong(cat("has codes ", w.type, " ", w.shape.str(), ", scales ", s.type, " ", s.shape.str(),
+                " and biases ", b.type, " ", b.shape.str(), ", which do not fit together"));
+    const int64_t columns = s.shape[1] * static_cast<int64_t>(group);
+    if (w.shape[1] * 32 != columns * static_cast<int64_t>(bits))
+      wrong(cat("has ", w.shape[1], " words a row; ", columns, " columns of ", bits, " bits take ",
+                columns * static_cast<int64_t>(bits) / 32));
+    for (const SafetensorsTensor* t : {&w, &s, &b})
+      if (reinterpret_cast<uintptr_t>(t->data.data()) % itemsize(*t->dtype))
+        wrong("is not aligned in the file");
+    hold_->affine.push_back({static_cast<int>(bits), static_cast<int>(group), *ggml_type(s), s.data, b.data});
+    add(name, GgmlType::I32, {w.shape[0], columns}, w.data).affine = &hold_->affine.back();
+  }
+
+  std::string path_, config_path_;
+  std::shared_ptr<Holder> hold_ = std::make_shared<Holder>();
+  Json config_;
+  const HfArchitecture* arch_ = nullptr;
+  GgufWriter writer_;
+  std::vector<GgufTensor> out_;
+  const Json* scaling_ = nullptr;
+  std::string scaling_kind_;
+  double base_ = 10000;
+  uint64_t head_dim_ = 0;
+};
+
+}  // namespace
+
+nlohmann::json parse_json(const std::string& text, const std::string& path) {
+  try {
+    return Json::parse(text, [&](int depth, Json::parse_event_t, Json&) {
+      if (depth > 64) throw Error(ErrorCode::BadFormat, "the JSON nests deeper than 64", path);
+      return true;
+    });
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorCode::BadFormat, "the file is not JSON", path);
+  }
+}
+
+std::shared_ptr<GgufFile> open_directory(const std::string& path) { return Directory(path).open(); }
+
+}  // namespace mc::models

@@ -1,0 +1,184 @@
+#include "hf_tokenizer.h"
+
+#include <sys/stat.h>
+
+#include <optional>
+
+#include "mc/detail/str.h"
+#include "mc/error.h"
+#include "mc/file.h"
+
+namespace mc::models {
+namespace {
+
+using Json = nlohmann::json;
+constexpr size_t kMaxFile = size_t{256} << 20;
+constexpr size_t kMaxTokens = 4'000'000;
+
+// GGUF's types of tokens.
+enum Type : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUser = 4, kUnused = 5 };
+
+class Reader {
+ public:
+  Reader(GgufWriter& w, std::string path) : w_(w), path_(std::move(path)) {}
+
+  void read() {
+    j_ = parse_json(read_small_file(path_, kMaxFile), path_);
+    const Json& model = object(j_, "model");
+    const std::string type = text(model, "type", "BPE");
+    if (type != "BPE")
+      bad(cat("the model is ", type, "; byte-level BPE is read"), "use the model's GGUF file");
+    for (const char* k : {"unk_token", "continuing_subword_prefix", "end_of_word_suffix"})
+      if (model.contains(k) && model[k].is_string() && model[k] != Json("") &&
+          std::string_view(k) != "unk_token")
+        bad(cat("model.", k, " is set, which is not read"));
+    if (model.contains("byte_fallback") && model["byte_fallback"] == Json(true))
+      bad("the model has byte_fallback, which is not read", "use the model's GGUF file");
+    pre_tokenizer();
+    tokens(model);
+  }
+
+  std::optional<int32_t> id(const std::string& token) const {
+    for (size_t i = 0; i < texts_.size(); ++i)
+      if (texts_[i] == token) return static_cast<int32_t>(i);
+    return {};
+  }
+
+ private:
+  [[noreturn]] void bad(const std::string& what, const std::string& next = {}) const {
+    throw Error(ErrorCode::BadTokenizer, what, path_, next);
+  }
+  const Json& object(const Json& j, const char* k) const {
+    if (!j.is_object() || !j.contains(k) || !j[k].is_object()) bad(cat("the object \"", k, "\" is missing"));
+    return j[k];
+  }
+  static std::string text(const Json& j, const char* k, const char* fallback) {
+    const auto it = j.find(k);
+    return it != j.end() && it->is_string() ? it->get<std::string>() : fallback;
+  }
+
+  // The known ways of cutting words, told by the parts they are made of.
+  void pre_tokenizer() {
+    if (j_.contains("normalizer") && !j_["normalizer"].is_null()) {
+      const std::string n = text(j_["normalizer"], "type", "?");
+      if (n != "NFC") bad(cat("the normalizer ", n, " is not read"), "use the model's GGUF file");
+    }
+    const Json none = Json::object();
+    const Json& p =
+        j_.contains("pre_tokenizer") && j_["pre_tokenizer"].is_object() ? j_["pre_tokenizer"] : none;
+    std::vector<const Json*> parts;
+    if (text(p, "type", "") == "Sequence" && p.contains("pretokenizers") && p["pretokenizers"].is_array())
+      for (const Json& q : p["pretokenizers"]) parts.push_back(&q);
+    else
+      parts.push_back(&p);
+    std::string kinds, pattern;
+    for (const Json* q : parts) {
+      if (!q->is_object()) bad("the pre_tokenizer has a part that is no object");
+      kinds += cat(kinds.empty() ? "" : "+", text(*q, "type", "?"));
+      if (text(*q, "type", "") == "Split" && q->contains("pattern") && (*q)["pattern"].is_object())
+        pattern = text((*q)["pattern"], "Regex", "");
+      if (text(*q, "type", "") == "ByteLevel" && q->contains("add_prefix_space") &&
+          (*q)["add_prefix_space"] == Json(true))
+        bad("the pre-tokenizer ByteLevel with add_prefix_space is not read");
+    }
+    const std::string contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|";
+    const std::string rest = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+    std::string name;
+    const bool nfc = j_.contains("normalizer") && j_["normalizer"].is_object();
+    if (kinds == "ByteLevel") name = "gpt-2";
+    if (kinds == "Digits+ByteLevel") name = "smollm";
+    if (kinds == "Split+ByteLevel" && pattern == contractions + "\\p{N}{1,3}" + rest) name = "llama-bpe";
+    if (kinds == "Split+ByteLevel" && pattern == contractions + "\\p{N}" + rest) name = "qwen2";
+    if (name.empty()) bad(cat("the pre-tokenizer ", kinds, " is not read"), "use the model's GGUF file");
+    if (nfc && name != "qwen2") bad("the normalizer NFC is not read with this pre-tokenizer");
+    w_.set_string("tokenizer.ggml.model", "gpt2");
+    w_.set_string("tokenizer.ggml.pre", name);
+  }
+
+  void tokens(const Json& model) {
+    const Json& vocab = object(model, "vocab");
+    if (vocab.size() > kMaxTokens)
+      bad(cat("the vocabulary has ", vocab.size(), " tokens; at most ", kMaxTokens, " are read"));
+    std::vector<int32_t> types;
+    auto put = [&](const std::string& token, const Json& number, int32_t type) {
+      if (!number.is_number_unsigned() || number.get<uint64_t>() >= kMaxTokens)
+        bad(cat("the token \"", token.substr(0, 40), "\" has the id ", number.dump().substr(0, 40)));
+      const auto at = number.get<size_t>();
+      if (at >= texts_.size()) texts_.resize(at + 1), types.resize(at + 1, 0);
+      if (types[at] && texts_[at] != token) bad(cat("two tokens have the id ", at));
+      texts_[at] = token;
+      types[at] = type;
+    };
+    for (const auto& [token, number] : vocab.items()) put(token, number, kNormal);
+    if (j_.contains("added_tokens") && j_["added_tokens"].is_array())
+      for (const Json& t : j_["added_tokens"]) {
+        if (!t.is_object() || !t.contains("id")) bad("\"added_tokens\" has an entry without id");
+        for (const char* k : {"lstrip", "rstrip", "single_word"})
+          if (t.contains(k) && t[k] == Json(true)) bad(cat("an added token has ", k, ", which is not read"));
+        put(text(t, "content", ""), t["id"],
+            t.contains("special") && t["special"] == Json(true) ? kControl : kUser);
+      }
+    for (size_t i = 0; i < texts_.size(); ++i)
+      if (!types[i]) texts_[i] = cat("[unused-", i, "]"), types[i] = kUnused;
+    std::vector<std::string> merges;
+    if (!model.contains("merges") || !model["merges"].is_array()) bad("the list model.merges is missing");
+    for (const Json& m : model["merges"]) {
+      if (m.is_string())
+        merges.push_back(m.get<std::string>());
+      else if (m.is_array() && m.size() == 2 && m[0].is_string() && m[1].is_string())
+        merges.push_back(cat(m[0].get<std::string>(), " ", m[1].get<std::string>()));
+      else
+        bad("model.merges has an entry that is no pair");
+    }
+    w_.set_strings("tokenizer.ggml.tokens", texts_);
+    w_.set_i32s("tokenizer.ggml.token_type", types);
+    w_.set_strings("tokenizer.ggml.merges", merges);
+  }
+
+  GgufWriter& w_;
+  std::string path_;
+  Json j_;
+  std::vector<std::string> texts_;
+};
+
+bool there(const std::string& path) {
+  struct stat st {};
+  return ::stat(path.c_str(), &st) == 0;
+}
+
+}  // namespace
+
+void set_tokenizer(GgufWriter& w, const std::string& directory, const Json& config) {
+  Reader reader(w, directory + "/tokenizer.json");
+  reader.read();
+  const std::string settings_path = directory + "/tokenizer_config.json";
+  const Json settings = there(settings_path)
+                            ? parse_json(read_small_file(settings_path, kMaxFile), settings_path)
+                            : Json::object();
+  if (!settings.is_object()) throw Error(ErrorCode::BadFormat, "is no JSON object", settings_path);
+  auto special = [&](const char* token_key, const char* id_key, const char* gguf) {
+    std::optional<int32_t> id;
+    if (const auto it = settings.find(token_key); it != settings.end()) {
+      if (it->is_string()) id = reader.id(it->get<std::string>());
+      if (it->is_object() && it->contains("content") && (*it)["content"].is_string())
+        id = reader.id((*it)["content"].get<std::string>());
+    }
+    if (const auto it = config.find(id_key);
+        !id && it != config.end() && it->is_number_unsigned() && it->get<uint64_t>() < kMaxTokens)
+      id = it->get<int32_t>();
+    if (id) w.set_u32(gguf, static_cast<uint32_t>(*id));
+    return id.has_value();
+  };
+  const bool bos = special("bos_token", "bos_token_id", "tokenizer.ggml.bos_token_id");
+  special("eos_token", "eos_token_id", "tokenizer.ggml.eos_token_id");
+  special("pad_token", "pad_token_id", "tokenizer.ggml.padding_token_id");
+  const auto add = settings.find("add_bos_token");
+  w.set_bool("tokenizer.ggml.add_bos_token", bos && add != settings.end() && *add == Json(true));
+  const std::string jinja = directory + "/chat_template.jinja";
+  if (there(jinja))
+    w.set_string("tokenizer.chat_template", read_small_file(jinja, 16 << 20));
+  else if (const auto t = settings.find("chat_template"); t != settings.end() && t->is_string())
+    w.set_string("tokenizer.chat_template", t->get<std::string>());
+}
+
+}  // namespace mc::models
