@@ -104,10 +104,9 @@ MC_API Array dynamic_update_rows(const Array& a, const Array& update, const Arra
   X(sqrt)                                                                                                    \
   X(rsqrt)                                                                                                   \
   X(square)                                                                                                  \
-  X(reciprocal)                                                                                              \
-  X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) X(tan) X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) \
-      X(tanh) X(erf) X(erfinv) X(sigmoid) X(silu) X(relu) X(floor) X(ceil) X(isnan) X(isinf) X(isfinite)     \
-          X(logical_not) X(bitwise_not) X(conj) X(real) X(imag) X(stop_gradient)
+  X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) X(tan) X(arcsin) X(arccos) X(arctan)   \
+      X(sinh) X(cosh) X(tanh) X(erf) X(erfinv) X(sigmoid) X(silu) X(relu) X(floor) X(ceil) X(isnan) X(isinf) \
+          X(isfinite) X(logical_not) X(bitwise_not) X(conj) X(real) X(imag) X(stop_gradient)
 #define MC_DECLARE(name) MC_API Array name(const Array& a);
 MC_UNARY_LIST(MC_DECLARE)
 #undef MC_DECLARE
@@ -116,17 +115,16 @@ MC_API Array gelu(const Array& a, bool exact = true);
 // Half to even; decimals as NumPy.
 MC_API Array round(const Array& a, int decimals = 0);
 
-#define MC_BINARY_LIST(X)                                                                                   \
-  X(add)                                                                                                    \
-  X(subtract)                                                                                               \
-  X(multiply)                                                                                               \
-  X(divide)                                                                                                 \
-  X(power)                                                                                                  \
-  X(floor_divide)                                                                                           \
-  X(remainder)                                                                                              \
-  X(maximum) X(minimum) X(arctan2) X(equal) X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal)  \
-      X(logical_and) X(logical_or) X(logical_xor) X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(left_shift) \
-          X(right_shift) X(logaddexp)
+#define MC_BINARY_LIST(X)                                                                              \
+  X(add)                                                                                               \
+  X(subtract)                                                                                          \
+  X(multiply)                                                                                          \
+  X(divide)                                                                                            \
+  X(power)                                                                                             \
+  X(floor_divide)                                                                                      \
+  X(remainder) X(maximum) X(minimum) X(arctan2) X(equal) X(not_equal) X(less) X(less_equal) X(greater) \
+      X(greater_equal) X(logical_and) X(logical_or) X(logical_xor) X(bitwise_and) X(bitwise_or)        \
+          X(bitwise_xor) X(left_shift) X(right_shift) X(logaddexp)
 #define MC_DECLARE(name)                             \
   MC_API Array name(const Array& a, const Array& b); \
   MC_API Array name(const Array& a, Scalar b);       \

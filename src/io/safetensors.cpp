@@ -299,7 +299,7 @@ SafetensorsSet SafetensorsSet::open(const std::string& directory) {
     names.erase(std::unique(names.begin(), names.end()), names.end());
     std::map<std::string, SafetensorsFile*> by_name;
     for (const std::string& n : names) {
-      set.files_.push_back(SafetensorsFile::open(directory + "/" + n));
+      set.files_.push_back(SafetensorsFile::open(cat(directory, "/", n)));
       by_name[n] = set.files_.back().get();
     }
     for (const auto& [tensor, file] : shard_of)

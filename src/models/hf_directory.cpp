@@ -126,7 +126,7 @@ class Directory {
         const Json method = config_[k].value("quant_method", Json());
         bad(cat("the key quantization_config asks for '",
                 method.is_string() ? method.get<std::string>() : "?", "', which is not read"),
-            "use the unquantized directory, an MLX one, or a GGUF file");
+            "use the unquantized directory, one of affine groups, or a GGUF file");
       }
   }
 
@@ -331,14 +331,14 @@ class Directory {
   }
 
   void tensors() {
-    const bool mlx = find(config_, "quantization") != nullptr;
+    const bool grouped = find(config_, "quantization") != nullptr;
     const bool tied = config_.contains("tie_word_embeddings") && config_["tie_word_embeddings"] == Json(true);
     for (const SafetensorsSet::Entry& e : hold_->set.entries()) {
       const std::string& full = e.tensor->name;
       const size_t dot = full.rfind('.');
       const std::string stem = dot == std::string::npos ? full : full.substr(0, dot),
                         leaf = dot == std::string::npos ? "" : full.substr(dot + 1);
-      if (mlx && (leaf == "scales" || leaf == "biases") && hold_->set.find(stem + ".weight")) continue;
+      if (grouped && (leaf == "scales" || leaf == "biases") && hold_->set.find(stem + ".weight")) continue;
       const bool known = leaf == "weight" || leaf == "bias";
       Place p = place(known ? stem : full);
       if (p.skip) continue;
@@ -349,7 +349,7 @@ class Directory {
       if (known) p.name += "." + leaf;
       // GGUF's BERT has its vectors under the same names.
       const SafetensorsSet::Entry* scales =
-          mlx && leaf == "weight" ? hold_->set.find(stem + ".scales") : nullptr;
+          grouped && leaf == "weight" ? hold_->set.find(stem + ".scales") : nullptr;
       if (scales) {
         affine(e, *scales, stem, p.name);
         continue;
@@ -369,7 +369,7 @@ class Directory {
         data = transposed(*e.tensor, item);
         std::swap(shape[0], shape[1]);
       } else if (p.layout == HfLayout::HeadsOfThree) {
-        data = heads_apart(*e.tensor, item);
+        data = heads_apart(*e.tensor);
       } else if (arch_->norms_less_one && shape.ndim() == 1) {
         const Array one = (astype(e.file->array(*e.tensor), Dtype::F32) + 1.0f).eval();
         hold_->scratch.emplace_back(one.nbytes());
@@ -398,13 +398,12 @@ class Directory {
     return hold_->scratch.back().bytes().first(t.data.size());
   }
 
-  std::span<const std::byte> heads_apart(const SafetensorsTensor& t, size_t item) {
+  std::span<const std::byte> heads_apart(const SafetensorsTensor& t) {
     const uint64_t heads = whole(config_["num_attention_heads"], "num_attention_heads");
     const auto rows = static_cast<uint64_t>(t.shape[0]);
     if (heads == 0 || rows % (3 * heads))
       bad(cat("num_attention_heads is ", heads, ", but tensor ", t.name, " has shape ", t.shape.str()));
     const size_t piece = rows / (3 * heads) * (rows ? t.data.size() / rows : 0);
-    (void)item;
     hold_->scratch.emplace_back(t.data.size());
     std::byte* to = hold_->scratch.back().data();
     for (size_t h = 0; h < heads; ++h)
