@@ -165,6 +165,54 @@ class Directory {
       writer_.set_u64(key("feed_forward_length"), 4 * whole(config_["n_embd"], "n_embd"));
     if (std::string_view(arch_->architecture) == "bert") writer_.set_bool(key("attention.causal"), false);
     rope();
+    require_as_computed();
+  }
+
+  // What would change the answer and is not among the keys that models read.
+  void require_as_computed() {
+    const std::string_view architecture = arch_->architecture;
+    const bool gemma = architecture.starts_with("gemma");
+    const bool silu = architecture == "llama" || architecture.starts_with("qwen") || architecture == "phi3";
+    const Json* act = find(config_, "hidden_activation");
+    if (!act) act = find(config_, "hidden_act");
+    const std::string_view want = gemma ? "gelu_pytorch_tanh" : "silu";
+    if ((gemma || silu) && act && (!act->is_string() || act->get<std::string>() != want))
+      bad(cat("the activation is ", act->dump().substr(0, 60), "; ", arch_->model_type,
+              " is computed with \"", want, "\""));
+    if (architecture == "gemma3")
+      if (const Json* scale = find(config_, "query_pre_attn_scalar");
+          scale && number(*scale, "query_pre_attn_scalar") != static_cast<double>(head_dim_))
+        bad(cat("the key query_pre_attn_scalar is ", scale->dump().substr(0, 60),
+                "; only the size of a head, ", head_dim_, ", is computed"));
+    layer_types();
+  }
+
+  // Newer files name each layer's kind in place of a period.
+  void layer_types() {
+    const Json* types = find(config_, "layer_types");
+    if (!types) return;
+    if (!types->is_array()) bad("the key layer_types is no list");
+    const auto full = [&](size_t i) {
+      const Json& t = (*types)[i];
+      const std::string kind = t.is_string() ? t.get<std::string>() : t.dump().substr(0, 60);
+      if (kind != "full_attention" && kind != "sliding_attention")
+        bad(cat("the key layer_types has '", kind, "'; expected full_attention or sliding_attention"));
+      return kind == "full_attention";
+    };
+    if (std::string_view(arch_->architecture) == "gemma2") return;  // every second one, by its definition
+    if (std::string_view(arch_->architecture) != "gemma3") {
+      for (size_t i = 0; i < types->size(); ++i)
+        if (!full(i))
+          bad(cat("layer ", i, " has sliding attention, which ", arch_->model_type, " is not computed with"));
+      return;
+    }
+    size_t period = 1;
+    while (period <= types->size() && !full(period - 1)) ++period;
+    for (size_t i = 0; i < types->size(); ++i)
+      if (full(i) != ((i + 1) % period == 0))
+        bad(cat("the key layer_types has no period: layer ", i, " breaks that of ", period));
+    if (!find(config_, "sliding_window_pattern"))
+      writer_.set_u64(key("attention.sliding_window_pattern"), std::max<uint64_t>(period, 1));
   }
 
   void rope() {

@@ -161,6 +161,9 @@ def test_info_and_refusals(smollm, tmp_path):
                           ({"num_hidden_layers": -1}, ["num_hidden_layers", "-1"]),
                           ({"num_hidden_layers": 3}, ["blk.2."]),
                           ({"rope_scaling": {"rope_type": "yarn"}}, ["yarn"]),
+                          ({"hidden_act": "gelu"}, ["gelu", "silu"]),
+                          ({"layer_types": ["full_attention", "sliding_attention"]}, ["layer 1", "sliding"]),
+                          ({"layer_types": ["chunked_attention"]}, ["chunked_attention"]),
                           ({"quantization_config": {"quant_method": "gptq"}}, ["gptq"])]:
         for f in ("tokenizer.json", "model.safetensors"):
             link = tmp_path / f

@@ -124,7 +124,8 @@ std::shared_ptr<Packed> packed_weight(const QuantAttrs& a, std::span<const Tenso
     if (parts[1].source == keep || parts[2].source == keep) return p;
   }
   keep->packed = p;
-  if (keep->mapped) drop_pages(parts[0].data, static_cast<size_t>(parts[0].numel()));
+  if (keep->mapped)
+    drop_pages(parts[0].data, static_cast<size_t>(parts[0].numel()) * itemsize(parts[0].dtype));
   return p;
 }
 
