@@ -1,5 +1,4 @@
 // The jax engine behind the waist.
-#include <chrono>
 #include <cstring>
 #include <thread>
 
@@ -18,7 +17,6 @@ namespace {
 std::string first_program() {
   const EngineDevice& d = clients().devices[0];
   try {
-    const auto start = std::chrono::steady_clock::now();
     Hlo h(d.client->on_host());
     const Aval aval{{2}, Dtype::F32};
     const Val x = h.parameter(aval), y = h.add(x, x);
@@ -32,9 +30,7 @@ std::string first_program() {
     const DeviceBuffer result(&d.client->api(), results[0]);
     d.client->to_host(result.get(), out, sizeof out);
     if (out[0] != 2 || out[1] != 4) return cat("wrong: 1 + 1 = ", out[0], ", 2 + 2 = ", out[1]);
-    const auto took = std::chrono::steady_clock::now() - start;
-    return cat("compiled, run and read in ",
-               std::chrono::duration_cast<std::chrono::milliseconds>(took).count(), " ms");
+    return "compiled, run and read";
   } catch (const Error& e) {
     return cat("failed: ", e.what());
   }
