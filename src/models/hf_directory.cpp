@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <deque>
@@ -180,10 +181,18 @@ class Directory {
       bad(cat("the activation is ", act->dump().substr(0, 60), "; ", arch_->model_type,
               " is computed with \"", want, "\""));
     if (architecture == "gemma3")
-      if (const Json* scale = find(config_, "query_pre_attn_scalar");
-          scale && number(*scale, "query_pre_attn_scalar") != static_cast<double>(head_dim_))
-        bad(cat("the key query_pre_attn_scalar is ", scale->dump().substr(0, 60),
-                "; only the size of a head, ", head_dim_, ", is computed"));
+      if (const Json* scale = find(config_, "query_pre_attn_scalar")) {
+        // The 27B model, known by its 62 layers, scales by the hidden size of a head.
+        const bool by_hidden = config_["num_hidden_layers"] == Json(62);
+        const double computed = by_hidden ? number(config_["hidden_size"], "hidden_size") /
+                                                number(config_["num_attention_heads"], "num_attention_heads")
+                                          : static_cast<double>(head_dim_);
+        if (number(*scale, "query_pre_attn_scalar") != computed)
+          bad(cat("the key query_pre_attn_scalar is ", scale->dump().substr(0, 60),
+                  "; only the size of a head, ", computed, ", is computed"));
+      }
+    if (const Json* both = find(config_, "use_bidirectional_attention"); both && *both != Json(false))
+      bad("the key use_bidirectional_attention is set; only causal attention is computed");
     layer_types();
   }
 

@@ -34,9 +34,13 @@ class Reader {
         bad(cat("model.", k, " is set, which is not read"));
     if (model.contains("byte_fallback") && model["byte_fallback"] == Json(true))
       bad("the model has byte_fallback, which is not read", "use the model's GGUF file");
-    pre_tokenizer();
+    pre_tokenizer(model);
     tokens(model);
+    if (j_.contains("post_processor") && j_["post_processor"].is_object())
+      post_processor(j_["post_processor"]);
   }
+  const std::optional<int32_t>& begin() const { return begin_; }
+  const std::optional<int32_t>& end() const { return end_; }
 
   std::optional<int32_t> id(const std::string& token) const {
     for (size_t i = 0; i < texts_.size(); ++i)
@@ -57,10 +61,46 @@ class Reader {
     return it != j.end() && it->is_string() ? it->get<std::string>() : fallback;
   }
 
+  static bool yes(const Json& j, const char* k, bool fallback) {
+    const auto it = j.find(k);
+    return it != j.end() && it->is_boolean() ? it->get<bool>() : fallback;
+  }
+
+  // What is put around a text: nothing, or a token before it (begin_) and after it (end_).
+  void post_processor(const Json& p) {
+    const std::string kind = text(p, "type", "?");
+    if (kind == "ByteLevel") return;  // moves offsets only
+    if (kind == "Sequence" && p.contains("processors") && p["processors"].is_array()) {
+      for (const Json& q : p["processors"]) {
+        if (!q.is_object() || text(q, "type", "") == "Sequence")
+          bad("the post_processor has a part that is no object or a sequence");
+        post_processor(q);
+      }
+      return;
+    }
+    if (kind != "TemplateProcessing") bad(cat("the post-processor ", kind.substr(0, 40), " is not read"));
+    if (!p.contains("single") || !p["single"].is_array() || begin_ || end_)
+      bad("the post-processor TemplateProcessing has no list \"single\", or is there twice");
+    bool sequence = false;
+    for (const Json& part : p["single"]) {
+      if (part.is_object() && part.contains("Sequence") && !sequence) {
+        sequence = true;
+        continue;
+      }
+      std::optional<int32_t>& place = sequence ? end_ : begin_;
+      if (!part.is_object() || !part.contains("SpecialToken") || !part["SpecialToken"].is_object() || place)
+        bad("the post-processor TemplateProcessing is read with one token before and one after the text");
+      place = id(text(part["SpecialToken"], "id", ""));
+      if (!place) bad("the post-processor TemplateProcessing names a token that is not in the vocabulary");
+    }
+    if (!sequence) bad("the post-processor TemplateProcessing leaves the text out");
+  }
+
   // The known ways of cutting words, told by the parts they are made of.
-  void pre_tokenizer() {
+  void pre_tokenizer(const Json& model) {
     if (j_.contains("normalizer") && !j_["normalizer"].is_null()) {
       const std::string n = text(j_["normalizer"], "type", "?");
+      // Not applied (docs/files.md): text is taken to be in NFC already, as GGUF's rules take it.
       if (n != "NFC") bad(cat("the normalizer ", n, " is not read"), "use the model's GGUF file");
     }
     const Json none = Json::object();
@@ -74,23 +114,37 @@ class Reader {
     std::string kinds, pattern;
     for (const Json* q : parts) {
       if (!q->is_object()) bad("the pre_tokenizer has a part that is no object");
-      kinds += cat(kinds.empty() ? "" : "+", text(*q, "type", "?"));
-      if (text(*q, "type", "") == "Split" && q->contains("pattern") && (*q)["pattern"].is_object())
-        pattern = text((*q)["pattern"], "Regex", "");
-      if (text(*q, "type", "") == "ByteLevel" && q->contains("add_prefix_space") &&
-          (*q)["add_prefix_space"] == Json(true))
-        bad("the pre-tokenizer ByteLevel with add_prefix_space is not read");
+      const std::string kind = text(*q, "type", "?");
+      kinds += cat(kinds.empty() ? "" : "+", kind);
+      if (kind == "Split") {
+        if (q->contains("pattern") && (*q)["pattern"].is_object())
+          pattern = text((*q)["pattern"], "Regex", "");
+        if (text(*q, "behavior", "") != "Isolated" || yes(*q, "invert", false))
+          bad("the pre-tokenizer Split is read with behavior Isolated and without invert only");
+      }
+      if (kind == "Digits" && !yes(*q, "individual_digits", false))
+        bad("the pre-tokenizer Digits is read with individual_digits only");
+      if (kind == "ByteLevel") {
+        if (yes(*q, "add_prefix_space", true))
+          bad("the pre-tokenizer ByteLevel with add_prefix_space is not read");
+        // Behind a Split the words are cut already; else ByteLevel's own pattern cuts them.
+        const bool split = kinds == "Split+ByteLevel";
+        if (yes(*q, "use_regex", true) == split)
+          bad(cat("the pre-tokenizer ByteLevel with use_regex ", split, " is not read here"));
+      }
     }
     const std::string contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|";
     const std::string rest = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
     std::string name;
-    const bool nfc = j_.contains("normalizer") && j_["normalizer"].is_object();
     if (kinds == "ByteLevel") name = "gpt-2";
     if (kinds == "Digits+ByteLevel") name = "smollm";
     if (kinds == "Split+ByteLevel" && pattern == contractions + "\\p{N}{1,3}" + rest) name = "llama-bpe";
     if (kinds == "Split+ByteLevel" && pattern == contractions + "\\p{N}" + rest) name = "qwen2";
     if (name.empty()) bad(cat("the pre-tokenizer ", kinds, " is not read"), "use the model's GGUF file");
-    if (nfc && name != "qwen2") bad("the normalizer NFC is not read with this pre-tokenizer");
+    // GGUF's names of pre-tokenizers say this along with the pattern.
+    const bool whole_words = name == "llama-bpe";
+    if (yes(model, "ignore_merges", false) != whole_words)
+      bad(cat("model.ignore_merges is ", !whole_words, ", which is not read with this pre-tokenizer"));
     w_.set_string("tokenizer.ggml.model", "gpt2");
     w_.set_string("tokenizer.ggml.pre", name);
   }
@@ -139,6 +193,7 @@ class Reader {
   std::string path_;
   Json j_;
   std::vector<std::string> texts_;
+  std::optional<int32_t> begin_, end_;
 };
 
 bool there(const std::string& path) {
@@ -156,9 +211,10 @@ void set_tokenizer(GgufWriter& w, const std::string& directory, const Json& conf
                             ? parse_json(read_small_file(settings_path, kMaxFile), settings_path)
                             : Json::object();
   if (!settings.is_object()) throw Error(ErrorCode::BadFormat, "is no JSON object", settings_path);
-  auto special = [&](const char* token_key, const char* id_key, const char* gguf) {
-    std::optional<int32_t> id;
-    if (const auto it = settings.find(token_key); it != settings.end()) {
+  // `id`: what the post-processor puts there, which is what counts.
+  auto special = [&](const char* token_key, const char* id_key, const char* gguf,
+                     std::optional<int32_t> id = {}) {
+    if (const auto it = settings.find(token_key); !id && it != settings.end()) {
       if (it->is_string()) id = reader.id(it->get<std::string>());
       if (it->is_object() && it->contains("content") && (*it)["content"].is_string())
         id = reader.id((*it)["content"].get<std::string>());
@@ -169,11 +225,16 @@ void set_tokenizer(GgufWriter& w, const std::string& directory, const Json& conf
     if (id) w.set_u32(gguf, static_cast<uint32_t>(*id));
     return id.has_value();
   };
-  const bool bos = special("bos_token", "bos_token_id", "tokenizer.ggml.bos_token_id");
-  special("eos_token", "eos_token_id", "tokenizer.ggml.eos_token_id");
+  const bool bos = special("bos_token", "bos_token_id", "tokenizer.ggml.bos_token_id", reader.begin());
+  const bool eos = special("eos_token", "eos_token_id", "tokenizer.ggml.eos_token_id", reader.end());
   special("pad_token", "pad_token_id", "tokenizer.ggml.padding_token_id");
-  const auto add = settings.find("add_bos_token");
-  w.set_bool("tokenizer.ggml.add_bos_token", bos && add != settings.end() && *add == Json(true));
+  // The settings' word stands over the post-processor's, as where Transformers loads both.
+  auto adds = [&](const char* k, bool otherwise) {
+    const auto it = settings.find(k);
+    return it != settings.end() && it->is_boolean() ? it->get<bool>() : otherwise;
+  };
+  w.set_bool("tokenizer.ggml.add_bos_token", bos && adds("add_bos_token", reader.begin().has_value()));
+  w.set_bool("tokenizer.ggml.add_eos_token", eos && adds("add_eos_token", reader.end().has_value()));
   const std::string jinja = directory + "/chat_template.jinja";
   if (there(jinja))
     w.set_string("tokenizer.chat_template", read_small_file(jinja, 16 << 20));

@@ -29,6 +29,8 @@ class Llama final : public Model {
                       "; expected an even number"),
                   l.file().path());
     proto.rope.traditional = l.rope_neighbours();
+    // Mistral's, in every layer; 0 is none.
+    proto.window = config_.window = l.u("attention.sliding_window", 0, 0, int64_t{1} << 40);
     proto.rope.base = c.rope_base;
     proto.rope.scale = l.rope_scale();
     if (l.has("rope_freqs.weight")) {  // Llama 3's scaling: divisors of the frequencies

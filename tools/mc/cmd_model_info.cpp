@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "commands.h"
@@ -21,6 +22,12 @@ std::optional<int64_t> of_architecture(const GgufFile& file, std::string_view ar
   return v ? v->as_i64() : std::nullopt;
 }
 
+// Files may claim tensors of types whose sizes nothing checks: a sum past int64 stays at its end.
+int64_t add(int64_t a, int64_t b) {
+  int64_t sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<int64_t>::max() : sum;
+}
+
 std::string type_name(const GgufTensor& t) {
   return t.affine ? cat("affine ", t.affine->bits, "-bit/", t.affine->group) : ggml_type_name(t.type);
 }
@@ -35,9 +42,11 @@ int run(const Args& args) {
   for (const GgufTensor& t : file->tensors()) {
     TypeTotal& total = types[type_name(t)];
     ++total.tensors;
-    total.parameters += t.shape.numel();
+    const int64_t n = t.shape.numel();
+    total.parameters = add(total.parameters, n);
     total.bytes += static_cast<int64_t>(t.data.size());
-    parameters += t.shape.numel();
+    if (t.affine) total.bytes += static_cast<int64_t>(t.affine->scales.size() + t.affine->biases.size());
+    parameters = add(parameters, n);
   }
   const GgufValue* tokens = file->find("tokenizer.ggml.tokens");
   struct Row {
@@ -58,12 +67,14 @@ int run(const Args& args) {
     const auto line = [](std::string_view name, const std::string& value) {
       std::string left(name);
       left.resize(20, ' ');
-      write_out(cat(left, value, "\n"));
+      write_out(cat(left, show_text(value), "\n"));
     };
     line("file", cat(file->path(), "  (", show_bytes(static_cast<double>(file->file_bytes())),
                      file->assembled() ? ", safetensors" : cat(", GGUF v", file->version()), ")"));
     line("name", std::string(file->string("general.name", "-")));
-    line("architecture", cat(architecture.empty() ? "-" : architecture, "  (key general.architecture)"));
+    line("architecture",
+         cat(architecture.empty() ? "-" : architecture,
+             file->assembled() ? "  (key model_type of config.json)" : "  (key general.architecture)"));
     line("tokenizer", std::string(file->string("tokenizer.ggml.model", "-")));
     for (const Row& r : rows)
       if (r.value) line(r.text, show_count(*r.value));
@@ -72,10 +83,11 @@ int run(const Args& args) {
       line(cat("  ", name), cat(show_count(t.tensors), " tensors, ", show_count(t.parameters),
                                 " parameters, ", show_bytes(static_cast<double>(t.bytes))));
     if (args.has("metadata"))
-      for (const auto& [key, value] : file->metadata()) write_out(cat(key, " = ", value.str(), "\n"));
+      for (const auto& [key, value] : file->metadata())
+        write_out(cat(show_text(key), " = ", show_text(value.str()), "\n"));
     if (args.has("tensors"))
       for (const GgufTensor& t : file->tensors())
-        write_out(cat(t.name, "  ", type_name(t), "  ", t.shape.str(), "\n"));
+        write_out(cat(show_text(t.name), "  ", type_name(t), "  ", t.shape.str(), "\n"));
     return kOk;
   }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 namespace mc::tool {
 // "98.4 MB"; decimal units.
@@ -13,4 +14,7 @@ std::string show_count(long long n);
 std::string show3(double v);
 // "850 ms", "1.25 s", "2 min 5 s"
 std::string show_seconds(double s);
+// A text out of a file, fit for a terminal: control characters (those of Unicode, too) as "\\x1b"; line feeds
+// stay where `lines` says so.
+std::string show_text(std::string_view s, bool lines = false);
 }  // namespace mc::tool

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "commands.h"
+#include "format.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/log.h"
@@ -16,8 +17,9 @@ namespace {
 int report(const Error& e, Format format) {
   if (format == Format::Text) {
     flush_out();
-    std::string text = cat("error[", e.id(), "]: ", e.what(), "\n");
-    if (const std::string next = e.next(); !next.empty()) text += cat("  next: ", next, "\n");
+    std::string text = cat("error[", e.id(), "]: ", show_text(e.what(), true), "\n");
+    if (const std::string next = e.next(); !next.empty())
+      text += cat("  next: ", show_text(next, true), "\n");
     std::fputs(text.c_str(), stderr);
   } else {
     Value error = Value::object();
