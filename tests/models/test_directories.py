@@ -11,8 +11,9 @@ import gguf
 import numpy as np
 import pytest
 
-MC = os.environ.get("MC_BIN", "build/bin/mc")
-MODELS = Path(os.environ.get("MC_MODELS", "models"))
+ROOT = Path(__file__).resolve().parents[2]
+MC = os.environ.get("MC_BIN", str(ROOT / "build" / "release" / "bin" / "mc"))
+MODELS = Path(os.environ.get("MC_MODELS", ROOT / "models"))
 TEXT = "The capital of France is Paris, and 12345 is a number.\n\n  Good-bye!"
 NAMES = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_q": "self_attn.q_proj",
          "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
