@@ -22,12 +22,26 @@ struct ModelConfig {
   int64_t window = 0;                             // of sliding-window layers; 0 if there are none
 };
 
+// Weights converted at load to affine groups (quantize.h), the embedding and the head too. The host engine
+// does it, so the bytes are the same whatever engine computes on them.
+struct LoadQuantize {
+  int bits = 0;  // 4 or 8; 0: weights stay as the file has them
+  int group = 64;
+  Dtype scales = Dtype::F32;  // of scales and biases; weights are rounded to it first, as MLX does
+};
+// "affine4", "affine8:32": bits, and a group of 32, 64 (the default) or 128. Throws InvalidArgument listing the
+// forms.
+MC_API LoadQuantize parse_quantize(const std::string& text);
+
 struct LoadOptions {
   bool fast = false;  // int8 activations in quantized products (docs/contract.md)
   // Of activations and KV cache: F32, BF16 or F16. Sums are formed in float32 and every result is rounded
   // once; logits are float32 always. Where activations pass float16's range the result is an error
   // (NotFinite), never a wrong number.
+  // F64 is the oracle of mc::parity: weights as the engines decode them, all else in float64 (the host engine).
   Dtype dtype = Dtype::F32;
+  LoadQuantize quantize = {};
+  double noise = 0;  // F64 only: see nn::Linear
 };
 
 struct ForwardInput {
@@ -53,7 +67,7 @@ class MC_API Model {
   Dtype dtype() const { return dtype_; }
   // Builds the graph of one pass. T new tokens a row; the cache must have room for them.
   virtual ForwardOutput forward(const ForwardInput& in) const = 0;
-  // (…, d) -> (…, vocab) float32.
+  // (…, d) -> (…, vocab) float32 (float64 for the oracle).
   virtual Array logits(const Array& hidden) const = 0;
   // Zero-filled, of the model's dtype, for `rows` sequences of up to `tokens`: the capacity is the next of
   // 256, 512, 1024 …
@@ -61,6 +75,8 @@ class MC_API Model {
   static int64_t cache_capacity(int64_t tokens);
   // A layer index with negative ones counted from the end; throws UnknownLayer with the valid range.
   int layer_index(int64_t layer) const;
+  // Of the matrices of the model's blocks, embedding and head, by name in the file: as they are computed on.
+  const std::vector<std::pair<std::string, nn::Linear>>& weights() const { return weights_; }
   // Throws NotFinite: activations passed float16's largest number, 65504. bfloat16 and float32 reach further.
   [[noreturn]] void overflowed() const;
 
@@ -69,6 +85,9 @@ class MC_API Model {
   std::shared_ptr<Tokenizer> tokenizer_;
   std::shared_ptr<GgufFile> file_;
   Dtype dtype_ = Dtype::F32;
+  std::vector<std::pair<std::string, nn::Linear>> weights_;
+  // What logits are formed in.
+  Dtype wide() const { return dtype_ == Dtype::F64 ? Dtype::F64 : Dtype::F32; }
   friend MC_API std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options);
 };
 

@@ -16,6 +16,9 @@ struct Linear {
   Array dense;  // (out, in), used when `packed` is not there
   Array bias;   // (out,) or undefined
   bool fast = false;
+  // Of float64 activations (the oracle of mc::parity): random relative noise of this size, times a rounding's
+  // growth over the sum, on what goes in and comes out. 0: none.
+  double noise = 0;
   MC_API Array operator()(const Array& x) const;
   int64_t out_features() const { return packed ? packed->shape[0] : dense.shape(0); }
   int64_t in_features() const { return packed ? packed->shape[1] : dense.shape(1); }

@@ -70,7 +70,7 @@ class Llama final : public Model {
     return out;
   }
 
-  Array logits(const Array& hidden) const override { return head_(astype(hidden, Dtype::F32)); }
+  Array logits(const Array& hidden) const override { return head_(astype(hidden, wide())); }
 
  private:
   nn::Embedding embedding_;

@@ -110,6 +110,7 @@ void Loader::require_all_used() const {
 nn::Linear Loader::view(const GgufTensor& t, int64_t in, int64_t first, int64_t rows) const {
   nn::Linear l;
   l.fast = options_.fast;
+  l.noise = options_.noise;
   auto part = [&](std::span<const std::byte> data, int64_t columns, Dtype dtype) {
     const size_t row = static_cast<size_t>(columns) * itemsize(dtype);
     return Array::wrap(data.data() + static_cast<size_t>(first) * row, {rows, columns}, dtype, file_,
@@ -126,12 +127,13 @@ nn::Linear Loader::view(const GgufTensor& t, int64_t in, int64_t first, int64_t 
     q.group = a->group;
     q.parts = {part(t.data, in * a->bits / 32, Dtype::U32), part(a->scales, in / a->group, scale),
                part(a->biases, in / a->group, scale)};
-    l.packed = std::move(q);
+    l.packed = options_.quantize.bits ? quantized(t.name, q) : std::move(q);
     return l;
   }
   const BlockFormat format = format_of(t.type);
   const int64_t row = in / block_elements(format) * block_bytes(format);
   l.packed = block_tensor(part(t.data, row, Dtype::U8), format, {rows, in});
+  if (options_.quantize.bits) l.packed = quantized(t.name, *l.packed);
   return l;
 }
 
@@ -155,6 +157,7 @@ nn::Linear Loader::linear_rows(const std::string& tensor, int64_t total, int64_t
       if (rows != total) l.bias = slice(l.bias, {first}, {first + rows}).eval();
     }
   }
+  weights_.emplace_back(tensor, l);
   return l;
 }
 
@@ -174,6 +177,43 @@ std::vector<nn::Linear> Loader::experts(const std::string& tensor, int64_t n, in
   for (int64_t e = 0; e < n; ++e)
     list.push_back(linear(cat(tensor.substr(0, at), ".", e, ".weight"), out, in));
   return list;
+}
+
+QTensor Loader::quantized(const std::string& tensor, const QTensor& w) const {
+  const LoadQuantize& q = options_.quantize;
+  if (w.shape[1] % q.group != 0)
+    throw Error(
+        ErrorCode::InvalidArgument,
+        cat("tensor ", tensor, " has rows of ", w.shape[1], ", which are no whole groups of ", q.group),
+        "--quantize",
+        w.shape[1] % 64 == 0   ? "use a group of 64 or 32"
+        : w.shape[1] % 32 == 0 ? "use a group of 32"
+                               : "this model can't be converted: no group of 32, 64 or 128 fits");
+  const DeviceScope scope(host_device());
+  // In slabs: a whole vocabulary in float32 would be the load's peak of memory.
+  constexpr int64_t kSlab = 16384;
+  std::vector<Arrays> parts(3);
+  for (int64_t at = 0; at < w.shape[0]; at += kSlab) {
+    const int64_t end = std::min(at + kSlab, w.shape[0]);
+    QTensor slab = w;
+    slab.shape[0] = end - at;
+    for (Array& part : slab.parts) part = slice_axis(part, 0, at, end);
+    const QTensor one = quantize_affine(astype(dequantize(slab), q.scales), q.group, q.bits);
+    eval(one.parts);
+    for (size_t i = 0; i < 3; ++i) parts[i].push_back(one.parts[i]);
+  }
+  QTensor out;
+  out.shape = w.shape;
+  out.bits = q.bits;
+  out.group = q.group;
+  for (const Arrays& p : parts) {
+    const auto whole = std::make_shared<Array>(p.size() == 1 ? p[0] : concatenate(p, 0));
+    whole->eval();
+    // As a constant: engines may keep a packed form of their own.
+    out.parts.push_back(
+        Array::wrap(whole->host_data(), whole->shape(), whole->dtype(), whole, Memory::Constant));
+  }
+  return out;
 }
 
 Array Loader::vector(const std::string& tensor, int64_t n) const {
@@ -260,8 +300,18 @@ std::shared_ptr<GgufFile> open_model_file(const std::string& path) {
   return GgufFile::open(path);
 }
 
+LoadQuantize parse_quantize(const std::string& text) {
+  for (int bits : {4, 8})
+    for (int group : {64, 32, 128})
+      if (text == cat("affine", bits, ":", group) || (group == 64 && text == cat("affine", bits)))
+        return {bits, group};
+  throw Error(ErrorCode::InvalidArgument, cat("weights can't be converted to '", text, "'"), "--quantize",
+              "use affine4 or affine8, with a group of 32, 64 or 128 behind a colon: affine4:32");
+}
+
 std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options) {
-  if (options.dtype != Dtype::F32 && options.dtype != Dtype::BF16 && options.dtype != Dtype::F16)
+  if (options.dtype != Dtype::F64 && options.dtype != Dtype::F32 && options.dtype != Dtype::BF16 &&
+      options.dtype != Dtype::F16)
     throw Error(ErrorCode::DtypeMismatch, cat("activations can't be ", dtype_name(options.dtype)), "dtype",
                 "use float32, bfloat16 or float16");
   std::shared_ptr<GgufFile> file = open_model_file(path);
@@ -269,7 +319,9 @@ std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& op
   for (const models::ModelDef* m : models::kModels) {
     if (architecture != m->architecture) continue;
     file->require_computable();
-    std::shared_ptr<Model> model = m->load(models::Loader(file, architecture, options));
+    const models::Loader loader(file, architecture, options);
+    std::shared_ptr<Model> model = m->load(loader);
+    model->weights_ = loader.weights();
     model->file_ = file;
     model->dtype_ = options.dtype;
     model->tokenizer_ = Tokenizer::from_gguf(*file);

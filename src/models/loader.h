@@ -50,16 +50,21 @@ class Loader {
   void attention(nn::Attention& a, int64_t layer, const ModelConfig& c) const;
   nn::GatedMlp gated_mlp(int64_t layer, const ModelConfig& c, nn::Activation activation) const;
   nn::Linear head(const nn::Embedding& embedding, const ModelConfig& c) const;
+  // What linear() has given out, by name.
+  const std::vector<std::pair<std::string, nn::Linear>>& weights() const { return weights_; }
   // The fields that all architectures share.
   ModelConfig config() const;
 
  private:
+  // The weight as affine groups, packed by the host engine.
+  QTensor quantized(const std::string& tensor, const QTensor& w) const;
   [[noreturn]] void refuse(std::string_view key, const std::string& value, const std::string& want) const;
   const GgufTensor& take(const std::string& tensor) const;
   nn::Linear view(const GgufTensor& t, int64_t in, int64_t first, int64_t rows) const;
 
   std::shared_ptr<GgufFile> file_;
   mutable std::set<std::string, std::less<>> taken_;
+  mutable std::vector<std::pair<std::string, nn::Linear>> weights_;
   std::string prefix_;
   LoadOptions options_;
 };

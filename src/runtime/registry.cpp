@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "engines.inc"
 #include "mc/detail/str.h"
+#include "mc/system.h"
 #include "runtime/engine_library.h"
 
 namespace mc {
@@ -110,6 +111,8 @@ Selection select_default() {
   return {{&get_backend(kEngineRows[0].name), 0},
           "MODELCYPHER_BACKEND is not set, and this is the engine that is always there"};
 }
+
+Device host_device() { return {&get_backend(kEngineRows[0].name), 0}; }
 
 Device default_device() {
   if (scoped) return *scoped;

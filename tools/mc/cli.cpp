@@ -27,6 +27,8 @@ const std::vector<Option> kEngineOptions = {
     {"precision", Kind::Choice, "highest|fast",
      "highest: float32 means float32; fast: int8 activations in quantized products (default highest)"},
     {"dtype", Kind::Choice, "f32|bf16|f16", "activations and KV cache (default f32)"},
+    {"quantize", Kind::Text, "FORMAT",
+     "convert weights at load: affine4 or affine8, with :32, :64 (default) or :128 for the group"},
     {"seed", Kind::Integer, "N", "of the random numbers (default 0)", 0, 9223372036854775807.0},
     {"profile", Kind::Text, "FILE", "write a Chrome trace of what the engine ran"},
 };

@@ -15,6 +15,7 @@ Command doctor_command();
 Command infer_command();
 Command model_info_command();
 Command ops_command();
+Command parity_command();
 Command probe_capture_command();
 Command score_command();
 

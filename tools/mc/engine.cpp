@@ -39,6 +39,8 @@ Engine::Engine(const Args& args)
   if (args.has("threads")) set_num_threads(static_cast<int>(args.integer("threads", 0)));
   if (args.has("backend") || args.has("device")) set_default_device(parse_device(device_spec(args)));
   random::seed(static_cast<uint64_t>(args.integer("seed", 0)));
+  quantize_ = args.text("quantize");
+  if (args.has("quantize")) parse_quantize(quantize_);  // refused before anything is loaded
   if (args.has("profile")) {
     profile_start(args.text("profile"));
     profiling_ = true;
@@ -54,12 +56,18 @@ Engine::~Engine() {
   }
 }
 
-std::shared_ptr<Model> Engine::load(const std::string& path) const {
-  return load_model(path, {.fast = fast_,
-                           .dtype = dtype_name_ == "bf16"  ? Dtype::BF16
-                                    : dtype_name_ == "f16" ? Dtype::F16
-                                                           : Dtype::F32});
+LoadOptions Engine::options() const {
+  LoadOptions o;
+  o.fast = fast_;
+  o.dtype = dtype_name_ == "bf16" ? Dtype::BF16 : dtype_name_ == "f16" ? Dtype::F16 : Dtype::F32;
+  if (!quantize_.empty()) {
+    o.quantize = parse_quantize(quantize_);
+    o.quantize.scales = o.dtype;
+  }
+  return o;
 }
+
+std::shared_ptr<Model> Engine::load(const std::string& path) const { return load_model(path, options()); }
 
 void Engine::describe(Value& result) const {
   const std::string device = device_name(default_device());
@@ -67,10 +75,12 @@ void Engine::describe(Value& result) const {
       .set("device", device)
       .set("precision", precision())
       .set("dtype", dtype_name_);
+  if (!quantize_.empty()) result.set("quantize", quantize_);
 }
 
 std::string Engine::str() const {
-  return cat(device_name(default_device()), ", ", precision(), ", ", dtype_name_);
+  return cat(device_name(default_device()), ", ", precision(), ", ", dtype_name_,
+             quantize_.empty() ? "" : cat(", ", quantize_));
 }
 
 std::string text_or_file(const Args& args, const char* name, const char* file_name) {

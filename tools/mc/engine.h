@@ -18,6 +18,7 @@ class Engine {
 
   bool fast() const { return fast_; }
   std::string precision() const { return fast_ ? "fast" : "highest"; }
+  LoadOptions options() const;
   // Loads the model for this precision and dtype.
   std::shared_ptr<Model> load(const std::string& path) const;
   // Adds backend, device, precision and dtype to a result.
@@ -27,7 +28,7 @@ class Engine {
 
  private:
   bool fast_ = false, profiling_ = false;
-  std::string dtype_name_;  // of --dtype
+  std::string dtype_name_, quantize_;  // of --dtype, --quantize
 };
 
 // The text of --NAME, or of the file of --FILE_NAME ("-": standard input); exactly one of them must be given.
