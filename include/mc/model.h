@@ -29,8 +29,8 @@ struct LoadQuantize {
   int group = 64;
   Dtype scales = Dtype::F32;  // of scales and biases; weights are rounded to it first, as MLX does
 };
-// "affine4", "affine8:32": bits, and a group of 32, 64 (the default) or 128. Throws InvalidArgument listing the
-// forms.
+// "affine4", "affine8:32": bits, and a group of 32, 64 (the default) or 128. Throws InvalidArgument listing
+// the forms.
 MC_API LoadQuantize parse_quantize(const std::string& text);
 
 struct LoadOptions {
@@ -38,7 +38,8 @@ struct LoadOptions {
   // Of activations and KV cache: F32, BF16 or F16. Sums are formed in float32 and every result is rounded
   // once; logits are float32 always. Where activations pass float16's range the result is an error
   // (NotFinite), never a wrong number.
-  // F64 is the oracle of mc::parity: weights as the engines decode them, all else in float64 (the host engine).
+  // F64 is the oracle of mc::parity: weights as the engines decode them, all else in float64 (the host
+  // engine).
   Dtype dtype = Dtype::F32;
   LoadQuantize quantize = {};
   double noise = 0;  // F64 only: see nn::Linear

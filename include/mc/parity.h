@@ -12,9 +12,9 @@ namespace mc {
 
 // The stated bound. The oracle runs twice on the host engine: exactly (float64 throughout), and with random
 // relative noise on what goes into and comes out of every product: of the dtype's rounding unit u, plus
-// 2^-24·sqrt(n) for a float32 sum of n terms (plus half an int8 step with `fast`). What the noise does to a row
-// of a layer is what roundings may do there, condition of the model and of the text included; an engine may be
-// kParityFactor times as far from the oracle in every row.
+// 2^-24·sqrt(n) for a float32 sum of n terms (plus half an int8 step with `fast`). What the noise does to a
+// row of a layer is what roundings may do there, condition of the model and of the text included; an engine
+// may be kParityFactor times as far from the oracle in every row.
 inline constexpr double kParityFactor = 4;
 
 struct ParityOptions {
@@ -26,12 +26,13 @@ struct ParityOptions {
   int64_t greedy = 8;                // tokens to generate and compare; 0: none
 };
 
-// Errors are per row (one token of one text): ‖engine - oracle‖₂ / ‖oracle‖₂ in ulps, units of the dtype's eps.
+// Errors are per row (one token of one text): ‖engine - oracle‖₂ / ‖oracle‖₂ in ulps, units of the dtype's
+// eps.
 struct ParityPart {
   std::string name;  // "layer.3", "logits"
   double mean_ulps = 0, max_ulps = 0;
-  double bound_ulps = 0;    // of the row that comes nearest to its bound
-  double worst = 0;         // the largest share of its bound that a row uses: above 1 is a breach
+  double bound_ulps = 0;  // of the row that comes nearest to its bound
+  double worst = 0;       // the largest share of its bound that a row uses: above 1 is a breach
   int64_t text = 0, token = 0, feature = 0;  // of that row; `feature` has its largest error
   double got = 0, wanted = 0;                // there
   bool ok = true;
@@ -55,8 +56,8 @@ struct ParityBytes {
 struct ParityEngine {
   std::string name, device;
   bool available = false;
-  std::string message, fix;       // when it is not, or failed
-  std::vector<ParityPart> parts;  // layers in order, then logits
+  std::string message, fix;        // when it is not, or failed
+  std::vector<ParityPart> parts;   // layers in order, then logits
   double mean_kl = 0, max_kl = 0;  // KL(oracle ‖ engine) in nats
   double kl_bound = 0;             // of the mean
   int64_t positions = 0, agreeing = 0;
@@ -85,8 +86,8 @@ struct ParityReport {
 };
 
 // Runs the oracle and then each engine; `note` hears what is being done. An engine that is not available or
-// fails is reported in its place and makes `ok` false. Throws InvalidArgument, UnknownBackend, UnknownLayer and
-// what load_model throws.
+// fails is reported in its place and makes `ok` false. Throws InvalidArgument, UnknownBackend, UnknownLayer
+// and what load_model throws.
 MC_API ParityReport parity(const std::string& model, const ParityOptions& options,
                            const std::function<void(const std::string&)>& note = {});
 // A line chart: each engine's error by layer in ulps on a logarithmic scale, and the bound.

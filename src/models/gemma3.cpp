@@ -55,7 +55,8 @@ class Gemma3 final : public Model {
     ForwardOutput out;
     out.cache = in.cache;
     const nn::Positions at = nn::positions_from(in.start, in.ids.shape(1));
-    Array x = astype(astype(embedding_(in.ids), wide()) * std::sqrt(static_cast<float>(config_.hidden)), dtype_);
+    Array x =
+        astype(astype(embedding_(in.ids), wide()) * std::sqrt(static_cast<float>(config_.hidden)), dtype_);
     Arrays after;
     for (size_t i = 0; i < blocks_.size(); ++i) {
       const Block& b = blocks_[i];

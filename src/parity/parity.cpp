@@ -144,8 +144,7 @@ void compare_tokens(const Oracle& oracle, size_t text, const Rows& got, ParityEn
       continue;
     }
     const ParityTie tie{static_cast<int64_t>(text), static_cast<int64_t>(t), static_cast<int32_t>(a),
-                        static_cast<int32_t>(b), want[t][a] - want[t][b],
-                        2 * oracle.logit_bound(text, t)};
+                        static_cast<int32_t>(b),    want[t][a] - want[t][b], 2 * oracle.logit_bound(text, t)};
     (tie.gap <= tie.bound ? e.ties : e.misses).push_back(tie);
   }
 }
@@ -154,9 +153,9 @@ std::vector<int32_t> generate_greedily(const std::shared_ptr<const Model>& model
                                        const std::vector<int32_t>& prompt, int64_t count) {
   Session session(model);
   const Array hidden = session.run(prompt, kMaxPass, false);
-  std::vector<int32_t> out{argmax(model->logits(slice_axis(hidden, 1, hidden.shape(1) - 1, hidden.shape(1))),
-                                  -1)
-                               .to_vector<int32_t>()[0]};
+  std::vector<int32_t> out{
+      argmax(model->logits(slice_axis(hidden, 1, hidden.shape(1) - 1, hidden.shape(1))), -1)
+          .to_vector<int32_t>()[0]};
   while (static_cast<int64_t>(out.size()) < count) {
     check_interrupt();
     out.push_back(session.greedy_step(out.back()));
@@ -241,9 +240,9 @@ ParityReport parity(const std::string& path, const ParityOptions& options, const
   if (options.engines.empty() || options.texts.empty())
     throw Error(ErrorCode::InvalidArgument, "there are no engines or no texts to compare", "parity");
   if (options.tokens < 2 || options.tokens > kMaxPass || options.greedy < 0)
-    throw Error(ErrorCode::InvalidArgument, cat(options.tokens, " tokens a text and ", options.greedy,
-                                                " greedy ones"),
-                "parity", cat("take 2 to ", kMaxPass, " tokens a text, and 0 or more greedy ones"));
+    throw Error(ErrorCode::InvalidArgument,
+                cat(options.tokens, " tokens a text and ", options.greedy, " greedy ones"), "parity",
+                cat("take 2 to ", kMaxPass, " tokens a text, and 0 or more greedy ones"));
   if (options.load.dtype == Dtype::F64)
     throw Error(ErrorCode::DtypeMismatch, "engines compute in float32, float16 or bfloat16", "parity");
   ParityReport report;

@@ -54,17 +54,17 @@ std::string parity_svg(const ParityReport& r, const std::string& title) {
     const double at = std::clamp((std::log10(std::max(v, 1e-300)) - first) / (last - first), 0.0, 1.0);
     return kHeight - kBottom - (kHeight - kTop - kBottom) * (std::isfinite(v) ? at : 1);
   };
-  std::string s = cat("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ", num(kWidth), " ", num(kHeight),
-                      "\" width=\"", num(kWidth), "\" height=\"", num(kHeight),
+  std::string s = cat("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ", num(kWidth), " ",
+                      num(kHeight), "\" width=\"", num(kWidth), "\" height=\"", num(kHeight),
                       "\" font-family=\"sans-serif\" font-size=\"13\">\n"
                       "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n");
   const auto text = [&](double x, double y, const char* anchor, const std::string& t, const char* more = "") {
-    s += cat("<text x=\"", num(x), "\" y=\"", num(y), "\" text-anchor=\"", anchor, "\" ", more, ">", escaped(t),
-             "</text>\n");
+    s += cat("<text x=\"", num(x), "\" y=\"", num(y), "\" text-anchor=\"", anchor, "\" ", more, ">",
+             escaped(t), "</text>\n");
   };
   const auto line = [&](double x1, double y1, double x2, double y2, const char* style) {
-    s += cat("<line x1=\"", num(x1), "\" y1=\"", num(y1), "\" x2=\"", num(x2), "\" y2=\"", num(y2), "\" ", style,
-             "/>\n");
+    s += cat("<line x1=\"", num(x1), "\" y1=\"", num(y1), "\" x2=\"", num(x2), "\" y2=\"", num(y2), "\" ",
+             style, "/>\n");
   };
   text(kLeft, 24, "start", title, "font-size=\"16\" font-weight=\"bold\"");
   text(kLeft, 43, "start", cat("largest error of a row against the float64 oracle, in ulps of ", r.dtype),
@@ -83,10 +83,10 @@ std::string parity_svg(const ParityReport& r, const std::string& title) {
   }
   text((kLeft + kWidth - kRight) / 2, kHeight - 14, "middle", "after layer");
   double legend = kTop + 12;
-  const auto path = [&](const std::vector<double>& ys, const char* colour, const char* dash, const char* width,
-                        const std::string& name) {
-    s += cat("<polyline fill=\"none\" stroke=\"", colour, "\" stroke-width=\"", width, "\" stroke-dasharray=\"", dash,
-             "\" points=\"");
+  const auto path = [&](const std::vector<double>& ys, const char* colour, const char* dash,
+                        const char* width, const std::string& name) {
+    s += cat("<polyline fill=\"none\" stroke=\"", colour, "\" stroke-width=\"", width,
+             "\" stroke-dasharray=\"", dash, "\" points=\"");
     for (size_t i = 0; i < ys.size(); ++i) s += cat(i ? " " : "", num(x_of(i)), ",", num(y_of(ys[i])));
     s += "\"/>\n";
     line(kWidth - kRight + 14, legend - 4, kWidth - kRight + 44, legend - 4,
@@ -112,8 +112,8 @@ std::string parity_svg(const ParityReport& r, const std::string& title) {
     path(errors, colour, dash, "2", cat(e.name, e.ok ? "" : " (breach)"));
     for (size_t i = 0; i < e.parts.size(); ++i)
       if (!e.parts[i].ok)
-        s += cat("<circle cx=\"", num(x_of(i)), "\" cy=\"", num(y_of(errors[i])), "\" r=\"5\" fill=\"none\" stroke=\"",
-                 "#cc0000", "\" stroke-width=\"2\"/>\n");
+        s += cat("<circle cx=\"", num(x_of(i)), "\" cy=\"", num(y_of(errors[i])),
+                 "\" r=\"5\" fill=\"none\" stroke=\"", "#cc0000", "\" stroke-width=\"2\"/>\n");
   }
   return s + "</svg>\n";
 }

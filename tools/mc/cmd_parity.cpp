@@ -96,7 +96,10 @@ Value describe(const ParityEngine& e) {
 
 void print(const ParityEngine& e) {
   write_out(cat("\n", e.name, e.device.empty() ? "" : cat(" (", e.device, ")"), ": ",
-                e.ok ? "agrees" : e.message.empty() ? "BREACH" : "not run", "\n"));
+                e.ok                ? "agrees"
+                : e.message.empty() ? "BREACH"
+                                    : "not run",
+                "\n"));
   if (!e.message.empty()) {
     write_out(cat("  ", e.message, "\n  next: ", e.fix, "\n"));
     return;
@@ -112,14 +115,14 @@ void print(const ParityEngine& e) {
   }
   write_out(cat("  KL      mean ", sci(e.mean_kl), ", max ", sci(e.max_kl), ", bound of the mean ",
                 sci(e.kl_bound), "\n"));
-  write_out(cat("  top-1   ", e.agreeing, " of ", e.positions, " are the oracle's, ", e.ties.size(), " ties, ",
-                e.misses.size(), " misses\n"));
+  write_out(cat("  top-1   ", e.agreeing, " of ", e.positions, " are the oracle's, ", e.ties.size(),
+                " ties, ", e.misses.size(), " misses\n"));
   for (const ParityTie& t : e.ties)
-    write_out(cat("    tie: text ", t.text + 1, ", token ", t.token, ": ", t.oracle, " and ", t.engine, " are ",
-                  sci(t.gap), " apart\n"));
+    write_out(cat("    tie: text ", t.text + 1, ", token ", t.token, ": ", t.oracle, " and ", t.engine,
+                  " are ", sci(t.gap), " apart\n"));
   if (!e.greedy.empty())
-    write_out(cat("  greedy  ", e.greedy_equal, " of ", e.greedy.size(), " are the oracle's: ", join(e.greedy, " "),
-                  "\n"));
+    write_out(cat("  greedy  ", e.greedy_equal, " of ", e.greedy.size(),
+                  " are the oracle's: ", join(e.greedy, " "), "\n"));
   size_t equal = 0, compared = 0;
   for (const ParityBytes& b : e.bytes) {
     compared += b.skipped.empty();
@@ -133,7 +136,8 @@ int run(const Args& args) {
   const std::string path = args.model();
   ParityOptions options;
   if (args.has("backend") || args.has("device"))
-    usage_error("`mc parity` compares the engines of --backends", "--backend", "use --backends ENGINE,ENGINE");
+    usage_error("`mc parity` compares the engines of --backends", "--backend",
+                "use --backends ENGINE,ENGINE");
   options.engines = engines_of(args);
   options.layers = args.integers("layers");
   options.tokens = args.integer("tokens", options.tokens);
@@ -151,14 +155,13 @@ int run(const Args& args) {
   if (args.has("svg")) {
     std::ofstream out(args.text("svg"), std::ios::binary);
     out << parity_svg(report, cat("Agreement on ", path.substr(path.rfind('/') + 1), ", ", report.dtype));
-    if (!out.flush())
-      throw Error(ErrorCode::FileWrite, "the chart can't be written", args.text("svg"));
+    if (!out.flush()) throw Error(ErrorCode::FileWrite, "the chart can't be written", args.text("svg"));
   }
   if (args.format == Format::Text) {
     size_t tokens = 0;
     for (const auto& ids : report.ids) tokens += ids.size();
-    write_out(cat(report.ids.size(), " text(s), ", tokens, " tokens, ", report.dtype, ", ", engine.precision(),
-                  "; an ulp is ", sci(report.eps), " of a row's length\n"));
+    write_out(cat(report.ids.size(), " text(s), ", tokens, " tokens, ", report.dtype, ", ",
+                  engine.precision(), "; an ulp is ", sci(report.eps), " of a row's length\n"));
     for (const ParityEngine& e : report.engines) print(e);
     write_out(report.ok ? "\nall engines agree within the bounds\n" : "\nthe engines do NOT all agree\n");
     return report.ok ? kOk : kError;
@@ -187,8 +190,9 @@ Command parity_command() {
       .groups = kModel | kEngine,
       .options = {{"backends", Kind::Text, "LIST",
                    "engines (or engine:device) separated by commas (default: all that are here)"},
-                  {"data", Kind::Text, "FILE", "text, or FILE.jsonl with one {\"text\": …} a line (default: a "
-                                               "built-in line)"},
+                  {"data", Kind::Text, "FILE",
+                   "text, or FILE.jsonl with one {\"text\": …} a line (default: a "
+                   "built-in line)"},
                   {"layers", Kind::Integers, "LIST", "layers to compare, -1 is the last (default: all)"},
                   {"tokens", Kind::Integer, "N", "of each text at most (default 32)", 2, 512},
                   {"greedy", Kind::Integer, "N", "tokens to generate and compare (default 8)", 0, 512},
@@ -196,12 +200,14 @@ Command parity_command() {
       .notes =
           "Every engine gets the same tokens. A row's error is its distance from the float64 oracle over the "
           "oracle's length,\n"
-          "in ulps (units of the dtype's eps); its bound is 4 times what random noise of the dtype's own size at "
+          "in ulps (units of the dtype's eps); its bound is 4 times what random noise of the dtype's own "
+          "size at "
           "every product\n"
           "does to the oracle there. Exit code 1 tells that a bound was broken or an engine could not run.\n",
-      .examples = "  mc parity -m model.gguf\n"
-                  "  mc parity -m model.gguf --backends ENGINE,ENGINE --svg parity.svg --output json\n"
-                  "  mc parity -m model.gguf --dtype bf16 --quantize affine4 --layers 0,10,-1\n",
+      .examples =
+          "  mc parity -m model.gguf\n"
+          "  mc parity -m model.gguf --backends ENGINE,ENGINE --svg parity.svg --output json\n"
+          "  mc parity -m model.gguf --dtype bf16 --quantize affine4 --layers 0,10,-1\n",
       .run = run};
 }
 }  // namespace mc::tool
