@@ -1,0 +1,69 @@
+"""`mc parity`: the host engine agrees with the oracle, charts are drawn, and a missing engine or a
+refused format is told. `--quantize`: the same bytes whoever computes."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from conftest import error_of, model_path
+
+
+def parity(mc, name, *arguments):
+    return mc("parity", "--model", model_path(name), "--output", "json", "--tokens", 8, "--greedy", 2, *arguments)
+
+
+@pytest.mark.parametrize("name", ["smollm2", "gemma3"])
+def test_the_host_engine_is_within_the_bounds(mc, name, tmp_path):
+    chart = tmp_path / "parity.svg"
+    told = parity(mc, name, "--backends", "numpy", "--svg", chart).json()
+    assert told["schema"] == "mc.parity/1"
+    assert told["ok"]
+    (engine,) = told["engines"]
+    assert engine["first_divergence"] is None
+    assert engine["top1_agreement"] == 1
+    assert 0 < engine["mean_kl"] < 1e-6
+    assert engine["greedy_equal"] == 2
+    assert engine["parts"][-1]["name"] == "logits"
+    for part in engine["parts"]:
+        assert 0 < part["mean_ulps"] <= part["max_ulps"]
+        assert part["share_of_bound"] <= 1
+    assert all(b["equal"] for b in engine["quantized_bytes"])
+    assert ET.parse(chart).getroot().tag.endswith("svg")
+
+
+def test_a_bound_depends_on_the_dtype(mc):
+    of = {d: parity(mc, "smollm2", "--backends", "numpy", "--dtype", d, "--layers", "0,-1").json() for d in ("f32", "bf16")}
+    assert of["bf16"]["ulp"] / of["f32"]["ulp"] == 2**16
+    assert [p["name"] for p in of["bf16"]["engines"][0]["parts"]] == ["layer.0", "layer.29", "logits"]
+    assert of["bf16"]["engines"][0]["mean_kl"] > 1000 * of["f32"]["engines"][0]["mean_kl"]
+
+
+def test_converted_weights(mc):
+    told = parity(mc, "smollm2", "--backends", "numpy", "--quantize", "affine4:32", "--layers", "0").json()
+    assert told["ok"]
+    score = mc("score", "--model", model_path("smollm2"), "--text", "The capital of France is", "--quantize", "affine8",
+               "--output", "json").json()  # fmt: skip
+    plain = mc("score", "--model", model_path("smollm2"), "--text", "The capital of France is", "--output", "json").json()
+    assert score["quantize"] == "affine8"
+    assert 0 < abs(score["nll"] - plain["nll"]) < 0.1
+
+
+def test_an_engine_that_is_not_there_fails_the_proof(mc, tmp_path):
+    result = mc("parity", "--model", model_path("smollm2"), "--output", "json", "--tokens", 4, "--greedy", 0, "--layers", "0",
+                "--backends", "numpy,mlx", env={"MODELCYPHER_MLX": str(tmp_path)})  # fmt: skip
+    assert result.code == 1
+    assert '"ok": false' in result.out.replace('":false', '": false')
+    assert "mlx is required for the MLX backend" in result.out
+
+
+@pytest.mark.parametrize("arguments,code,word", [
+    (["--quantize", "affine4:128", "--backends", "numpy"], "MC-E0101", "group of 64 or 32"),
+    (["--quantize", "affine3", "--backends", "numpy"], "MC-E0101", "affine4 or affine8"),
+    (["--backends", "numpy", "--layers", "99"], "MC-E0303", "0 to 29"),
+    (["--backends", "metal"], "MC-E0401", "numpy"),
+])  # fmt: skip
+def test_what_is_refused(mc, arguments, code, word):
+    error = error_of(parity(mc, "smollm2", *arguments))
+    assert error["code"] == code
+    assert word in error["message"] + error["next"]
