@@ -127,13 +127,13 @@ nn::Linear Loader::view(const GgufTensor& t, int64_t in, int64_t first, int64_t 
     q.group = a->group;
     q.parts = {part(t.data, in * a->bits / 32, Dtype::U32), part(a->scales, in / a->group, scale),
                part(a->biases, in / a->group, scale)};
-    l.packed = options_.quantize.bits ? quantized(t.name, q) : std::move(q);
+    l.packed = options_.quantize.bits ? quantized(std::string(t.name), q) : std::move(q);
     return l;
   }
   const BlockFormat format = format_of(t.type);
   const int64_t row = in / block_elements(format) * block_bytes(format);
   l.packed = block_tensor(part(t.data, row, Dtype::U8), format, {rows, in});
-  if (options_.quantize.bits) l.packed = quantized(t.name, *l.packed);
+  if (options_.quantize.bits) l.packed = quantized(std::string(t.name), *l.packed);
   return l;
 }
 

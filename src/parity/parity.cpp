@@ -89,12 +89,27 @@ double divergence_of(const std::vector<double>& p, const std::vector<double>& q)
   return kl > 0 || !(kl == kl) ? kl : 0;  // a sum of rounding errors may be below 0
 }
 
+// A row that one large activation rules moves along one direction, where a single draw may happen to be
+// small.
+constexpr int kDraws = 4;
+
 struct Oracle {
-  std::vector<Look> exact, noisy;  // by text
-  double kl_noise = 0;             // mean
+  std::vector<Look> exact;               // by text
+  std::vector<std::vector<Look>> noisy;  // by text, a draw each
+  // The furthest that noise moved the row.
+  double moved(size_t text, size_t part, size_t row) const {
+    double most = 0;
+    for (const Look& n : noisy[text])
+      most = std::max(most, distance(n.parts[part][row], exact[text].parts[part][row]));
+    return most;
+  }
+  double kl_noise = 0;  // mean
   // How far a logit of this row may be off.
   double logit_bound(size_t text, size_t row) const {
-    return kParityFactor * furthest(exact[text].parts.back()[row], noisy[text].parts.back()[row]);
+    double most = 0;
+    for (const Look& n : noisy[text])
+      most = std::max(most, furthest(exact[text].parts.back()[row], n.parts.back()[row]));
+    return kParityFactor * most;
   }
 };
 
@@ -107,11 +122,11 @@ void compare(const Oracle& oracle, size_t text, const Look& got, double eps, std
              std::vector<int64_t>& counts) {
   for (size_t i = 0; i < parts.size(); ++i) {
     ParityPart& p = parts[i];
-    const Rows &want = oracle.exact[text].parts[i], &noise = oracle.noisy[text].parts[i];
+    const Rows& want = oracle.exact[text].parts[i];
     for (size_t t = 0; t < want.size(); ++t) {
       const double size = norm(want[t]);
       const double error = distance(got.parts[i][t], want[t]),
-                   bound = kParityFactor * distance(noise[t], want[t]);
+                   bound = kParityFactor * oracle.moved(text, i, t);
       const double ulps = error / size / eps;
       const bool lost = !(error == error);
       const double share = lost ? INFINITY : error == 0 ? 0 : error / bound;
@@ -170,7 +185,8 @@ void judge_greedy(const std::shared_ptr<const Model>& exact, const std::shared_p
   ids.insert(ids.end(), e.greedy.begin(), e.greedy.end() - 1);
   Oracle o;
   o.exact.push_back(look(exact, ids, {}));
-  o.noisy.push_back(look(noisy, ids, {}));
+  o.noisy.emplace_back();
+  for (int d = 0; d < kDraws; ++d) o.noisy[0].push_back(look(noisy, ids, {}));
   for (size_t i = 0; i < e.greedy.size(); ++i) {
     const size_t row = prompt.size() - 1 + i;
     const std::vector<double>& want = o.exact[0].parts[0][row];
@@ -243,8 +259,11 @@ ParityReport parity(const std::string& path, const ParityOptions& options, const
     throw Error(ErrorCode::InvalidArgument,
                 cat(options.tokens, " tokens a text and ", options.greedy, " greedy ones"), "parity",
                 cat("take 2 to ", kMaxPass, " tokens a text, and 0 or more greedy ones"));
-  if (options.load.dtype == Dtype::F64)
-    throw Error(ErrorCode::DtypeMismatch, "engines compute in float32, float16 or bfloat16", "parity");
+  // The noise does not cover the residual stream's own rounding, which 16-bit activations feel.
+  if (options.load.dtype != Dtype::F32)
+    throw Error(ErrorCode::DtypeMismatch,
+                cat("the bound is stated for float32 activations, not for ", dtype_name(options.load.dtype)),
+                "--dtype", "compare with --dtype f32");
   ParityReport report;
   report.dtype = dtype_name(options.load.dtype);
   report.eps = unit_of(options.load.dtype);
@@ -278,9 +297,14 @@ ParityReport parity(const std::string& path, const ParityOptions& options, const
       say(cat("oracle: text ", i + 1, " of ", report.ids.size(), ", ", report.ids[i].size(), " tokens"));
       check_interrupt();
       oracle.exact.push_back(look(exact, report.ids[i], report.layers));
-      oracle.noisy.push_back(look(noisy, report.ids[i], report.layers));
-      const Rows &want = oracle.exact[i].parts.back(), &moved = oracle.noisy[i].parts.back();
-      for (size_t t = 0; t < want.size(); ++t, ++rows) oracle.kl_noise += divergence_of(want[t], moved[t]);
+      oracle.noisy.emplace_back();
+      const Rows& want = oracle.exact[i].parts.back();
+      for (int d = 0; d < kDraws; ++d) {
+        check_interrupt();
+        oracle.noisy[i].push_back(look(noisy, report.ids[i], report.layers));
+        const Rows& moved = oracle.noisy[i].back().parts.back();
+        for (size_t t = 0; t < want.size(); ++t, ++rows) oracle.kl_noise += divergence_of(want[t], moved[t]);
+      }
     }
     oracle.kl_noise /= static_cast<double>(rows);
     prompt = report.ids[0];

@@ -32,11 +32,9 @@ def test_the_host_engine_is_within_the_bounds(mc, name, tmp_path):
     assert ET.parse(chart).getroot().tag.endswith("svg")
 
 
-def test_a_bound_depends_on_the_dtype(mc):
-    of = {d: parity(mc, "smollm2", "--backends", "numpy", "--dtype", d, "--layers", "0,-1").json() for d in ("f32", "bf16")}
-    assert of["bf16"]["ulp"] / of["f32"]["ulp"] == 2**16
-    assert [p["name"] for p in of["bf16"]["engines"][0]["parts"]] == ["layer.0", "layer.29", "logits"]
-    assert of["bf16"]["engines"][0]["mean_kl"] > 1000 * of["f32"]["engines"][0]["mean_kl"]
+def test_chosen_layers(mc):
+    told = parity(mc, "smollm2", "--backends", "numpy", "--layers", "0,-1").json()
+    assert [p["name"] for p in told["engines"][0]["parts"]] == ["layer.0", "layer.29", "logits"]
 
 
 def test_converted_weights(mc):
@@ -61,6 +59,7 @@ def test_an_engine_that_is_not_there_fails_the_proof(mc, tmp_path):
     (["--quantize", "affine4:128", "--backends", "numpy"], "MC-E0101", "group of 64 or 32"),
     (["--quantize", "affine3", "--backends", "numpy"], "MC-E0101", "affine4 or affine8"),
     (["--backends", "numpy", "--layers", "99"], "MC-E0303", "0 to 29"),
+    (["--backends", "numpy", "--dtype", "bf16"], "MC-E0103", "float32"),
     (["--backends", "metal"], "MC-E0401", "numpy"),
 ])  # fmt: skip
 def test_what_is_refused(mc, arguments, code, word):

@@ -207,7 +207,7 @@ Command parity_command() {
       .examples =
           "  mc parity -m model.gguf\n"
           "  mc parity -m model.gguf --backends ENGINE,ENGINE --svg parity.svg --output json\n"
-          "  mc parity -m model.gguf --dtype bf16 --quantize affine4 --layers 0,10,-1\n",
+          "  mc parity -m model.gguf --quantize affine4 --layers 0,10,-1\n",
       .run = run};
 }
 }  // namespace mc::tool
