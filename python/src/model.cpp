@@ -1,0 +1,319 @@
+// Models: loading, tokens, generation as an iterator, scores, captures.
+#include "mc/model.h"
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "common.h"
+#include "mc/device.h"
+#include "mc/generate.h"
+#include "mc/interrupt.h"
+#include "mc/probe.h"
+
+namespace mcpy {
+namespace {
+
+using ModelPtr = std::shared_ptr<mc::Model>;
+struct PyModel {
+  ModelPtr model;
+  bool fast = false;
+};
+
+std::string text_of(nb::handle h) {
+  Py_ssize_t n = 0;
+  const char* p = PyUnicode_AsUTF8AndSize(h.ptr(), &n);
+  if (!p) raise_pending();
+  return {p, static_cast<size_t>(n)};
+}
+nb::str str(const std::string& s) { return s.empty() ? nb::str("") : nb::str(s.c_str(), s.size()); }
+
+std::vector<int32_t> ids_of(nb::handle h) {
+  std::vector<int32_t> out;
+  for (nb::handle x : nb::iter(h)) out.push_back(nb::cast<int32_t>(x));
+  return out;
+}
+nb::list list_of(const std::vector<int32_t>& ids) {
+  nb::list out;
+  for (int32_t i : ids) out.append(i);
+  return out;
+}
+nb::list list_of(const std::vector<double>& v) {
+  nb::list out;
+  for (double d : v) out.append(d);
+  return out;
+}
+nb::object optional_id(std::optional<int32_t> id) { return id ? nb::object(nb::int_(*id)) : nb::none(); }
+
+// Runs on a thread of its own, at most kAhead tokens before its reader; ends when the reader is dropped.
+class Generation {
+ public:
+  Generation(ModelPtr model, std::vector<int32_t> prompt, mc::GenerateOptions options)
+      : device_(mc::default_device()) {
+    thread_ = std::thread([this, model = std::move(model), prompt = std::move(prompt), options = std::move(options)] {
+      mc::GenerateResult result;
+      std::exception_ptr error;
+      try {
+        const mc::DeviceScope scope(device_);
+        result = mc::generate(model, prompt, options, [this](const mc::GeneratedToken& t) {
+          std::unique_lock<std::mutex> lock(mutex_);
+          room_.wait(lock, [&] { return cancelled_ || queue_.size() < kAhead; });
+          queue_.push_back(t);
+          ready_.notify_one();
+          return !cancelled_;
+        });
+      } catch (...) {
+        error = std::current_exception();
+      }
+      const std::lock_guard<std::mutex> lock(mutex_);
+      result_ = std::move(result);
+      error_ = error;
+      done_ = true;
+      ready_.notify_one();
+    });
+  }
+  ~Generation() { close(); }
+  Generation(const Generation&) = delete;
+  Generation& operator=(const Generation&) = delete;
+
+  void close() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      cancelled_ = true;
+      room_.notify_one();
+    }
+    if (!thread_.joinable()) return;
+    nb::gil_scoped_release nogil;
+    thread_.join();
+  }
+
+  nb::object next() {
+    for (;;) {
+      if (PyErr_CheckSignals() != 0) {
+        close();
+        raise_pending();
+      }
+      nb::gil_scoped_release nogil;
+      std::unique_lock<std::mutex> lock(mutex_);
+      if (ready_.wait_for(lock, std::chrono::milliseconds(50), [&] { return done_ || !queue_.empty(); })) break;
+    }
+    mc::GeneratedToken token;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (queue_.empty()) {
+        if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+        throw nb::stop_iteration();
+      }
+      token = std::move(queue_.front());
+      queue_.pop_front();
+      room_.notify_one();
+    }
+    return nb::make_tuple(token.id, str(token.text), token.logprob ? nb::object(nb::float_(*token.logprob)) : nb::none(),
+                          token.rest);
+  }
+
+  nb::object result() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!done_ || error_) return nb::none();
+    nb::dict d;
+    d["prompt_ids"] = list_of(result_.prompt_ids);
+    d["ids"] = list_of(result_.ids);
+    d["logprobs"] = list_of(result_.logprobs);
+    d["text"] = str(result_.text);
+    d["stop_reason"] = mc::stop_reason_name(result_.stop_reason);
+    d["time_to_first_token_s"] = result_.time_to_first_token_s;
+    d["prefill_s"] = result_.prefill_s;
+    d["decode_s"] = result_.decode_s;
+    d["decoded"] = result_.decoded;
+    return d;
+  }
+
+ private:
+  static constexpr size_t kAhead = 8;
+  mc::Device device_;
+  std::mutex mutex_;
+  std::condition_variable room_, ready_;
+  std::deque<mc::GeneratedToken> queue_;
+  bool cancelled_ = false, done_ = false;
+  mc::GenerateResult result_;
+  std::exception_ptr error_;
+  std::thread thread_;
+};
+
+nb::dict config_dict(const mc::ModelConfig& c) {
+  nb::dict d;
+  d["architecture"] = str(c.architecture);
+  d["name"] = str(c.name);
+  d["layers"] = c.layers;
+  d["hidden"] = c.hidden;
+  d["heads"] = c.heads;
+  d["kv_heads"] = c.kv_heads;
+  d["head_dim"] = c.head_dim;
+  d["ffn"] = c.ffn;
+  d["vocab"] = c.vocab;
+  d["context"] = c.context;
+  d["norm_eps"] = c.norm_eps;
+  d["rope_base"] = c.rope_base;
+  d["window"] = c.window;
+  return d;
+}
+
+std::vector<std::vector<int32_t>> rows_of(nb::handle h) {
+  std::vector<std::vector<int32_t>> rows;
+  for (nb::handle r : nb::iter(h)) rows.push_back(ids_of(r));
+  return rows;
+}
+
+nb::list score(const PyModel& m, nb::handle rows_in, int64_t chunk) {
+  const auto rows = rows_of(rows_in);
+  std::vector<std::vector<double>> scores;
+  {
+    const InterruptScope interrupts;
+    nb::gil_scoped_release nogil;
+    scores = mc::score(m.model, rows, {.chunk = chunk});
+  }
+  nb::list out;
+  for (const auto& row : scores) out.append(list_of(row));
+  return out;
+}
+
+// The residual stream of one row of ids: a list of arrays (tokens, d), one a layer, and the hidden state after the last norm.
+nb::list residuals(const PyModel& m, nb::handle ids_in, nb::handle layers) {
+  const std::vector<int32_t> ids = ids_of(ids_in);
+  std::vector<int> taps;
+  for (nb::handle l : nb::iter(layers)) taps.push_back(m.model->layer_index(nb::cast<int64_t>(l)));
+  if (ids.empty()) throw nb::value_error("there are no tokens to run");
+  Arrays out;
+  {
+    const InterruptScope interrupts;
+    nb::gil_scoped_release nogil;
+    std::vector<mc::nn::KvCache> cache = m.model->make_cache(1, static_cast<int64_t>(ids.size()));
+    mc::ForwardInput in{.ids = Array(ids, {1, static_cast<int64_t>(ids.size())}),
+                        .start = Array({0}, {1}),
+                        .cache = std::move(cache),
+                        .taps = taps};
+    const mc::ForwardOutput f = m.model->forward(in);
+    out = f.taps;
+    out.push_back(f.hidden);
+    mc::eval(out);
+  }
+  return to_pylist(out);
+}
+
+nb::object capture(const PyModel& m, nb::handle data, nb::handle out, nb::handle layers, int64_t batch, nb::handle pool,
+                   nb::handle progress) {
+  mc::CaptureOptions o;
+  o.data = text_of(data);
+  o.out = text_of(out);
+  for (nb::handle l : nb::iter(layers)) o.layers.push_back(nb::cast<int64_t>(l));
+  o.batch_size = batch;
+  o.pool = mc::parse_pool(text_of(pool));
+  o.precision = m.fast ? "fast" : "highest";
+  mc::CaptureSummary s;
+  {
+    const InterruptScope interrupts;
+    nb::gil_scoped_release nogil;
+    s = mc::capture(m.model, o, [&](const mc::CaptureProgress& p) {
+      nb::gil_scoped_acquire gil;
+      if (PyErr_CheckSignals() != 0) {
+        PyErr_Clear();  // the library reports it as its own Interrupted, which Python sees as KeyboardInterrupt
+        return false;
+      }
+      if (progress.is_none()) return true;
+      nb::object go = progress(p.prompts, p.tokens, p.seconds);
+      return go.is_none() || nb::cast<bool>(go);
+    });
+  }
+  nb::dict d;
+  d["prompts"] = s.prompts;
+  d["tokens"] = s.tokens;
+  d["shards"] = s.shards;
+  d["bytes"] = s.bytes;
+  d["manifest"] = str(s.manifest);
+  return d;
+}
+
+}  // namespace
+
+void bind_model(nb::module_& m) {
+  nb::class_<Generation>(m, "Generation")
+      .def("__iter__", [](nb::handle self) { return nb::borrow(self); })
+      .def("__next__", &Generation::next)
+      .def("close", &Generation::close)
+      .def("result", &Generation::result);
+
+  nb::class_<PyModel>(m, "Model")
+      .def_prop_ro("config", [](const PyModel& p) { return config_dict(p.model->config()); })
+      .def_prop_ro("dtype", [](const PyModel& p) { return dtype_object(p.model->dtype()); })
+      .def("encode", [](const PyModel& p, nb::handle text, bool special, nb::handle bos) {
+        mc::EncodeOptions o{.parse_special = special};
+        if (!bos.is_none()) o.add_bos = nb::cast<bool>(bos);
+        return list_of(p.model->tokenizer().encode(text_of(text), o));
+      }, nb::arg(), nb::arg(), nb::arg().none())
+      .def("decode", [](const PyModel& p, nb::handle ids, bool skip_special) {
+        const std::string s = p.model->tokenizer().decode(ids_of(ids), skip_special);
+        return nb::bytes(s.data(), s.size());
+      })
+      .def("token_text", [](const PyModel& p, int32_t id) {
+        const std::string s = p.model->tokenizer().token_text(id);
+        return nb::bytes(s.data(), s.size());
+      })
+      .def("special_ids", [](const PyModel& p) {
+        const mc::Tokenizer& t = p.model->tokenizer();
+        nb::dict d;
+        d["bos"] = optional_id(t.bos_id());
+        d["eos"] = optional_id(t.eos_id());
+        d["eot"] = optional_id(t.eot_id());
+        d["unk"] = optional_id(t.unk_id());
+        d["pad"] = optional_id(t.pad_id());
+        d["end"] = list_of(t.end_of_generation_ids());
+        return d;
+      })
+      .def("layer_index", [](const PyModel& p, int64_t l) { return p.model->layer_index(l); })
+      .def("generate", [](const PyModel& p, nb::handle ids, nb::dict o) {
+        mc::GenerateOptions g;
+        g.max_tokens = nb::cast<int64_t>(o["max_tokens"]);
+        g.sampling.temperature = nb::cast<double>(o["temperature"]);
+        g.sampling.top_k = nb::cast<int64_t>(o["top_k"]);
+        g.sampling.top_p = nb::cast<double>(o["top_p"]);
+        g.sampling.min_p = nb::cast<double>(o["min_p"]);
+        g.sampling.repetition_penalty = nb::cast<double>(o["repetition_penalty"]);
+        g.sampling.seed = nb::cast<uint64_t>(o["seed"]);
+        g.logprobs = nb::cast<bool>(o["logprobs"]);
+        g.ignore_eos = nb::cast<bool>(o["ignore_eos"]);
+        for (nb::handle s : nb::iter(o["stop"])) g.stop.push_back(text_of(s));
+        return std::make_unique<Generation>(p.model, ids_of(ids), std::move(g));
+      })
+      .def("score", &score)
+      .def("residuals", &residuals)
+      .def("capture", &capture, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none())
+      .def("memory_plan", [](const PyModel& p, int64_t tokens, int64_t rows) {
+        const mc::MemoryPlan plan = mc::plan_memory(p.model, tokens, mc::kMaxPass, rows);
+        nb::dict d;
+        d["capacity"] = plan.capacity;
+        d["weights"] = plan.weights;
+        d["cache"] = plan.cache;
+        d["prefill"] = plan.prefill;
+        d["decode"] = plan.decode;
+        d["total"] = plan.total();
+        return d;
+      });
+  m.def("load_model", [](nb::handle path, bool fast, nb::handle dtype) {
+    const std::string p = text_of(path);
+    const mc::LoadOptions o{.fast = fast, .dtype = to_dtype(dtype)};
+    PyModel r{nullptr, fast};
+    {
+      nb::gil_scoped_release nogil;
+      r.model = mc::load_model(p, o);
+    }
+    return r;
+  });
+  m.def("supported_architectures", [] {
+    nb::list out;
+    for (const std::string& s : mc::supported_architectures()) out.append(str(s));
+    return out;
+  });
+}
+
+}  // namespace mcpy
