@@ -14,36 +14,21 @@ namespace {
 
 const char* buffer_format(Dtype d) {
   switch (d) {
-    case Dtype::Bool:
-      return "?";
-    case Dtype::U8:
-      return "B";
-    case Dtype::U16:
-      return "H";
-    case Dtype::U32:
-      return "I";
-    case Dtype::U64:
-      return "Q";
-    case Dtype::I8:
-      return "b";
-    case Dtype::I16:
-      return "h";
-    case Dtype::I32:
-      return "i";
-    case Dtype::I64:
-      return "q";
-    case Dtype::F16:
-      return "e";
-    case Dtype::F32:
-      return "f";
-    case Dtype::F64:
-      return "d";
-    case Dtype::C64:
-      return "Zf";
-    case Dtype::C128:
-      return "Zd";
-    case Dtype::BF16:
-      break;
+    case Dtype::Bool: return "?";
+    case Dtype::U8: return "B";
+    case Dtype::U16: return "H";
+    case Dtype::U32: return "I";
+    case Dtype::U64: return "Q";
+    case Dtype::I8: return "b";
+    case Dtype::I16: return "h";
+    case Dtype::I32: return "i";
+    case Dtype::I64: return "q";
+    case Dtype::F16: return "e";
+    case Dtype::F32: return "f";
+    case Dtype::F64: return "d";
+    case Dtype::C64: return "Zf";
+    case Dtype::C128: return "Zd";
+    case Dtype::BF16: break;
   }
   return nullptr;
 }
@@ -62,11 +47,14 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
     const Array& a = array_ref(self);
     const char* format = buffer_format(a.dtype());
     if (!format) {
-      PyErr_SetString(PyExc_BufferError, "bfloat16 has no buffer format: use numpy.asarray, which widens to float32, or DLPack");
+      PyErr_SetString(PyExc_BufferError,
+                      "bfloat16 has no buffer format: use numpy.asarray, which widens to float32, or DLPack");
       return -1;
     }
     if (flags & PyBUF_WRITABLE) {
-      PyErr_SetString(PyExc_BufferError, "arrays are values and their memory is read-only: take a copy, for example by to_numpy()");
+      PyErr_SetString(
+          PyExc_BufferError,
+          "arrays are values and their memory is read-only: take a copy, for example by to_numpy()");
       return -1;
     }
     auto e = std::make_unique<Exported>();
@@ -118,20 +106,27 @@ nb::object not_implemented() { return nb::borrow(Py_NotImplemented); }
 
 template <class C>
 void operators(C& cls, const char* name, const char* reverse, Binary f) {
-  cls.def(name, [f](nb::handle x, nb::handle y) -> nb::object {
-    if (!array_like(y)) return not_implemented();
-    return nb::cast(call(f, x, y));
-  }, nb::arg().none());
+  cls.def(
+      name,
+      [f](nb::handle x, nb::handle y) -> nb::object {
+        if (!array_like(y)) return not_implemented();
+        return nb::cast(call(f, x, y));
+      },
+      nb::arg().none());
   if (reverse)
-    cls.def(reverse, [f](nb::handle x, nb::handle y) -> nb::object {
-      if (!array_like(y)) return not_implemented();
-      return nb::cast(call(f, y, x));
-    }, nb::arg().none());
+    cls.def(
+        reverse,
+        [f](nb::handle x, nb::handle y) -> nb::object {
+          if (!array_like(y)) return not_implemented();
+          return nb::cast(call(f, y, x));
+        },
+        nb::arg().none());
 }
 
 Array one_element(const Array& a) {
   if (a.size() != 1)
-    throw mc::Error(mc::ErrorCode::ShapeMismatch, mc::cat("only an array of one element is a number, this one has shape ", a.shape().str()),
+    throw mc::Error(mc::ErrorCode::ShapeMismatch,
+                    mc::cat("only an array of one element is a number, this one has shape ", a.shape().str()),
                     "item", "index it, or use tolist()");
   nb::gil_scoped_release nogil;
   a.eval();
@@ -188,46 +183,53 @@ void bind_array(nb::module_& m) {
       .def_prop_ro("dtype", [](const Array& a) { return dtype_object(a.dtype()); })
       .def_prop_ro("device", [](const Array& a) { return a.device(); })
       .def_prop_ro("is_evaluated", [](const Array& a) { return a.is_evaluated(); })
-      .def("eval", [](nb::handle self) {
-        const Array a = array_ref(self);
-        nb::gil_scoped_release nogil;
-        a.eval();
-        return nb::object();
-      }, nb::sig("def eval(self) -> None"))
+      .def("eval",
+           [](nb::handle self) {
+             const Array a = array_ref(self);
+             nb::gil_scoped_release nogil;
+             a.eval();
+           })
       .def("item", &item)
       .def("tolist", &to_list)
       .def("tobytes", &to_bytes)
       .def("_assign", [](Array& a, nb::handle other) { a = array_ref(other); })
-      .def("_text", [](const Array& a) {
-        std::string s;
-        {
-          nb::gil_scoped_release nogil;
-          s = mc::to_string(a);
-        }
-        return s.empty() ? nb::str("") : nb::str(s.c_str(), s.size());
-      })
-      .def("_host_address", [](const Array& a) {
-        nb::gil_scoped_release nogil;
-        return reinterpret_cast<uintptr_t>(a.host_data());
-      })
+      .def("_text",
+           [](const Array& a) {
+             std::string s;
+             {
+               nb::gil_scoped_release nogil;
+               s = mc::to_string(a);
+             }
+             return s.empty() ? nb::str("") : nb::str(s.c_str(), s.size());
+           })
+      .def("_host_address",
+           [](const Array& a) {
+             nb::gil_scoped_release nogil;
+             return reinterpret_cast<uintptr_t>(a.host_data());
+           })
       .def("__bool__", [](const Array& a) { return one_element(a).item<std::complex<double>>() != 0.0; })
       .def("__float__", [](const Array& a) { return one_element(a).item<double>(); })
-      .def("__complex__", [](const Array& a) {
-        const auto v = one_element(a).item<std::complex<double>>();
-        return nb::steal(PyComplex_FromDoubles(v.real(), v.imag()));
-      })
+      .def("__complex__",
+           [](const Array& a) {
+             const auto v = one_element(a).item<std::complex<double>>();
+             return nb::steal(PyComplex_FromDoubles(v.real(), v.imag()));
+           })
       .def("__int__", [](const Array& a) { return nb::steal(PyNumber_Long(item(a).ptr())); })
-      .def("__index__", [](const Array& a) {
-        if (a.ndim() != 0 || !mc::is_integer(a.dtype())) throw nb::type_error("only an integer array of shape () is an index");
-        return item(a);
-      })
-      .def("__len__", [](const Array& a) {
-        if (a.ndim() == 0) throw nb::type_error("an array of shape () has no length");
-        return a.shape()[0];
-      })
+      .def("__index__",
+           [](const Array& a) {
+             if (a.ndim() != 0 || !mc::is_integer(a.dtype()))
+               throw nb::type_error("only an integer array of shape () is an index");
+             return item(a);
+           })
+      .def("__len__",
+           [](const Array& a) {
+             if (a.ndim() == 0) throw nb::type_error("an array of shape () has no length");
+             return a.shape()[0];
+           })
       .def("__neg__", [](const Array& a) { return mc::negative(a); })
       .def("__abs__", [](const Array& a) { return mc::abs(a); })
-      .def("__invert__", [](const Array& a) { return mc::is_bool(a.dtype()) ? mc::logical_not(a) : mc::bitwise_not(a); });
+      .def("__invert__",
+           [](const Array& a) { return mc::is_bool(a.dtype()) ? mc::logical_not(a) : mc::bitwise_not(a); });
   operators(c, "__add__", "__radd__", MCPY_BINARY(add));
   operators(c, "__sub__", "__rsub__", MCPY_BINARY(subtract));
   operators(c, "__mul__", "__rmul__", MCPY_BINARY(multiply));
@@ -255,13 +257,15 @@ void bind_array(nb::module_& m) {
     return nb::cast(mc::matmul(to_array(y), array_ref(x)));
   });
 
-  m.def("array", [](nb::handle data, nb::handle dtype) { return to_array(data, to_dtype_or_none(dtype)); },
-        nb::arg("data"), nb::arg("dtype").none() = nb::none());
+  m.def(
+      "array", [](nb::handle data, nb::handle dtype) { return to_array(data, to_dtype_or_none(dtype)); },
+      nb::arg("data"), nb::arg("dtype").none() = nb::none());
   m.def("wrap_buffer", [](nb::handle h) { return array_from_buffer(h, false); });
   m.def("from_bytes", [](nb::bytes data, nb::handle shape, nb::handle dtype) {
     const Shape s = to_shape(shape);
     const Dtype d = to_dtype(dtype);
-    if (static_cast<size_t>(s.numel()) * mc::itemsize(d) != data.size()) throw nb::value_error("wrong number of bytes for this shape");
+    if (static_cast<size_t>(s.numel()) * mc::itemsize(d) != data.size())
+      throw nb::value_error("wrong number of bytes for this shape");
     return Array::from_bytes(data.c_str(), s, d);
   });
   m.def("eval", [](nb::args args) {
@@ -278,8 +282,9 @@ void bind_array(nb::module_& m) {
     nb::gil_scoped_release nogil;
     mc::async_eval(a);
   });
-  m.def("to_device", [](const Array& a, nb::handle d) { return mc::to_device(a, to_device_value(d)); },
-        nb::arg("a"), nb::arg("device").none());
+  m.def(
+      "to_device", [](const Array& a, nb::handle d) { return mc::to_device(a, to_device_value(d)); },
+      nb::arg("a"), nb::arg("device").none());
   m.def("graph_text", [](nb::args args) { return nb::str(mc::graph_text(leaves(args)).c_str()); });
   m.def("profile_start", [](nb::str path) { mc::profile_start(path.c_str()); });
   m.def("profile_stop", [] { mc::profile_stop(); });

@@ -11,11 +11,11 @@ struct Binary {
   Array (*as)(const Array&, Scalar);
   Array (*sa)(Scalar, const Array&);
 };
-#define MCPY_BINARY(name)                                                                        \
-  mcpy::Binary {                                                                                 \
-#name, static_cast < mc::Array (*)(const mc::Array&, const mc::Array&)>(mc::name),             \
-        static_cast<mc::Array (*)(const mc::Array&, mc::Scalar)>(mc::name),                      \
-        static_cast<mc::Array (*)(mc::Scalar, const mc::Array&)>(mc::name)                       \
+#define MCPY_BINARY(name)                                                              \
+  mcpy::Binary {                                                                       \
+#name, static_cast < mc::Array (*)(const mc::Array&, const mc::Array&)>(mc::name), \
+        static_cast < mc::Array (*)(const mc::Array&, mc::Scalar)>(mc::name),          \
+        static_cast < mc::Array (*)(mc::Scalar, const mc::Array&)>(mc::name)           \
   }
 
 inline Array call(const Binary& f, nb::handle x, nb::handle y) {

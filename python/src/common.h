@@ -27,8 +27,8 @@ struct DtypeObject {
   Dtype value;
 };
 
-// Keeps a Python object alive from C++. May be released on any thread: without the GIL the reference waits for the next
-// drain(), because taking the GIL there could deadlock with a lock of the library.
+// Keeps a Python object alive from C++. May be released on any thread: without the GIL the reference waits
+// for the next drain(), because taking the GIL there could deadlock with a lock of the library.
 std::shared_ptr<void> keep_object(nb::handle object);
 void drain();
 
@@ -36,7 +36,8 @@ inline bool is_array(nb::handle h) { return nb::isinstance<Array>(h); }
 inline Array& array_ref(nb::handle h) { return *nb::inst_ptr<Array>(h); }
 // Python's bool, int or float as a number without a dtype of its own. Throws OverflowError beyond 64 bits.
 bool to_scalar(nb::handle h, Scalar* out);
-// Any array-like: an Array, a number, nested sequences, an object with the buffer protocol, DLPack or __array__.
+// Any array-like: an Array, a number, nested sequences, an object with the buffer protocol, DLPack or
+// __array__.
 Array to_array(nb::handle h, std::optional<Dtype> dtype = {});
 Array array_from_buffer(nb::handle h, bool copy);
 // Number or nested lists.
@@ -59,7 +60,8 @@ mc::Device to_device_value(nb::handle h);
 // Throws Python's pending error.
 [[noreturn]] inline void raise_pending() { throw nb::python_error(); }
 
-// Sends Ctrl-C to the library while it runs without the GIL; the Python handler that was there is called after.
+// Sends Ctrl-C to the library while it runs without the GIL; the Python handler that was there is called
+// after.
 class InterruptScope {
  public:
   InterruptScope();

@@ -108,20 +108,22 @@ Array from_nested(PyObject* p, std::optional<Dtype> want) {
   }
   if (s.kind == kFloat || (want && mc::is_inexact(*want))) {
     if (want.value_or(Dtype::F32) == Dtype::F32)
-      return filled<float>(p, s.shape, Dtype::F32, [](PyObject* x) { return static_cast<float>(PyFloat_AsDouble(x)); });
+      return filled<float>(p, s.shape, Dtype::F32,
+                           [](PyObject* x) { return static_cast<float>(PyFloat_AsDouble(x)); });
     a = filled<double>(p, s.shape, Dtype::F64, PyFloat_AsDouble);
     return mc::astype(a, *want);
   }
   if (s.kind == kBool) {
-    a = filled<uint8_t>(p, s.shape, Dtype::Bool, [](PyObject* x) { return static_cast<uint8_t>(x == Py_True); });
+    a = filled<uint8_t>(p, s.shape, Dtype::Bool,
+                        [](PyObject* x) { return static_cast<uint8_t>(x == Py_True); });
     return want ? mc::astype(a, *want) : a;
   }
   if (s.huge || want == Dtype::U64)
-    a = filled<uint64_t>(p, s.shape, Dtype::U64, [](PyObject* x) {
-      return static_cast<uint64_t>(PyLong_AsUnsignedLongLong(x));
-    });
+    a = filled<uint64_t>(p, s.shape, Dtype::U64,
+                         [](PyObject* x) { return static_cast<uint64_t>(PyLong_AsUnsignedLongLong(x)); });
   else
-    a = filled<int64_t>(p, s.shape, Dtype::I64, [](PyObject* x) { return static_cast<int64_t>(PyLong_AsLongLong(x)); });
+    a = filled<int64_t>(p, s.shape, Dtype::I64,
+                        [](PyObject* x) { return static_cast<int64_t>(PyLong_AsLongLong(x)); });
   if (want && mc::is_integer(*want) && !s.huge) {  // a number that does not fit is an error, as in NumPy 2
     const mc::IntInfo info = mc::iinfo(*want);
     const Array host = a;
@@ -146,10 +148,12 @@ std::optional<Dtype> dtype_of_format(const char* f, Py_ssize_t itemsize) {
   if (!f) return Dtype::U8;
   if (*f == '@' || *f == '=' || *f == '<' || *f == '|') ++f;
   const std::string s = f;
-  const auto by_size = [&](Dtype one) { return static_cast<Dtype>(static_cast<int>(one) + (itemsize == 1   ? 0
-                                                                                         : itemsize == 2 ? 1
-                                                                                         : itemsize == 4 ? 2
-                                                                                                         : 3)); };
+  const auto by_size = [&](Dtype one) {
+    return static_cast<Dtype>(static_cast<int>(one) + (itemsize == 1   ? 0
+                                                       : itemsize == 2 ? 1
+                                                       : itemsize == 4 ? 2
+                                                                       : 3));
+  };
   if (s == "?") return Dtype::Bool;
   if (s == "e") return Dtype::F16;
   if (s == "f") return Dtype::F32;
@@ -157,7 +161,8 @@ std::optional<Dtype> dtype_of_format(const char* f, Py_ssize_t itemsize) {
   if (s == "Zf") return Dtype::C64;
   if (s == "Zd") return Dtype::C128;
   if (s == "b" || s == "h" || s == "i" || s == "l" || s == "q" || s == "n") return by_size(Dtype::I8);
-  if (s == "B" || s == "c" || s == "H" || s == "I" || s == "L" || s == "Q" || s == "N") return by_size(Dtype::U8);
+  if (s == "B" || s == "c" || s == "H" || s == "I" || s == "L" || s == "Q" || s == "N")
+    return by_size(Dtype::U8);
   return {};
 }
 
@@ -171,17 +176,17 @@ struct BufferHolder {
 
 nb::object number(const char* p, Dtype d, const Array&) {
   switch (d) {
-    case Dtype::Bool:
-      return nb::bool_(*p != 0);
-#define MC_INT(D, T)                                       \
-  case Dtype::D: {                                         \
-    T v;                                                   \
-    std::memcpy(&v, p, sizeof v);                          \
-    return nb::int_(v);                                    \
+    case Dtype::Bool: return nb::bool_(*p != 0);
+#define MC_INT(D, T)              \
+  case Dtype::D: {                \
+    T v;                          \
+    std::memcpy(&v, p, sizeof v); \
+    return nb::int_(v);           \
   }
       MC_INT(U8, uint8_t)
-      MC_INT(U16, uint16_t) MC_INT(U32, uint32_t) MC_INT(U64, uint64_t) MC_INT(I8, int8_t) MC_INT(I16, int16_t)
-          MC_INT(I32, int32_t) MC_INT(I64, int64_t)
+      MC_INT(U16, uint16_t)
+      MC_INT(U32, uint32_t) MC_INT(U64, uint64_t) MC_INT(I8, int8_t) MC_INT(I16, int16_t) MC_INT(I32, int32_t)
+          MC_INT(I64, int64_t)
 #undef MC_INT
               case Dtype::F64 : {
         double v;
@@ -193,8 +198,7 @@ nb::object number(const char* p, Dtype d, const Array&) {
       std::memcpy(v, p, sizeof v);
       return nb::steal(PyComplex_FromDoubles(v[0], v[1]));
     }
-    default:
-      break;
+    default: break;
   }
   throw mc::Error(mc::ErrorCode::Internal, "no Python number for this dtype");
 }
@@ -256,8 +260,9 @@ Array array_from_buffer(nb::handle h, bool copy) {
   const Py_buffer& v = holder->view;
   const std::optional<Dtype> dtype = dtype_of_format(v.format, v.itemsize);
   if (!dtype)
-    throw mc::Error(mc::ErrorCode::DtypeMismatch, mc::cat("a buffer of format \"", v.format, "\" has no dtype here"),
-                    "array", "convert it with NumPy's astype first");
+    throw mc::Error(mc::ErrorCode::DtypeMismatch,
+                    mc::cat("a buffer of format \"", v.format, "\" has no dtype here"), "array",
+                    "convert it with NumPy's astype first");
   Shape shape;
   for (int i = 0; i < v.ndim; ++i) shape.push_back(v.shape[i]);
   const bool dense = PyBuffer_IsContiguous(&v, 'C');
@@ -267,7 +272,8 @@ Array array_from_buffer(nb::handle h, bool copy) {
     return Array::wrap(v.buf, shape, *dtype, keep_object(view));
   }
   if (!copy)
-    throw mc::Error(mc::ErrorCode::InvalidArgument, "memory that is not row-major can't be used without a copy", "copy",
+    throw mc::Error(mc::ErrorCode::InvalidArgument,
+                    "memory that is not row-major can't be used without a copy", "copy",
                     "leave copy=False out, or make it contiguous first");
   if (dense) return Array::from_bytes(v.buf, shape, *dtype);
   std::vector<char> bytes(static_cast<size_t>(v.len) + 1);

@@ -40,12 +40,12 @@ constexpr uint64_t kReadOnly = 1, kCopied = 2;
 enum Code : uint8_t { kInt = 0, kUint = 1, kFloat = 2, kBfloat = 4, kComplex = 5, kBool = 6 };
 
 DLType type_of(Dtype d) {
-  const Code code = mc::is_bool(d)          ? kBool
-                    : mc::is_unsigned(d)    ? kUint
-                    : mc::is_signed_int(d)  ? kInt
-                    : mc::is_complex(d)     ? kComplex
-                    : d == Dtype::BF16      ? kBfloat
-                                            : kFloat;
+  const Code code = mc::is_bool(d)         ? kBool
+                    : mc::is_unsigned(d)   ? kUint
+                    : mc::is_signed_int(d) ? kInt
+                    : mc::is_complex(d)    ? kComplex
+                    : d == Dtype::BF16     ? kBfloat
+                                           : kFloat;
   return {code, static_cast<uint8_t>(8 * mc::itemsize(d)), 1};
 }
 
@@ -55,8 +55,8 @@ Dtype dtype_from(DLType t) {
     if (own.code == t.code && own.bits == t.bits) return static_cast<Dtype>(i);
   }
   throw mc::Error(mc::ErrorCode::DtypeMismatch,
-                  mc::cat("DLPack's type code ", int(t.code), " of ", int(t.bits), " bits has no dtype here"), "from_dlpack",
-                  "convert it first");
+                  mc::cat("DLPack's type code ", int(t.code), " of ", int(t.bits), " bits has no dtype here"),
+                  "from_dlpack", "convert it first");
 }
 
 template <class T>
@@ -154,7 +154,8 @@ Array imported(T* managed, int copy) {
   }
   if (dense) return Array::from_bytes(data, shape, dtype);
   if (copy == 0)
-    throw mc::Error(mc::ErrorCode::InvalidArgument, "memory that is not row-major can't be used without a copy", "copy",
+    throw mc::Error(mc::ErrorCode::InvalidArgument,
+                    "memory that is not row-major can't be used without a copy", "copy",
                     "leave copy=False out, or make it contiguous first");
   const size_t item = mc::itemsize(dtype);
   std::vector<char> bytes(static_cast<size_t>(shape.numel()) * item);
@@ -183,7 +184,8 @@ void bind_dlpack(nb::module_& m) {
       PyCapsule_SetName(capsule.ptr(), "used_dltensor_versioned");
       return imported(p, copy);
     }
-    if (!PyCapsule_IsValid(capsule.ptr(), "dltensor")) throw nb::type_error("not a DLPack capsule, or one that was used already");
+    if (!PyCapsule_IsValid(capsule.ptr(), "dltensor"))
+      throw nb::type_error("not a DLPack capsule, or one that was used already");
     auto* p = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
     PyCapsule_SetName(capsule.ptr(), "used_dltensor");
     return imported(p, copy);

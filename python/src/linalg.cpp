@@ -26,15 +26,19 @@ void bind_linalg(nb::module_& m) {
   m.def("inv", [](nb::handle a) { return mc::inv(to_array(a)); });
   m.def("det", [](nb::handle a) { return mc::det(to_array(a)); });
   m.def("trace", [](nb::handle a, int offset) { return mc::trace(to_array(a), offset); });
-  m.def("norm", [](nb::handle a, nb::handle axes, bool keepdims) {
-    const Array x = to_array(a);
-    if (axes.is_none() && !keepdims) return mc::norm(x);
-    if (!axes.is_none()) return mc::norm(x, to_shape(axes), keepdims);
-    Shape all;
-    for (int i = 0; i < x.ndim(); ++i) all.push_back(1);
-    return mc::reshape(mc::norm(x), all);
-  }, nb::arg(), nb::arg().none(), nb::arg());
-  m.def("lstsq", [](nb::handle a, nb::handle b, double rcond) { return mc::lstsq(to_array(a), to_array(b), rcond); });
+  m.def(
+      "norm",
+      [](nb::handle a, nb::handle axes, bool keepdims) {
+        const Array x = to_array(a);
+        if (axes.is_none() && !keepdims) return mc::norm(x);
+        if (!axes.is_none()) return mc::norm(x, to_shape(axes), keepdims);
+        Shape all;
+        for (int i = 0; i < x.ndim(); ++i) all.push_back(1);
+        return mc::reshape(mc::norm(x), all);
+      },
+      nb::arg(), nb::arg().none(), nb::arg());
+  m.def("lstsq",
+        [](nb::handle a, nb::handle b, double rcond) { return mc::lstsq(to_array(a), to_array(b), rcond); });
   m.def("pinv", [](nb::handle a, double rcond) { return mc::pinv(to_array(a), rcond); });
 }
 

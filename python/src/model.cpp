@@ -10,6 +10,7 @@
 #include "mc/device.h"
 #include "mc/generate.h"
 #include "mc/interrupt.h"
+#include "mc/ops.h"
 #include "mc/probe.h"
 
 namespace mcpy {
@@ -51,27 +52,28 @@ class Generation {
  public:
   Generation(ModelPtr model, std::vector<int32_t> prompt, mc::GenerateOptions options)
       : device_(mc::default_device()) {
-    thread_ = std::thread([this, model = std::move(model), prompt = std::move(prompt), options = std::move(options)] {
-      mc::GenerateResult result;
-      std::exception_ptr error;
-      try {
-        const mc::DeviceScope scope(device_);
-        result = mc::generate(model, prompt, options, [this](const mc::GeneratedToken& t) {
-          std::unique_lock<std::mutex> lock(mutex_);
-          room_.wait(lock, [&] { return cancelled_ || queue_.size() < kAhead; });
-          queue_.push_back(t);
+    thread_ = std::thread(
+        [this, model = std::move(model), prompt = std::move(prompt), options = std::move(options)] {
+          mc::GenerateResult result;
+          std::exception_ptr error;
+          try {
+            const mc::DeviceScope scope(device_);
+            result = mc::generate(model, prompt, options, [this](const mc::GeneratedToken& t) {
+              std::unique_lock<std::mutex> lock(mutex_);
+              room_.wait(lock, [&] { return cancelled_ || queue_.size() < kAhead; });
+              queue_.push_back(t);
+              ready_.notify_one();
+              return !cancelled_;
+            });
+          } catch (...) {
+            error = std::current_exception();
+          }
+          const std::lock_guard<std::mutex> lock(mutex_);
+          result_ = std::move(result);
+          error_ = error;
+          done_ = true;
           ready_.notify_one();
-          return !cancelled_;
         });
-      } catch (...) {
-        error = std::current_exception();
-      }
-      const std::lock_guard<std::mutex> lock(mutex_);
-      result_ = std::move(result);
-      error_ = error;
-      done_ = true;
-      ready_.notify_one();
-    });
   }
   ~Generation() { close(); }
   Generation(const Generation&) = delete;
@@ -96,7 +98,8 @@ class Generation {
       }
       nb::gil_scoped_release nogil;
       std::unique_lock<std::mutex> lock(mutex_);
-      if (ready_.wait_for(lock, std::chrono::milliseconds(50), [&] { return done_ || !queue_.empty(); })) break;
+      if (ready_.wait_for(lock, std::chrono::milliseconds(50), [&] { return done_ || !queue_.empty(); }))
+        break;
     }
     mc::GeneratedToken token;
     {
@@ -109,8 +112,8 @@ class Generation {
       queue_.pop_front();
       room_.notify_one();
     }
-    return nb::make_tuple(token.id, str(token.text), token.logprob ? nb::object(nb::float_(*token.logprob)) : nb::none(),
-                          token.rest);
+    return nb::make_tuple(token.id, str(token.text),
+                          token.logprob ? nb::object(nb::float_(*token.logprob)) : nb::none(), token.rest);
   }
 
   nb::object result() {
@@ -178,7 +181,8 @@ nb::list score(const PyModel& m, nb::handle rows_in, int64_t chunk) {
   return out;
 }
 
-// The residual stream of one row of ids: a list of arrays (tokens, d), one a layer, and the hidden state after the last norm.
+// The residual stream of one row of ids: a list of arrays (tokens, d), one a layer, and the hidden state
+// after the last norm.
 nb::list residuals(const PyModel& m, nb::handle ids_in, nb::handle layers) {
   const std::vector<int32_t> ids = ids_of(ids_in);
   std::vector<int> taps;
@@ -190,7 +194,7 @@ nb::list residuals(const PyModel& m, nb::handle ids_in, nb::handle layers) {
     nb::gil_scoped_release nogil;
     std::vector<mc::nn::KvCache> cache = m.model->make_cache(1, static_cast<int64_t>(ids.size()));
     mc::ForwardInput in{.ids = Array(ids, {1, static_cast<int64_t>(ids.size())}),
-                        .start = Array({0}, {1}),
+                        .start = mc::zeros(Shape{1}, Dtype::I32),
                         .cache = std::move(cache),
                         .taps = taps};
     const mc::ForwardOutput f = m.model->forward(in);
@@ -201,8 +205,8 @@ nb::list residuals(const PyModel& m, nb::handle ids_in, nb::handle layers) {
   return to_pylist(out);
 }
 
-nb::object capture(const PyModel& m, nb::handle data, nb::handle out, nb::handle layers, int64_t batch, nb::handle pool,
-                   nb::handle progress) {
+nb::object capture(const PyModel& m, nb::handle data, nb::handle out, nb::handle layers, int64_t batch,
+                   nb::handle pool, nb::handle progress) {
   mc::CaptureOptions o;
   o.data = text_of(data);
   o.out = text_of(out);
@@ -217,7 +221,8 @@ nb::object capture(const PyModel& m, nb::handle data, nb::handle out, nb::handle
     s = mc::capture(m.model, o, [&](const mc::CaptureProgress& p) {
       nb::gil_scoped_acquire gil;
       if (PyErr_CheckSignals() != 0) {
-        PyErr_Clear();  // the library reports it as its own Interrupted, which Python sees as KeyboardInterrupt
+        PyErr_Clear();  // the library reports it as its own Interrupted, which Python sees as
+                        // KeyboardInterrupt
         return false;
       }
       if (progress.is_none()) return true;
@@ -246,45 +251,54 @@ void bind_model(nb::module_& m) {
   nb::class_<PyModel>(m, "Model")
       .def_prop_ro("config", [](const PyModel& p) { return config_dict(p.model->config()); })
       .def_prop_ro("dtype", [](const PyModel& p) { return dtype_object(p.model->dtype()); })
-      .def("encode", [](const PyModel& p, nb::handle text, bool special, nb::handle bos) {
-        mc::EncodeOptions o{.parse_special = special};
-        if (!bos.is_none()) o.add_bos = nb::cast<bool>(bos);
-        return list_of(p.model->tokenizer().encode(text_of(text), o));
-      }, nb::arg(), nb::arg(), nb::arg().none())
-      .def("decode", [](const PyModel& p, nb::handle ids, bool skip_special) {
-        const std::string s = p.model->tokenizer().decode(ids_of(ids), skip_special);
-        return nb::bytes(s.data(), s.size());
-      })
-      .def("token_text", [](const PyModel& p, int32_t id) {
-        const std::string s = p.model->tokenizer().token_text(id);
-        return nb::bytes(s.data(), s.size());
-      })
-      .def("special_ids", [](const PyModel& p) {
-        const mc::Tokenizer& t = p.model->tokenizer();
-        nb::dict d;
-        d["bos"] = optional_id(t.bos_id());
-        d["eos"] = optional_id(t.eos_id());
-        d["eot"] = optional_id(t.eot_id());
-        d["unk"] = optional_id(t.unk_id());
-        d["pad"] = optional_id(t.pad_id());
-        d["end"] = list_of(t.end_of_generation_ids());
-        return d;
-      })
+      .def(
+          "encode",
+          [](const PyModel& p, nb::handle text, bool special, nb::handle bos) {
+            mc::EncodeOptions o{.parse_special = special};
+            if (!bos.is_none()) o.add_bos = nb::cast<bool>(bos);
+            return list_of(p.model->tokenizer().encode(text_of(text), o));
+          },
+          nb::arg(), nb::arg(), nb::arg().none())
+      .def("decode",
+           [](const PyModel& p, nb::handle ids, bool skip_special) {
+             const std::string s = p.model->tokenizer().decode(ids_of(ids), skip_special);
+             return nb::bytes(s.data(), s.size());
+           })
+      .def("token_text",
+           [](const PyModel& p, int32_t id) {
+             const std::string s = p.model->tokenizer().token_text(id);
+             return nb::bytes(s.data(), s.size());
+           })
+      .def("special_ids",
+           [](const PyModel& p) {
+             const mc::Tokenizer& t = p.model->tokenizer();
+             nb::dict d;
+             d["bos"] = optional_id(t.bos_id());
+             d["eos"] = optional_id(t.eos_id());
+             d["eot"] = optional_id(t.eot_id());
+             d["unk"] = optional_id(t.unk_id());
+             d["pad"] = optional_id(t.pad_id());
+             d["end"] = list_of(t.end_of_generation_ids());
+             return d;
+           })
       .def("layer_index", [](const PyModel& p, int64_t l) { return p.model->layer_index(l); })
-      .def("generate", [](const PyModel& p, nb::handle ids, nb::dict o) {
-        mc::GenerateOptions g;
-        g.max_tokens = nb::cast<int64_t>(o["max_tokens"]);
-        g.sampling.temperature = nb::cast<double>(o["temperature"]);
-        g.sampling.top_k = nb::cast<int64_t>(o["top_k"]);
-        g.sampling.top_p = nb::cast<double>(o["top_p"]);
-        g.sampling.min_p = nb::cast<double>(o["min_p"]);
-        g.sampling.repetition_penalty = nb::cast<double>(o["repetition_penalty"]);
-        g.sampling.seed = nb::cast<uint64_t>(o["seed"]);
-        g.logprobs = nb::cast<bool>(o["logprobs"]);
-        g.ignore_eos = nb::cast<bool>(o["ignore_eos"]);
-        for (nb::handle s : nb::iter(o["stop"])) g.stop.push_back(text_of(s));
-        return std::make_unique<Generation>(p.model, ids_of(ids), std::move(g));
-      })
+      .def(
+          "generate",
+          [](const PyModel& p, nb::handle ids, nb::dict o) {
+            mc::GenerateOptions g;
+            g.max_tokens = nb::cast<int64_t>(o["max_tokens"]);
+            g.sampling.temperature = nb::cast<double>(o["temperature"]);
+            g.sampling.top_k = nb::cast<int64_t>(o["top_k"]);
+            g.sampling.top_p = nb::cast<double>(o["top_p"]);
+            g.sampling.min_p = nb::cast<double>(o["min_p"]);
+            g.sampling.repetition_penalty = nb::cast<double>(o["repetition_penalty"]);
+            g.sampling.seed = nb::cast<uint64_t>(o["seed"]);
+            g.logprobs = nb::cast<bool>(o["logprobs"]);
+            g.ignore_eos = nb::cast<bool>(o["ignore_eos"]);
+            for (nb::handle s : nb::iter(o["stop"])) g.stop.push_back(text_of(s));
+            return new Generation(p.model, ids_of(ids), std::move(g));
+          },
+          nb::rv_policy::take_ownership)
       .def("score", &score)
       .def("residuals", &residuals)
       .def("capture", &capture, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none())

@@ -40,8 +40,8 @@ void translate(const std::exception_ptr& p, void*) {
     }
     try {
       nb::object make = nb::module_::import_("modelcypher.errors").attr("make");
-      nb::object error = make(mc::error_info(e.code()).name, std::string(e.id()).c_str(), e.what(), e.where().c_str(),
-                              e.next().c_str());
+      nb::object error = make(mc::error_info(e.code()).name, std::string(e.id()).c_str(), e.what(),
+                              e.where().c_str(), e.next().c_str());
       PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
     } catch (nb::python_error& inner) {
       inner.restore();
@@ -209,14 +209,16 @@ mc::Device to_device_value(nb::handle h) {
   if (h.is_none()) return mc::default_device();
   if (nb::isinstance<mc::Device>(h)) return *nb::inst_ptr<mc::Device>(h);
   if (PyUnicode_Check(h.ptr())) return parse(nb::borrow<nb::str>(h).c_str());
-  throw nb::type_error("a device is a modelcypher.Device or a name such as \"numpy\", \"cuda:1\", \"mlx:cpu\"");
+  throw nb::type_error(
+      "a device is a modelcypher.Device or a name such as \"numpy\", \"cuda:1\", \"mlx:cpu\"");
 }
 
 void bind_core(nb::module_& m) {
   nb::register_exception_translator(translate);
 
   nb::class_<DtypeObject>(m, "Dtype", "The type of an array's elements.")
-      .def_prop_ro("name", [](DtypeObject d) { return nb::str(std::string(mc::dtype_name(d.value)).c_str()); })
+      .def_prop_ro("name",
+                   [](DtypeObject d) { return nb::str(std::string(mc::dtype_name(d.value)).c_str()); })
       .def_prop_ro("itemsize", [](DtypeObject d) { return mc::itemsize(d.value); })
       .def_prop_ro("kind",
                    [](DtypeObject d) {
@@ -229,16 +231,17 @@ void bind_core(nb::module_& m) {
       .def("__repr__",
            [](DtypeObject d) { return nb::str(mc::cat("modelcypher.", mc::dtype_name(d.value)).c_str()); })
       .def("__hash__", [](DtypeObject d) { return static_cast<Py_ssize_t>(d.value) + 77; })
-      .def("__eq__",
-           [](DtypeObject d, nb::handle other) -> bool {
-             if (other.is_none()) return false;
-             try {
-               return to_dtype(other) == d.value;
-             } catch (const mc::Error&) {
-               return false;
-             }
-           },
-           nb::arg().none())
+      .def(
+          "__eq__",
+          [](DtypeObject d, nb::handle other) -> bool {
+            if (other.is_none()) return false;
+            try {
+              return to_dtype(other) == d.value;
+            } catch (const mc::Error&) {
+              return false;
+            }
+          },
+          nb::arg().none())
       .def("__reduce__", [](DtypeObject d) {
         return nb::make_tuple(nb::module_::import_("modelcypher._mc").attr("parse_dtype"),
                               nb::make_tuple(std::string(mc::dtype_name(d.value)).c_str()));
@@ -248,7 +251,8 @@ void bind_core(nb::module_& m) {
     m.attr(std::string(mc::dtype_name(d)).c_str()) = dtype_object(d);
   }
   m.def("parse_dtype", [](nb::handle h) { return dtype_object(to_dtype(h)); });
-  m.def("promote", [](nb::handle a, nb::handle b) { return dtype_object(mc::promote(to_dtype(a), to_dtype(b))); });
+  m.def("promote",
+        [](nb::handle a, nb::handle b) { return dtype_object(mc::promote(to_dtype(a), to_dtype(b))); });
   m.def("real_dtype", [](nb::handle a) { return dtype_object(mc::real_dtype(to_dtype(a))); });
   m.def("finfo", [](nb::handle d) {
     const mc::FloatInfo f = mc::finfo(to_dtype(d));
@@ -260,7 +264,8 @@ void bind_core(nb::module_& m) {
   });
 
   nb::class_<mc::Device>(m, "Device", "One device of one engine.")
-      .def("__init__", [](mc::Device* self, nb::handle spec) { new (self) mc::Device(to_device_value(spec)); })
+      .def("__init__",
+           [](mc::Device* self, nb::handle spec) { new (self) mc::Device(to_device_value(spec)); })
       .def("__repr__", [](const mc::Device& d) { return nb::str(mc::device_name(d).c_str()); })
       .def("__hash__",
            [](const mc::Device& d) {
@@ -277,30 +282,35 @@ void bind_core(nb::module_& m) {
     return mc::default_device();
   });
   m.def("set_default_device", [](nb::handle d) { mc::set_default_device(to_device_value(d)); });
-  nb::class_<Scope>(m, "device_scope", "Makes a device the default of this thread: with device_scope(\"cuda\"): ...")
+  nb::class_<Scope>(m, "device_scope",
+                    "Makes a device the default of this thread: with device_scope(\"cuda\"): ...")
       .def("__init__", [](Scope* self, nb::handle d) { new (self) Scope(to_device_value(d)); })
       .def("__enter__", [](Scope& s) { s.enter(); })
       .def("__exit__", [](Scope& s, nb::args) { s.leave(); });
   m.def("backend_status", &status_list);
   m.def("op_table", &op_list);
   m.def("memory_stats", [](nb::handle d) { return memory_dict(mc::memory_stats(to_device_value(d))); });
-  m.def("set_memory_limit", [](nb::handle d, size_t n) { return mc::set_memory_limit(to_device_value(d), n); });
+  m.def("set_memory_limit",
+        [](nb::handle d, size_t n) { return mc::set_memory_limit(to_device_value(d), n); });
   m.def("reset_peak_memory", [](nb::handle d) { mc::reset_peak_memory(to_device_value(d)); });
   m.def("clear_cache", [] { mc::clear_cache(); });
   m.def("num_threads", [] { return mc::num_threads(); });
   m.def("set_num_threads", [](int n) { mc::set_num_threads(n); });
   m.def("set_log_level", [](int n) { mc::set_log_level(n); });
   m.def("peak_rss_bytes", [] { return mc::peak_rss_bytes(); });
-  m.def("synchronize", [](nb::handle d) {
-    if (d.is_none()) {
-      nb::gil_scoped_release nogil;
-      mc::synchronize();
-    } else {
-      const mc::Device device = to_device_value(d);
-      nb::gil_scoped_release nogil;
-      mc::synchronize(device);
-    }
-  }, nb::arg("device").none() = nb::none());
+  m.def(
+      "synchronize",
+      [](nb::handle d) {
+        if (d.is_none()) {
+          nb::gil_scoped_release nogil;
+          mc::synchronize();
+        } else {
+          const mc::Device device = to_device_value(d);
+          nb::gil_scoped_release nogil;
+          mc::synchronize(device);
+        }
+      },
+      nb::arg("device").none() = nb::none());
 }
 
 }  // namespace mcpy

@@ -1,5 +1,5 @@
-// Transformations of Python functions. Here functions take and give flat lists of arrays; modelcypher/_transforms.py makes
-// trees of them.
+// Transformations of Python functions. Here functions take and give flat lists of arrays;
+// modelcypher/_transforms.py makes trees of them.
 #include "mc/transforms.h"
 
 #include "common.h"
