@@ -23,6 +23,8 @@ class _Plan:
 
 def _bounds(s: slice, n: int) -> tuple[int, int, int]:
     start, stop, step = s.indices(n)
+    if not range(start, stop, step):
+        return 0, 0, 1
     if step < 0 and stop < 0:
         stop = _mc.end  # before the first element
     return start, stop, step
@@ -68,7 +70,7 @@ def _plan(shape: tuple[int, ...], key: Any) -> _Plan:
         p.steps.append(step)
 
     items = _expand(shape, key)
-    has_arrays = any(isinstance(k, Array) and not (k.ndim == 0 and k.dtype != _mc.bool) for k in items)
+    has_arrays = any(isinstance(k, Array) and (k.ndim > 0 or not k.is_evaluated) for k in items)
     for i, k in enumerate(items):
         if k is None:
             p.out.append(None)
@@ -89,7 +91,7 @@ def _plan(shape: tuple[int, ...], key: Any) -> _Plan:
                 d += 1
             positions.append((i, len(p.out)))
             identity = False
-        elif isinstance(k, Array) and k.ndim > 0:
+        elif isinstance(k, Array) and (k.ndim > 0 or not k.is_evaluated):  # a number that is not known yet, too
             if k.dtype.kind not in ("signed integer", "unsigned integer"):
                 raise IndexError(f"an array of indices holds integers or bools, not {k.dtype}")
             p.arrays[d] = k
