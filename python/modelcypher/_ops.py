@@ -769,3 +769,23 @@ def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Array:
         return _mc.full(a.shape, invert, "bool")
     found = _mc.any(_mc.equal(_mc.expand_dims(a, -1), b), -1, False)
     return ~found if invert else found
+
+
+__all__ = [
+    "abs", "acos", "acosh", "add", "all", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
+    "arctanh", "argmax", "argmin", "argpartition", "argsort", "argwhere", "array", "asarray", "asin", "asinh", "astype", "atan",
+    "atan2", "atanh", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift",
+    "bitwise_xor", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast", "ceil", "clip", "concat", "concatenate",
+    "conj", "copysign", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "diag", "diff",
+    "divide", "dot", "einsum", "empty", "empty_like", "equal", "erf", "erfinv", "exp", "exp2", "expand_dims", "expm1", "eye",
+    "finfo", "flatten", "flip", "floor", "floor_divide", "full", "full_like", "gelu", "greater", "greater_equal", "hypot",
+    "iinfo", "imag", "inner", "invert", "isdtype", "isfinite", "isin", "isinf", "isnan", "left_shift", "less", "less_equal",
+    "linspace", "log", "log10", "log1p", "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsumexp", "matmul", "matrix_transpose", "max", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis", "multiply",
+    "nan_to_num", "negative", "nextafter", "nonzero", "not_equal", "ones", "ones_like", "outer", "pad", "partition",
+    "permute_dims", "positive", "pow", "power", "prod", "real", "reciprocal", "relu", "remainder", "repeat", "reshape",
+    "result_type", "right_shift", "roll", "round", "rsqrt", "searchsorted", "sigmoid", "sign", "signbit", "silu", "sin", "sinh",
+    "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take",
+    "take_along_axis", "tan", "tanh", "tensordot", "tile", "topk", "transpose", "tri", "tril", "triu", "trunc", "unique_all",
+    "unique_counts", "unique_inverse", "unique_values", "unstack", "var", "vecdot", "where", "zeros", "zeros_like",
+]

@@ -45,7 +45,9 @@ _made: dict[str, type[BaseException]] = {}
 
 def _class(name: str) -> type[BaseException]:
     if name not in _made:
-        _made[name] = type(name, (Error, _BUILTIN.get(name, RuntimeError)), {"__module__": __name__})
+        # A missing engine is what people catch as either of the two.
+        bases = (Error, RuntimeError, ImportError) if name == "BackendMissing" else (Error, _BUILTIN.get(name, RuntimeError))
+        _made[name] = type(name, bases, {"__module__": __name__})
     return _made[name]
 
 
@@ -59,6 +61,6 @@ def make(name: str, code: str, what: str, where: str, hint: str) -> BaseExceptio
 
 
 def __getattr__(name: str) -> type[BaseException]:
-    if name in _BUILTIN:
+    if name[:1].isupper() and name.isalnum():  # the names of docs/errors.md
         return _class(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
