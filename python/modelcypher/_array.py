@@ -100,7 +100,15 @@ def _to_device(a: Array, device: Any, /, *, stream: Any = None) -> Array:
 
 
 def _reduce(a: Array) -> Any:
-    return _mc.from_bytes, (a.tobytes(), a.shape, a.dtype.name)
+    return _restored, (a.tobytes(), a.shape, a.dtype.name)
+
+
+def _restored(data: bytes, shape: tuple[int, ...], dtype: str) -> Array:
+    return _mc.from_bytes(data, shape, dtype)
+
+
+def _restored_dtype(name: str) -> Any:
+    return _mc.parse_dtype(name)
 
 
 def _methods() -> None:
@@ -117,6 +125,7 @@ def _methods() -> None:
     Array.__iter__ = _iterate
     Array.__contains__ = _contains
     Array.__reduce__ = _reduce
+    _mc.Dtype.__reduce__ = lambda d: (_restored_dtype, (d.name,))
     Array.__copy__ = _mc.array
     Array.__deepcopy__ = lambda a, memo: _mc.array(a)
     Array.__pos__ = _mc.array

@@ -21,7 +21,7 @@ class Info:
         return {"real floating": _mc.float32, "complex floating": _mc.complex64, "integral": _mc.int32, "indexing": _mc.int32}
 
     def devices(self) -> list[Any]:
-        return [_mc.Device(d) for s in _mc.backend_status() if s["available"] for d in s["devices"]]
+        return [_mc.Device(f"{s['name']}:{i}") for s in _mc.backend_status() if s["available"] for i in range(len(s["devices"]))]
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, Any]:
         own = {name: getattr(_mc, name) for name in _DTYPES}

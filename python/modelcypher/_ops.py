@@ -392,7 +392,8 @@ def acosh(x: Any, /) -> Array:
     big = a > (1e2 if a.dtype == _mc.float16 else 1e8)  # x² would pass the range
     safe = where(big, _mc.ones(a.shape, a.dtype), a)
     t = safe - 1
-    return where(big, log(a) + math.log(2), log1p(t + sqrt(t * (safe + 1))))
+    inside = where(t < 0, math.nan, t)
+    return where(big, log(a) + math.log(2), log1p(inside + sqrt(inside * (safe + 1))))
 
 
 def asinh(x: Any, /) -> Array:

@@ -48,7 +48,7 @@ def test_generation_is_an_iterator(model):
 
 
 def test_generation_like_the_command(model, mc_json):
-    answer = mc_json("infer", "--model", model.path, "--prompt", "Once upon a time", "--max-tokens", 8, "--raw")
+    answer = mc_json("infer", "--model", model.path, "--prompt", "Once upon a time", "--max-tokens", 8)
     assert model.generate("Once upon a time", 8).text == answer["text"]
 
 
