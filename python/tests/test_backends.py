@@ -61,7 +61,7 @@ def soft(x, axis=-1):
     return e / e.sum(axis, keepdims=True)
 
 
-# method, arguments, NumPy in float64
+# method, arguments, NumPy's answer
 CASES = [
     ("array", ([[1, 2], [3, 4]],), lambda: [[1, 2], [3, 4]]), ("zeros", ((2, 3),), lambda: np.zeros((2, 3))), ("ones", (3,), lambda: np.ones(3)),
     ("full", ((2,), 7), lambda: [7, 7]), ("zeros_like", (V,), lambda: 0 * V), ("ones_like", (V,), lambda: 0 * V + 1),
@@ -92,8 +92,6 @@ CASES = [
 
 @pytest.mark.parametrize("name, arguments, want", CASES, ids=lambda x: x if isinstance(x, str) else "")
 def test_method(backend, name, arguments, want):
-    wide = [a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype == np.float32 else a for a in arguments]
-    del wide  # the oracle computes on the same float32 values; NumPy's own rounding is inside the tolerance
     got = backend.to_numpy(getattr(backend, name)(*arguments))
     expected = np.asarray(want())
     assert got.shape == expected.shape
@@ -152,7 +150,9 @@ def test_quantize(backend, bits):
     assert packed.dtype == mc.uint32 and packed.shape == (6, 128 * bits // 32) and scales.shape == biases.shape == (6, 4)
     back = backend.to_numpy(backend.dequantize(packed, scales, biases, 32, bits, "affine"))
     step = backend.to_numpy(scales).repeat(32, 1)
-    assert (abs(back - w) <= abs(step) * 0.51 + 1e-6).all()  # half a step
+    # Half a step; the end of a group that is nearer to zero may be cut off, by at most one.
+    assert (abs(back - w) <= abs(step) * 1.001).all()
+    assert (abs(back - w) <= abs(step) * 0.501).mean() > 0.9
     with pytest.raises(NotImplementedError):
         backend.quantize(w, 32, 4, "mxfp4")
 
