@@ -84,7 +84,8 @@ class Model:
 
     def __repr__(self) -> str:
         c = self.config
-        return f"Model({self.path!r}, {c['architecture']}, {c['layers']} layers, hidden {c['hidden']}, {self._inner.dtype.name}, {self.device})"
+        shape = f"{c['architecture']}, {c['layers']} layers, hidden {c['hidden']}"
+        return f"Model({self.path!r}, {shape}, {self._inner.dtype.name}, {self.device})"
 
     @property
     def config(self) -> dict[str, Any]:

@@ -185,10 +185,10 @@ nb::object number(const char* p, Dtype d, const Array&) {
   }
       MC_INT(U8, uint8_t)
       MC_INT(U16, uint16_t)
-      MC_INT(U32, uint32_t) MC_INT(U64, uint64_t) MC_INT(I8, int8_t) MC_INT(I16, int16_t) MC_INT(I32, int32_t)
-          MC_INT(I64, int64_t)
+      MC_INT(U32, uint32_t)
+      MC_INT(U64, uint64_t) MC_INT(I8, int8_t) MC_INT(I16, int16_t) MC_INT(I32, int32_t) MC_INT(I64, int64_t)
 #undef MC_INT
-              case Dtype::F64 : {
+          case Dtype::F64 : {
         double v;
         std::memcpy(&v, p, sizeof v);
         return nb::float_(v);

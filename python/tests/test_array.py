@@ -4,10 +4,9 @@ from __future__ import annotations
 import copy
 import pickle
 
+import modelcypher as mc
 import numpy as np
 import pytest
-
-import modelcypher as mc
 
 N = np.arange(24).reshape(2, 3, 4)
 KEYS = [

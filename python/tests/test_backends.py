@@ -5,10 +5,9 @@ import inspect
 import subprocess
 import sys
 
+import modelcypher as mc
 import numpy as np
 import pytest
-
-import modelcypher as mc
 from modelcypher import backends
 from modelcypher.backends import _base
 
@@ -217,8 +216,8 @@ def test_selection(monkeypatch):
                                            ("JAXBackend", "jax is required for the JAX backend")])  # fmt: skip
 def test_missing_engine_says_how_to_get_it(name, message, build_path):
     # With nothing to be found: the places that the engines look into are named away.
-    code = ("from modelcypher.backends import %s\ntry:\n    %s()\nexcept ImportError as e:\n"
-            "    assert isinstance(e, RuntimeError) and e.hint and e.code\n    print(e)" % (name, name))  # fmt: skip
+    code = (f"from modelcypher.backends import {name}\ntry:\n    {name}()\nexcept ImportError as e:\n"
+            "    assert isinstance(e, RuntimeError) and e.hint and e.code\n    print(e)")  # fmt: skip
     env = {"PYTHONPATH": str(build_path), "PATH": "/nowhere", "HOME": "/nowhere", "CUDA_VISIBLE_DEVICES": "",
            "MODELCYPHER_MLX": "/nowhere", "MODELCYPHER_PJRT_PLUGIN": "/nowhere/plugin.so", "MODELCYPHER_CUDA": "/nowhere"}  # fmt: skip
     r = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)

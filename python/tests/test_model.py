@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import modelcypher as mc
-
 TEXT = "The quick brown fox jumps over the lazy dog."
 
 

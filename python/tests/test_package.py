@@ -7,9 +7,8 @@ import sys
 import threading
 import time
 
-import pytest
-
 import modelcypher as mc
+import pytest
 
 
 def python(build_path, code: str, **env) -> str:

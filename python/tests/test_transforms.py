@@ -1,10 +1,9 @@
 """Derivatives, batching and compiling of Python functions."""
 from __future__ import annotations
 
+import modelcypher as mc
 import numpy as np
 import pytest
-
-import modelcypher as mc
 
 
 def loss(p, x, scale=1.0):
