@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 import ours
 
 # Words of ours that codespell takes for mistakes.
-WORDS = "nd,ans,ba,hist,nam,varn,kinf"
+WORDS = "nd,ans,ba,fro,hist,nam,varn,kinf"
 BUILD = ours.ROOT / "build/release"
 
 

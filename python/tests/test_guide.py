@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT, engines
+from package_under_test import ROOT, engines
 
 GUIDE = (ROOT / "python/tests/data/backend-comparison-guide.md").read_text("utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", GUIDE, re.M | re.S)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from package_under_test import ROOT
 
 pytestmark = pytest.mark.skipif(os.environ.get("MC_TEST_FULL") != "1", reason="builds everything anew: MC_TEST_FULL=1")
 

@@ -104,7 +104,7 @@ def read_safetensors(path: Path):
 
 
 def test_no_leak_in_generate(model):
-    from test_package import resident
+    from package_under_test import resident
 
     for _ in range(20):
         model.generate([1, 2, 3], 2).text  # noqa: B018

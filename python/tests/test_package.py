@@ -9,6 +9,7 @@ import time
 
 import modelcypher as mc
 import pytest
+from package_under_test import resident
 
 
 def python(build_path, code: str, **env) -> str:
@@ -108,11 +109,6 @@ def test_no_leak_in_eval():
     gc.collect()
     assert mc.memory_stats("numpy")["active"] <= before
     assert resident() - before_rss < 4 << 20  # 10,000 results kept would be 40 MB
-
-
-def resident() -> int:
-    with open("/proc/self/statm") as f:
-        return int(f.read().split()[1]) * 4096
 
 
 def test_ctrl_c(build_path):
