@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import importlib as _importlib
 import math as _math
+import os as _os
+import sys as _sys
 from typing import TYPE_CHECKING, Any
 
 from . import _array, _mc, errors, fast, linalg, random
@@ -61,6 +63,9 @@ from ._ops import *  # noqa: F403
 from ._transforms import checkpoint, compile, grad, value_and_grad, vjp, vmap
 from .fast import log_softmax, softmax
 from .linalg import matrix_transpose
+
+if _sys.prefix != _sys.base_prefix:  # engines seek their libraries in the environment of this Python, activated or not
+    _os.environ.setdefault("VIRTUAL_ENV", _sys.prefix)
 
 if TYPE_CHECKING:
     from . import backends
