@@ -4,11 +4,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .. import _array, _mc, _transforms, fast
 from .. import _ops as ops
+from . import _in_jax
 
 Array = _mc.Array
 Axis = int | Sequence[int] | None
@@ -65,6 +67,18 @@ class Backend:
 
     @classmethod
     def _wrapped(cls, f: Callable) -> Callable:
+        placed = cls._on_own_device(f)
+
+        @functools.wraps(f)
+        def call(self: Backend, *args: Any, **kwargs: Any) -> Any:
+            if "jax" in sys.modules and _in_jax.traced((args, kwargs)):
+                return _in_jax.called_from_jax(placed, self, args, kwargs)
+            return placed(self, *args, **kwargs)
+
+        return call
+
+    @classmethod
+    def _on_own_device(cls, f: Callable) -> Callable:
         scoped = _on_device(f)
         if not getattr(f, "_creates", False):
             return scoped
