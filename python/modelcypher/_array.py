@@ -126,9 +126,9 @@ def _methods() -> None:
     Array.__contains__ = _contains
     Array.__reduce__ = _reduce
     _mc.Dtype.__reduce__ = lambda d: (_restored_dtype, (d.name,))
-    Array.__copy__ = _mc.array
+    Array.__copy__ = lambda a: _mc.array(a)
     Array.__deepcopy__ = lambda a, memo: _mc.array(a)
-    Array.__pos__ = _mc.array
+    Array.__pos__ = lambda a: _mc.array(a)
     Array.to_device = _to_device
     Array.numpy = lambda a: _to_numpy(a, copy=True)
     Array.T = property(_transposed)

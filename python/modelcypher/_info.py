@@ -14,7 +14,7 @@ _DTYPES = (
 class Info:
     def capabilities(self) -> dict[str, Any]:
         """Boolean masks and shapes that depend on data are there outside of compile and vmap."""
-        return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 8}
+        return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 10}
 
     def default_device(self) -> Any:
         return _mc.default_device()
@@ -22,8 +22,8 @@ class Info:
     def default_dtypes(self, *, device: Any = None) -> dict[str, Any]:
         return {"real floating": _mc.float32, "complex floating": _mc.complex64, "integral": _mc.int32, "indexing": _mc.int32}
 
-    def devices(self) -> list[Any]:
-        return [_mc.Device(f"{s['name']}:{i}") for s in _mc.backend_status() if s["available"] for i in range(len(s["devices"]))]
+    def devices(self) -> tuple[Any, ...]:
+        return tuple(_mc.Device(f"{s['name']}:{i}") for s in _mc.backend_status() if s["available"] for i in range(len(s["devices"])))
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, Any]:
         own = {name: getattr(_mc, name) for name in _DTYPES}

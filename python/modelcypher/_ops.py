@@ -147,7 +147,8 @@ def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: Any = No
 
 
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None) -> Array:
-    return _on(device, _mc.eye(n_rows, n_rows if n_cols is None else n_cols, k, dtype))
+    n_cols = n_rows if n_cols is None else n_cols
+    return _on(device, _mc.eye(n_rows, n_cols, _max(-n_rows, _min(k, n_cols)), dtype))
 
 
 def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Array:
@@ -162,7 +163,7 @@ def linspace(start: Any, stop: Any, /, num: int, *, dtype: Any = None, device: A
         wide = _mc.array([start + (stop - start) * i / _max(steps, 1) for i in _range(num)] or [0j], "complex128")[:num]
         return _on(device, _mc.astype(wide, dtype or "complex64"))
     if not endpoint:
-        stop = start + (stop - start) * ((num - 1) / num if num else 0)
+        return _on(device, _mc.slice(_mc.linspace(start, stop, num + 1, dtype), [0], [num], [1]))
     return _on(device, _mc.linspace(start, stop, num, dtype))
 
 
@@ -295,7 +296,9 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
 
 # ---- shape
 
-broadcast_to = _mc.broadcast_to
+
+def broadcast_to(x: Any, /, shape: Any) -> Array:
+    return _mc.broadcast_to(x, shape)
 
 
 def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:

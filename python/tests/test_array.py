@@ -212,6 +212,8 @@ def test_namespace_info():
     assert info.default_dtypes()["real floating"] == mc.float32
     assert mc.array(1).__array_namespace__() is mc
     assert "int8" in info.dtypes(kind="signed integer") and "uint8" not in info.dtypes(kind="signed integer")
-    assert mc.Device("numpy") in info.devices()
+    assert mc.Device("numpy") in info.devices() and info.capabilities()["max dimensions"] == mc.zeros([1] * 10).ndim
+    assert mc.eye(2, 3, k=2**40).tolist() == [[0, 0, 0], [0, 0, 0]] and (+mc.array([1])).tolist() == [1]
+    np.testing.assert_array_equal(mc.linspace(0, 1, 3, endpoint=False, dtype="float64").numpy(), np.linspace(0, 1, 3, endpoint=False))
     missing = [n for n in mc._ops.__all__ if not hasattr(mc, n)]
     assert not missing
