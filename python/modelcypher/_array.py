@@ -185,7 +185,7 @@ class _At:
         a = self._a
         numbers = _mc.reshape(_mc.arange(0, a.size, 1, "int64" if a.size >= 2**31 else "int32"), a.shape)
         chosen = _index.getitem(numbers, self._key)
-        value = _mc.broadcast_to(_mc.astype(_mc.array(value), a.dtype), chosen.shape)
+        value = _mc.broadcast_to(_mc.array(value, a.dtype), chosen.shape)
         if chosen.size == 0:
             return a
         flat = _mc.scatter(_mc.reshape(a, [-1]), [_mc.reshape(chosen, [-1])], _mc.reshape(value, [-1, 1]), [0], mode)

@@ -169,7 +169,7 @@ def updated(a: Array, key: Any, value: Any) -> Array:
     dtype = a.dtype
     if isinstance(value, complex) and dtype.kind != "complex floating":
         raise TypeError(f"a complex number does not fit an array of {dtype.name}")
-    value = _mc.astype(_mc.array(value), dtype)
+    value = _mc.array(value, dtype)  # a Python number straight to that dtype: by way of float32 it would lose digits
     if isinstance(key, Array) and key.dtype == _mc.bool and key.shape == a.shape[: key.ndim]:
         rest = a.ndim - key.ndim
         if value.ndim <= rest:  # one value, or one row, for all that are chosen

@@ -100,7 +100,12 @@ def _on(device: Any, a: Array) -> Array:
 
 def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Array:
     """An array of a number, nested sequences, an Array, or what another library made (buffer, DLPack, __array__).
-    copy=False uses the memory of the object and raises where that can't be."""
+    copy=False uses the memory of the object and raises where that can't be. An Array comes back itself unless a copy is
+    asked for or needed."""
+    if isinstance(obj, Array) and not copy and device is None and (dtype is None or obj.dtype == dtype):
+        return obj
+    if isinstance(obj, Array) and copy is False and device is None:
+        raise ValueError(f"a copy is needed to make {obj.dtype.name} {_mc.parse_dtype(dtype).name}")
     if copy is False and not isinstance(obj, Array):
         a = from_dlpack(obj, copy=False) if hasattr(obj, "__dlpack__") else _mc.wrap_buffer(obj)
         if dtype is not None and a.dtype != dtype:
