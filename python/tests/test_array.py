@@ -111,8 +111,8 @@ def test_zero_copy_by_address():
     n = np.arange(1000.0)
     assert mc.from_dlpack(n)._host_address() == n.ctypes.data
     assert mc.asarray(n, copy=False)._host_address() == n.ctypes.data
-    a = mc.array([1.0])
-    assert mc.asarray(a) is a and mc.asarray(a, copy=True) is not a
+    own = mc.array([1.0])
+    assert mc.asarray(own) is own and mc.asarray(own, copy=True) is not own
     assert mc.asarray(n)._host_address() != n.ctypes.data  # n may be written to: a copy unless asked for
     with pytest.raises(ValueError, match="copy"):
         mc.asarray(n[::2], copy=False)
