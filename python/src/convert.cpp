@@ -176,7 +176,9 @@ struct BufferHolder {
 
 nb::object number(const char* p, Dtype d, const Array&) {
   switch (d) {
-    case Dtype::Bool: return nb::bool_(*p != 0);
+    case Dtype::Bool:
+      return nb::bool_(*p != 0);
+      // clang-format off
 #define MC_INT(D, T)              \
   case Dtype::D: {                \
     T v;                          \
@@ -188,6 +190,7 @@ nb::object number(const char* p, Dtype d, const Array&) {
       MC_INT(U32, uint32_t)
       MC_INT(U64, uint64_t) MC_INT(I8, int8_t) MC_INT(I16, int16_t) MC_INT(I32, int32_t) MC_INT(I64, int64_t)
 #undef MC_INT
+          // clang-format on
           case Dtype::F64 : {
         double v;
         std::memcpy(&v, p, sizeof v);
