@@ -32,6 +32,7 @@ struct GenerateOptions {
   bool logprobs = false;
   bool ignore_eos = false;   // for benchmarks
   int64_t chunk = kMaxPass;  // prompt tokens a pass
+  std::vector<Edit> edits;   // written in every pass, of the prompt and of what is generated (mc/sites.h)
 };
 
 struct GeneratedToken {
@@ -57,16 +58,22 @@ struct GenerateResult {
 class MC_API Session {
  public:
   // For `rows` sequences side by side and up to `tokens` tokens each (the cache grows in buckets as needed).
-  explicit Session(std::shared_ptr<const Model> model, int64_t rows = 1);
+  // `edits` are written in every pass; they are operands of the compiled programs.
+  explicit Session(std::shared_ptr<const Model> model, int64_t rows = 1, std::vector<Edit> edits = {});
   ~Session();
   Session(Session&&) noexcept;
   // Runs the ids (rows × n, row by row) through the model behind what is in the cache, `chunk` at a time
   // (at most kMaxPass).
   // Shorter rows are padded on the right, which changes nothing in what stands before. Returns (rows, n, d)
-  // hidden states after the final norm: of the last chunk only unless `all` is set. `tapped` gets the
-  // residual stream after each layer of `taps`.
-  Array run(const std::vector<int32_t>& ids, int64_t chunk, bool all, const std::vector<int>& taps = {},
-            Arrays* tapped = nullptr);
+  // hidden states after the final norm: of the last chunk only unless `all` is set. `tapped` gets the values
+  // of `taps`, in their order, of all chunks; a pattern's keys are those up to the last token. `lengths`, of
+  // each row without its padding, is what encoders need.
+  Array run(const std::vector<int32_t>& ids, int64_t chunk, bool all, const std::vector<Site>& taps = {},
+            Arrays* tapped = nullptr, const std::vector<int32_t>& lengths = {});
+  // (m, d) hidden states of tokens at `positions` (m,) -> (m, vocab), with the edits of logits.
+  Array logits(const Array& hidden, const std::vector<int32_t>& positions);
+  // Throws InvalidArgument for an edit none of whose positions came by since the beginning or reset.
+  void require_fired() const;
   // Forgets all tokens; memory and compiled programs are kept.
   void reset();
   // One greedy step: feeds `id` (rows == 1) and returns the next token.
@@ -105,6 +112,7 @@ MC_API GenerateResult generate(const std::shared_ptr<const Model>& model, const 
 
 struct ScoreOptions {
   int64_t chunk = kMaxPass;  // tokens a pass; never changes a bit of the result
+  std::vector<Edit> edits;   // written in every pass (mc/sites.h)
 };
 // Natural logprob of each token given those before it; the first has none.
 MC_API std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model,

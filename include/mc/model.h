@@ -20,6 +20,7 @@ struct ModelConfig {
   double norm_eps = 1e-5;
   double rope_base = 10000, rope_local_base = 0;  // local: of sliding-window layers; 0 if there are none
   int64_t window = 0;                             // of sliding-window layers; 0 if there are none
+  bool encoder = false;  // tokens see those behind them, too: no cache, no next token
 };
 
 // Weights converted at load to affine groups (quantize.h), the embedding and the head too. The host engine
@@ -49,13 +50,12 @@ struct ForwardInput {
   Array ids;                       // int32 (B, T)
   Array start;                     // int32 (B,): tokens of each row in the cache already
   std::vector<nn::KvCache> cache;  // one a layer
-  std::vector<int> taps;           // layers whose residual stream is wanted, in this order
+  Sites* sites = nullptr;          // what is read and written on the way; null: nothing
+  Array lengths;  // int32 (B,): tokens of each row, which encoders need; undefined: all of them
 };
 struct ForwardOutput {
   Array hidden;  // (B, T, d) after the final norm
   std::vector<nn::KvCache> cache;
-  Arrays taps;  // (B, T, d) after the block of each wanted layer, before any final norm
-  // All but what the logits are made of are in the model's dtype.
 };
 
 class MC_API Model {

@@ -7,6 +7,7 @@
 
 #include "mc/fast.h"
 #include "mc/quantize.h"
+#include "mc/sites.h"
 
 namespace mc::nn {
 
@@ -30,10 +31,14 @@ struct Embedding {
   MC_API Array operator()(const Array& ids) const;
 };
 
-struct RmsNorm {
-  Array weight;  // (d,)
+// Root mean square, or with `centred` mean and variance (layer norm).
+struct Norm {
+  Array weight, bias;  // (d,); bias or both undefined
   double eps = 1e-5;
-  Array operator()(const Array& x) const { return rms_norm(x, weight, eps); }
+  bool centred = false;
+  Array operator()(const Array& x) const {
+    return centred ? layer_norm(x, weight, bias, eps) : rms_norm(x, weight, eps);
+  }
 };
 
 // Keys and values of one layer, (B, Hkv, capacity, d); rows beyond what was written hold zeros.
@@ -50,20 +55,41 @@ MC_API Positions positions_from(const Array& start, int64_t tokens);
 
 struct Attention {
   Linear q, k, v, o;
-  std::optional<RmsNorm> q_norm, k_norm;  // over each head's d
+  std::optional<Linear> qkv;           // in place of q, k and v: their rows one after the other
+  std::optional<Norm> q_norm, k_norm;  // over each head's d
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   double scale = 0;    // 0: 1/sqrt(head_dim)
   int64_t window = 0;  // 0: all earlier keys
+  double softcap = 0;  // of scores; 0: none
+  bool causal = true;
+  bool rotary = true;
   RopeOptions rope;
-  Array inv_freq;  // (dims/2,) or undefined
-  // Appends the new keys and values to `cache` (replaced by its successor) and attends to all of it.
-  MC_API Array operator()(const Array& x, const Positions& at, KvCache& cache) const;
+  Array inv_freq;             // (dims/2,) or undefined
+  double rope_magnitude = 1;  // queries and keys are multiplied by it (yarn, longrope)
+  // Appends the new keys and values to `cache` (replaced by its successor) and attends to all of it. Not
+  // causal: to what this pass holds, of which each row has `lengths` (B,) tokens.
+  MC_API Array operator()(const Array& x, const Positions& at, KvCache& cache, Sites* sites = nullptr,
+                          int layer = 0, const Array& lengths = {}) const;
 };
 
-enum class Activation : uint8_t { Silu, GeluTanh };
-struct GatedMlp {
-  Linear gate, up, down;
+enum class Activation : uint8_t { Silu, GeluTanh, Gelu, Relu };
+
+// down(act(gate(x))·up(x)), or without a gate down(act(up(x))).
+struct Mlp {
+  std::optional<Linear> gate;
+  Linear up, down;
   Activation activation = Activation::Silu;
+  MC_API Array operator()(const Array& x, Sites* sites = nullptr, int layer = 0) const;
+};
+
+// Mixture of experts (Jiang et al. 2024): the `used` experts of the largest router logits, weighted by the
+// softmax over all experts, divided by their sum if `normalized`. Every expert is computed for every token
+// and those that were not chosen are multiplied by zero: exact, and `experts`/`used` times the work.
+struct Moe {
+  Linear router;
+  std::vector<Mlp> experts;
+  int64_t used = 2;
+  bool normalized = true;
   MC_API Array operator()(const Array& x) const;
 };
 

@@ -59,6 +59,14 @@ void check_overflow(const Model& model, const Array& logits) {
   if (model.dtype() == Dtype::F16 && any(isnan(logits)).item<bool>()) model.overflowed();
 }
 
+void require_causal(const std::shared_ptr<const Model>& model, const char* what) {
+  if (!model) throw Error(ErrorCode::InvalidArgument, "there is no model", what, "load one with load_model");
+  if (model->config().encoder)
+    throw Error(ErrorCode::InvalidArgument,
+                cat(model->config().architecture, " is an encoder: it predicts no next token"), what,
+                "use `mc probe capture` for its states");
+}
+
 double logprob_of(const Array& logits, int32_t id) {
   return static_cast<double>(-cross_entropy(logits, Array(id)).item<float>());
 }
@@ -78,6 +86,7 @@ const char* stop_reason_name(StopReason r) {
 
 GenerateResult generate(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& prompt,
                         const GenerateOptions& options, const TokenCallback& on_token) {
+  require_causal(model, "generate");
   if (prompt.empty())
     throw Error(ErrorCode::InvalidArgument, "the prompt has no tokens", "prompt",
                 "give at least one character");
@@ -98,10 +107,10 @@ GenerateResult generate(const std::shared_ptr<const Model>& model, const std::ve
   if (options.max_tokens == 0) return r;
 
   const Clock::time_point begin = Clock::now();
-  Session session(model);
+  Session session(model, 1, options.edits);
   const Array hidden = session.run(prompt, options.chunk, false);
-  const Array last = slice_axis(hidden, 1, hidden.shape(1) - 1, hidden.shape(1));
-  Array logits = reshape(model->logits(last), {-1});
+  const Array last = reshape(slice_axis(hidden, 1, hidden.shape(1) - 1, hidden.shape(1)), {1, -1});
+  Array logits = reshape(session.logits(last, {static_cast<int32_t>(prompt.size()) - 1}), {-1});
   check_overflow(*model, logits.eval());
   int32_t next = sampler.choose(logits);
   r.prefill_s = r.time_to_first_token_s = seconds_since(begin);
@@ -154,12 +163,14 @@ GenerateResult generate(const std::shared_ptr<const Model>& model, const std::ve
       if (on_token) on_token({r.ids.empty() ? 0 : r.ids.back(), rest, std::nullopt, true});
     }
   }
+  if (r.stop_reason != StopReason::Cancelled) session.require_fired();
   return r;
 }
 
 std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model,
                                        const std::vector<std::vector<int32_t>>& rows,
                                        const ScoreOptions& options) {
+  require_causal(model, "score");
   std::vector<std::vector<double>> out(rows.size());
   if (rows.empty()) return out;
   size_t longest = 0;
@@ -179,9 +190,13 @@ std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model
   // The head's logits are the largest array of all: few rows at a time.
   const int64_t d = model->config().hidden;
   const int64_t rows_at_once = std::clamp<int64_t>((int64_t{64} << 20) / (model->config().vocab * 4), 1, 64);
-  const Function nll =
-      compile([&](const Arrays& a) { return Arrays{cross_entropy(model->logits(a[0]), a[1])}; });
-  Session session(model, b);
+  // One program of head and loss; arguments: hidden, labels, positions, operands of the edits.
+  const Arrays operands = Sites::operands(options.edits);
+  const Function nll = compile([&](const Arrays& a) {
+    Sites sites({}, options.edits, Arrays(a.begin() + 3, a.end()), a[2]);
+    return Arrays{cross_entropy(sites.visit_logits(model->logits(a[0]), a[2]), a[1])};
+  });
+  Session session(model, b, options.edits);
   for (int64_t at = 0; at < n; at += options.chunk) {
     check_interrupt();
     const int64_t t = std::min(options.chunk, n - at);
@@ -205,7 +220,11 @@ std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model
       const size_t m = std::min(from.size() - k, static_cast<size_t>(rows_at_once));
       const Array index(std::span<const int32_t>(from).subspan(k, m), Shape{static_cast<int64_t>(m)});
       const Array labels(std::span<const int32_t>(label).subspan(k, m), Shape{static_cast<int64_t>(m)});
-      const std::vector<float> loss = nll({take(hidden, index, 0), labels})[0].to_vector<float>();
+      std::vector<int32_t> place;
+      for (size_t j = 0; j < m; ++j) place.push_back(static_cast<int32_t>(where[k + j].second) - 1);
+      Arrays args{take(hidden, index, 0), labels, Array(place, {static_cast<int64_t>(m)})};
+      args.insert(args.end(), operands.begin(), operands.end());
+      const std::vector<float> loss = nll(args)[0].to_vector<float>();
       for (size_t j = 0; j < m; ++j) {
         if (model->dtype() == Dtype::F16 && std::isnan(loss[j])) model->overflowed();
         auto& row = out[where[k + j].first];
@@ -214,6 +233,7 @@ std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model
       }
     }
   }
+  session.require_fired();
   return out;
 }
 

@@ -3,19 +3,13 @@
 // added.
 #include <cmath>
 
-#include "loader.h"
+#include "decoder.h"
 #include "mc/ops.h"
 
 namespace mc::models {
 namespace {
 
-struct Block {
-  nn::RmsNorm attn_norm, post_attn_norm, ffn_norm, post_ffn_norm;
-  nn::Attention attention;
-  nn::GatedMlp mlp;
-};
-
-class Gemma3 final : public Model {
+class Gemma3 final : public Decoder {
  public:
   explicit Gemma3(const Loader& l) {
     config_ = l.config();
@@ -25,14 +19,15 @@ class Gemma3 final : public Model {
     c.rope_local_base = l.f("rope.freq_base_swa", 1e4);
     const int64_t pattern = l.u("attention.sliding_window_pattern", 6, 1, 4096);
     const double global_scale = l.rope_scale();  // of the positions in global layers only
+    embedding_scale_ = std::sqrt(static_cast<float>(c.hidden));
     embedding_.table = l.linear("token_embd.weight", c.vocab, c.hidden);
     for (int64_t i = 0; i < c.layers; ++i) {
       const bool global = (i + 1) % pattern == 0;
-      Block b;
+      DecoderBlock b;
       b.attn_norm = l.norm(block(i, "attn_norm.weight"), c.hidden, c.norm_eps);
       b.post_attn_norm = l.norm(block(i, "post_attention_norm.weight"), c.hidden, c.norm_eps);
-      b.ffn_norm = l.norm(block(i, "ffn_norm.weight"), c.hidden, c.norm_eps);
-      b.post_ffn_norm = l.norm(block(i, "post_ffw_norm.weight"), c.hidden, c.norm_eps);
+      b.mlp_norm = l.norm(block(i, "ffn_norm.weight"), c.hidden, c.norm_eps);
+      b.post_mlp_norm = l.norm(block(i, "post_ffw_norm.weight"), c.hidden, c.norm_eps);
       nn::Attention& a = b.attention;
       l.attention(a, i, c);
       a.window = global ? 0 : c.window;
@@ -50,32 +45,6 @@ class Gemma3 final : public Model {
     head_ = l.head(embedding_, c);
     l.require_all_used();
   }
-
-  ForwardOutput forward(const ForwardInput& in) const override {
-    ForwardOutput out;
-    out.cache = in.cache;
-    const nn::Positions at = nn::positions_from(in.start, in.ids.shape(1));
-    Array x =
-        astype(astype(embedding_(in.ids), wide()) * std::sqrt(static_cast<float>(config_.hidden)), dtype_);
-    Arrays after;
-    for (size_t i = 0; i < blocks_.size(); ++i) {
-      const Block& b = blocks_[i];
-      x = x + b.post_attn_norm(b.attention(b.attn_norm(x), at, out.cache[i]));
-      x = x + b.post_ffn_norm(b.mlp(b.ffn_norm(x)));
-      after.push_back(x);
-    }
-    for (int t : in.taps) out.taps.push_back(after[static_cast<size_t>(t)]);
-    out.hidden = norm_(x);
-    return out;
-  }
-
-  Array logits(const Array& hidden) const override { return head_(astype(hidden, wide())); }
-
- private:
-  nn::Embedding embedding_;
-  std::vector<Block> blocks_;
-  nn::RmsNorm norm_;
-  nn::Linear head_;
 };
 
 }  // namespace

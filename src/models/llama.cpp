@@ -2,7 +2,7 @@
 // so that rotary pairs are neighbours.
 #include <cmath>
 
-#include "loader.h"
+#include "decoder.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/ops.h"
@@ -10,13 +10,7 @@
 namespace mc::models {
 namespace {
 
-struct Block {
-  nn::RmsNorm attn_norm, ffn_norm;
-  nn::Attention attention;
-  nn::GatedMlp mlp;
-};
-
-class Llama final : public Model {
+class Llama final : public Decoder {
  public:
   explicit Llama(const Loader& l) {
     config_ = l.config();
@@ -40,9 +34,9 @@ class Llama final : public Model {
     }
     embedding_.table = l.linear("token_embd.weight", c.vocab, c.hidden);
     for (int64_t i = 0; i < c.layers; ++i) {
-      Block b;
+      DecoderBlock b;
       b.attn_norm = l.norm(block(i, "attn_norm.weight"), c.hidden, c.norm_eps);
-      b.ffn_norm = l.norm(block(i, "ffn_norm.weight"), c.hidden, c.norm_eps);
+      b.mlp_norm = l.norm(block(i, "ffn_norm.weight"), c.hidden, c.norm_eps);
       b.attention = proto;
       l.attention(b.attention, i, c);
       b.mlp = l.gated_mlp(i, c, nn::Activation::Silu);
@@ -52,31 +46,6 @@ class Llama final : public Model {
     head_ = l.head(embedding_, c);
     l.require_all_used();
   }
-
-  ForwardOutput forward(const ForwardInput& in) const override {
-    ForwardOutput out;
-    out.cache = in.cache;
-    const nn::Positions at = nn::positions_from(in.start, in.ids.shape(1));
-    Array x = astype(embedding_(in.ids), dtype_);
-    Arrays after;
-    for (size_t i = 0; i < blocks_.size(); ++i) {
-      const Block& b = blocks_[i];
-      x = x + b.attention(b.attn_norm(x), at, out.cache[i]);
-      x = x + b.mlp(b.ffn_norm(x));
-      after.push_back(x);
-    }
-    for (int t : in.taps) out.taps.push_back(after[static_cast<size_t>(t)]);
-    out.hidden = norm_(x);
-    return out;
-  }
-
-  Array logits(const Array& hidden) const override { return head_(astype(hidden, wide())); }
-
- private:
-  nn::Embedding embedding_;
-  std::vector<Block> blocks_;
-  nn::RmsNorm norm_;
-  nn::Linear head_;
 };
 
 }  // namespace

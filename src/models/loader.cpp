@@ -244,8 +244,8 @@ void Loader::attention(nn::Attention& a, int64_t layer, const ModelConfig& c) co
   a.o = linear(block(layer, "attn_output.weight"), c.hidden, c.heads * c.head_dim);
 }
 
-nn::GatedMlp Loader::gated_mlp(int64_t layer, const ModelConfig& c, nn::Activation activation) const {
-  nn::GatedMlp m;
+nn::Mlp Loader::gated_mlp(int64_t layer, const ModelConfig& c, nn::Activation activation) const {
+  nn::Mlp m;
   m.activation = activation;
   m.gate = linear(block(layer, "ffn_gate.weight"), c.ffn, c.hidden);
   m.up = linear(block(layer, "ffn_up.weight"), c.ffn, c.hidden);

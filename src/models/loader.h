@@ -42,13 +42,13 @@ class Loader {
   std::vector<nn::Linear> experts(const std::string& tensor, int64_t n, int64_t out, int64_t in) const;
   // (n,) float32.
   Array vector(const std::string& tensor, int64_t n) const;
-  nn::RmsNorm norm(const std::string& tensor, int64_t n, double eps) const {
-    return {vector(tensor, n), eps};
+  nn::Norm norm(const std::string& tensor, int64_t n, double eps) const {
+    return {vector(tensor, n), {}, eps, false};
   }
   // Parts that architectures share, by GGUF's names: the sizes and the four projections of a layer's
   // attention, its gated MLP, and the head, which is the embedding's table where the file has none.
   void attention(nn::Attention& a, int64_t layer, const ModelConfig& c) const;
-  nn::GatedMlp gated_mlp(int64_t layer, const ModelConfig& c, nn::Activation activation) const;
+  nn::Mlp gated_mlp(int64_t layer, const ModelConfig& c, nn::Activation activation) const;
   nn::Linear head(const nn::Embedding& embedding, const ModelConfig& c) const;
   // What linear() has given out, by name.
   const std::vector<std::pair<std::string, nn::Linear>>& weights() const { return weights_; }

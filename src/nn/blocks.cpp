@@ -2,6 +2,9 @@
 #include <cmath>
 
 #include "mc/nn.h"
+
+#include <cmath>
+
 #include "mc/ops.h"
 #include "mc/random.h"
 
@@ -77,29 +80,122 @@ Array split_heads(const Array& x, int64_t heads, int64_t dim) {
 }
 }  // namespace
 
-Array Attention::operator()(const Array& x, const Positions& at, KvCache& cache) const {
-  Array qh = split_heads(q(x), heads, head_dim), kh = split_heads(k(x), kv_heads, head_dim),
-        vh = split_heads(v(x), kv_heads, head_dim);
+Array Attention::operator()(const Array& x, const Positions& at, KvCache& cache, Sites* sites, int layer,
+                            const Array& lengths) const {
+  Array qx, kx, vx;
+  if (qkv) {
+    const Array all = (*qkv)(x);
+    const int64_t a = heads * head_dim, b = a + kv_heads * head_dim;
+    qx = slice_axis(all, -1, 0, a);
+    kx = slice_axis(all, -1, a, b);
+    vx = slice_axis(all, -1, b, b + kv_heads * head_dim);
+  } else {
+    qx = q(x);
+    kx = k(x);
+    vx = v(x);
+  }
+  Array qh = split_heads(qx, heads, head_dim), kh = split_heads(kx, kv_heads, head_dim),
+        vh = split_heads(vx, kv_heads, head_dim);
   if (q_norm) qh = (*q_norm)(qh);
   if (k_norm) kh = (*k_norm)(kh);
   auto turn = [&](const Array& a) {
-    return inv_freq.defined() ? rope_freqs(a, at.positions, inv_freq, rope) : mc::rope(a, at.positions, rope);
+    if (!rotary) return a;
+    const Array r =
+        inv_freq.defined() ? rope_freqs(a, at.positions, inv_freq, rope) : mc::rope(a, at.positions, rope);
+    if (rope_magnitude == 1) return r;
+    const int64_t dims = rope.dims ? rope.dims : head_dim;
+    if (dims == head_dim) return r * rope_magnitude;
+    return concatenate({slice_axis(r, -1, 0, dims) * rope_magnitude, slice_axis(r, -1, dims, head_dim)}, -1);
   };
-  qh = turn(qh);
-  kh = turn(kh);
-  cache.k = dynamic_update_rows(cache.k, kh, at.start, 2);
-  cache.v = dynamic_update_rows(cache.v, vh, at.start, 2);
+  qh = at_site(sites, SiteKind::Q, layer, turn(qh));
+  kh = at_site(sites, SiteKind::K, layer, turn(kh));
+  vh = at_site(sites, SiteKind::V, layer, vh);
+  Array keys = kh, values = vh;
+  if (causal) {
+    cache.k = dynamic_update_rows(cache.k, kh, at.start, 2);
+    cache.v = dynamic_update_rows(cache.v, vh, at.start, 2);
+    keys = cache.k;
+    values = cache.v;
+  }
   AttentionOptions options;
   options.scale = scale;
-  options.causal = true;
+  options.causal = causal;
   options.window = window;
-  const Array out = scaled_dot_product_attention(qh, cache.k, cache.v, options, {}, at.start);
+  options.softcap = softcap;
+  const bool writes = sites && sites->writes(SiteKind::Pattern, layer);
+  Array out;
+  if (sites && (writes || sites->reads(SiteKind::Pattern, layer))) {
+    // Softmax written out, beside the fused kernel unless the pattern is written.
+    const int64_t b = x.shape(0), t = x.shape(1), s = keys.shape(2), groups = heads / kv_heads;
+    auto wide = [](const Array& a) { return astype(a, Dtype::F32); };
+    Array scores =
+        matmul(reshape(wide(qh), {b, kv_heads, groups * t, head_dim}), transpose(wide(keys), {0, 1, 3, 2})) *
+        (scale != 0 ? scale : 1 / std::sqrt(static_cast<double>(head_dim)));
+    scores = reshape(scores, {b, heads, t, s});
+    if (softcap > 0) scores = tanh(scores * (1 / softcap)) * softcap;
+    const Array j = arange(static_cast<int>(s)), i = expand_dims(at.positions, {1, 3});
+    Array seen;
+    if (causal) {
+      seen = less_equal(j, i);
+      if (window > 0) seen = logical_and(seen, greater(j, i - static_cast<int>(window)));
+    } else if (lengths.defined()) {
+      seen = less(j, expand_dims(lengths, {1, 2, 3}));
+    }
+    if (seen.defined()) scores = where(seen, scores, -INFINITY);
+    const Array pattern = at_site(sites, SiteKind::Pattern, layer, softmax(scores));
+    if (writes)
+      out = astype(reshape(matmul(reshape(pattern, {b, kv_heads, groups * t, s}), wide(values)),
+                           {b, heads, t, head_dim}),
+                   x.dtype());
+  }
+  if (!writes)
+    out = causal ? scaled_dot_product_attention(qh, keys, values, options, {}, at.start)
+                 : scaled_dot_product_attention(qh, keys, values, options, {}, {}, lengths);
+  out = at_site(sites, SiteKind::Heads, layer, out);
   return o(reshape(transpose(out, {0, 2, 1, 3}), {x.shape(0), x.shape(1), heads * head_dim}));
 }
 
-Array GatedMlp::operator()(const Array& x) const {
-  const Array g = gate(x), u = up(x);
-  return down(activation == Activation::Silu ? swiglu(g, u) : gelu(g, false) * u);
+namespace {
+Array activate(const Array& x, Activation a) {
+  switch (a) {
+    case Activation::Silu: return silu(x);
+    case Activation::GeluTanh: return gelu(x, false);
+    case Activation::Gelu: return gelu(x, true);
+    case Activation::Relu: return relu(x);
+  }
+  return x;
+}
+}  // namespace
+
+Array Mlp::operator()(const Array& x, Sites* sites, int layer) const {
+  Array h;
+  if (!gate)
+    h = activate(up(x), activation);
+  else {
+    const Array g = (*gate)(x), u = up(x);
+    h = activation == Activation::Silu ? swiglu(g, u) : activate(g, activation) * u;
+  }
+  return down(at_site(sites, SiteKind::MlpAct, layer, h));
+}
+
+Array Moe::operator()(const Array& x) const {
+  const int64_t n = static_cast<int64_t>(experts.size());
+  const Array p = softmax(astype(router(x), Dtype::F32));  // (B, T, E)
+  const auto [best, index] = topk(p, used, -1);
+  const Array weight = normalized ? best / sum(best, {-1}, true) : best;
+  // (B, T, E): the weight of each expert, zero for those not chosen.
+  const Array chosen = equal(expand_dims(index, {-1}), arange(static_cast<int>(n)));
+  const Array share =
+      sum(where(chosen, expand_dims(weight, {-1}), zeros_like(expand_dims(weight, {-1}))), {-2});
+  Array out;
+  for (int64_t e = 0; e < n; ++e) {
+    const Array w = slice_axis(share, -1, e, e + 1);
+    // An expert that was not asked can't spoil the sum with what overflowed in it.
+    const Array y = where(greater(w, zeros_like(w)),
+                          astype(experts[static_cast<size_t>(e)](x), Dtype::F32) * w, zeros_like(w));
+    out = out.defined() ? out + y : y;
+  }
+  return astype(out, x.dtype());
 }
 
 }  // namespace mc::nn

@@ -24,7 +24,8 @@ constexpr SiteInfo kInfo[kSiteKinds] = {
      "each head's mixed values, before the output projection"},
     {"attn_out", true, false, "(batch, tokens, d)", "what attention adds to the residual stream"},
     {"mlp_in", true, false, "(batch, tokens, d)", "what the MLP reads: after its norm"},
-    {"mlp_act", true, false, "(batch, tokens, ffn)", "the MLP's hidden layer, gated, before its last product"},
+    {"mlp_act", true, false, "(batch, tokens, ffn)",
+     "the MLP's hidden layer, gated, before its last product"},
     {"mlp_out", true, false, "(batch, tokens, d)", "what the MLP adds to the residual stream"},
     {"resid_post", true, false, "(batch, tokens, d)", "the residual stream as the block leaves it"},
     {"final_norm", false, false, "(batch, tokens, d)", "after the last norm: what the head reads"},
@@ -109,12 +110,13 @@ std::vector<int> layer_range(const std::string& part, int64_t layers) {
 }
 
 // How many axes the values of one token have, as sites are read.
-int token_rank(SiteKind kind) { return kInfo[static_cast<int>(kind)].per_head && kind != SiteKind::Pattern ? 2 : 1; }
+int token_rank(SiteKind kind) {
+  return kInfo[static_cast<int>(kind)].per_head && kind != SiteKind::Pattern ? 2 : 1;
+}
 
 std::vector<int32_t> bounds(const std::vector<std::pair<int64_t, int64_t>>& ranges, bool high) {
   std::vector<int32_t> out;
-  for (auto [a, b] : ranges)
-    out.push_back(static_cast<int32_t>(std::min<int64_t>(high ? b : a, INT32_MAX)));
+  for (auto [a, b] : ranges) out.push_back(static_cast<int32_t>(std::min<int64_t>(high ? b : a, INT32_MAX)));
   return out;
 }
 
@@ -192,7 +194,8 @@ void check_edit(const Edit& e) {
   if (e.kind == EditKind::ProjectOut) {
     if (e.site.kind == SiteKind::Pattern) refuse("a pattern has no directions", "use scale or replace");
     if (e.value.ndim() != 1)
-      throw Error(ErrorCode::ShapeMismatch, cat("a direction has one axis, got ", e.value.shape().str()), where);
+      throw Error(ErrorCode::ShapeMismatch, cat("a direction has one axis, got ", e.value.shape().str()),
+                  where);
     if (!(sum(square(astype(e.value, Dtype::F32))).item<double>() > 0)) refuse("the direction has no length");
   }
   if (e.value.defined() && e.value.ndim() > token_rank(e.site.kind) + 1)
@@ -226,8 +229,8 @@ Arrays Sites::operands(const std::vector<Edit>& edits) {
       out.push_back(Array(bounds(*ranges, true), {n}));
     }
     if (!e.heads.empty())
-      out.push_back(
-          Array(std::vector<int32_t>(e.heads.begin(), e.heads.end()), {static_cast<int64_t>(e.heads.size())}));
+      out.push_back(Array(std::vector<int32_t>(e.heads.begin(), e.heads.end()),
+                          {static_cast<int64_t>(e.heads.size())}));
   }
   return out;
 }
@@ -253,7 +256,9 @@ bool Sites::reads(SiteKind kind, int layer) const {
   return std::find(taps_.begin(), taps_.end(), Site{kind, layer}) != taps_.end();
 }
 bool Sites::writes(SiteKind kind, int layer) const {
-  return std::any_of(edits_.begin(), edits_.end(), [&](const Edit& e) { return e.site == Site{kind, layer}; });
+  return std::any_of(edits_.begin(), edits_.end(), [&](const Edit& e) {
+    return e.site == Site{kind, layer};
+  });
 }
 
 // x as it is read: (…tokens, [heads,] d); a pattern as (B, T, H, keys).

@@ -99,6 +99,8 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
       throw Error(ErrorCode::InvalidArgument, cat("layer ", index, " is asked for twice"), "layers");
     layers.push_back(index);
   }
+  std::vector<Site> sites;
+  for (int l : layers) sites.push_back({SiteKind::ResidPost, l});
   Lines lines(o.data);
   if (mkdir(o.out.c_str(), 0777) != 0)
     throw Error(errno == EEXIST ? ErrorCode::FileExists : ErrorCode::FileWrite,
@@ -177,7 +179,7 @@ CaptureSummary capture(const std::shared_ptr<const Model>& model, const CaptureO
         std::copy(batch[r].ids.begin(), batch[r].ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(r * t));
       Arrays taps;
       session->reset();
-      session->run(ids, o.chunk, false, layers, &taps);
+      session->run(ids, o.chunk, false, sites, &taps);
       const bool mean = o.pool == Pool::Mean;
       for (size_t i = 0; i < layers.size(); ++i) {
         const Array x = mean ? astype(taps[i], Dtype::F32) : taps[i];
