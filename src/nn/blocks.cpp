@@ -1,8 +1,6 @@
-#include <algorithm>
-#include <cmath>
-
 #include "mc/nn.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "mc/ops.h"
@@ -127,7 +125,7 @@ Array Attention::operator()(const Array& x, const Positions& at, KvCache& cache,
   if (sites && (writes || sites->reads(SiteKind::Pattern, layer))) {
     // Softmax written out, beside the fused kernel unless the pattern is written.
     const int64_t b = x.shape(0), t = x.shape(1), s = keys.shape(2), groups = heads / kv_heads;
-    auto wide = [](const Array& a) { return astype(a, Dtype::F32); };
+    auto wide = [](const Array& a) { return a.dtype() == Dtype::F64 ? a : astype(a, Dtype::F32); };
     Array scores =
         matmul(reshape(wide(qh), {b, kv_heads, groups * t, head_dim}), transpose(wide(keys), {0, 1, 3, 2})) *
         (scale != 0 ? scale : 1 / std::sqrt(static_cast<double>(head_dim)));

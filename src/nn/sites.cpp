@@ -291,7 +291,7 @@ Array Sites::edited(size_t index, const Array& x, const Array& positions, bool p
     also(expand_dims(any(equal(expand_dims(arange(static_cast<int>(h)), {-1}), operands_[o]), {-1}), {-1}));
     ++o;
   }
-  const Array wide = astype(x, Dtype::F32);
+  const Array wide = x.dtype() == Dtype::F64 ? x : astype(x, Dtype::F32);
   Array v = value;
   if (v.defined() && v.ndim() > 0 && e.kind != EditKind::ProjectOut) {
     const int64_t keys = x.shape(-1);

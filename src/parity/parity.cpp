@@ -43,8 +43,10 @@ struct Look {
 Look look(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& ids,
           const std::vector<int>& layers) {
   Session session(model);
+  std::vector<Site> taps;
+  for (int l : layers) taps.push_back({SiteKind::ResidPost, l});
   Arrays tapped;
-  const Array hidden = session.run(ids, kMaxPass, true, layers, &tapped);
+  const Array hidden = session.run(ids, kMaxPass, true, taps, &tapped);
   Look out;
   for (const Array& t : tapped) out.parts.push_back(rows_of(t));
   out.parts.push_back(rows_of(model->logits(hidden)));
