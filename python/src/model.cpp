@@ -185,21 +185,17 @@ nb::list score(const PyModel& m, nb::handle rows_in, int64_t chunk) {
 // after the last norm.
 nb::list residuals(const PyModel& m, nb::handle ids_in, nb::handle layers) {
   const std::vector<int32_t> ids = ids_of(ids_in);
-  std::vector<int> taps;
-  for (nb::handle l : nb::iter(layers)) taps.push_back(m.model->layer_index(nb::cast<int64_t>(l)));
+  std::vector<mc::Site> taps;
+  for (nb::handle l : nb::iter(layers))
+    taps.push_back({mc::SiteKind::ResidPost, m.model->layer_index(nb::cast<int64_t>(l))});
   if (ids.empty()) throw nb::value_error("there are no tokens to run");
   Arrays out;
   {
     const InterruptScope interrupts;
     nb::gil_scoped_release nogil;
-    std::vector<mc::nn::KvCache> cache = m.model->make_cache(1, static_cast<int64_t>(ids.size()));
-    mc::ForwardInput in{.ids = Array(ids, {1, static_cast<int64_t>(ids.size())}),
-                        .start = mc::zeros(Shape{1}, Dtype::I32),
-                        .cache = std::move(cache),
-                        .taps = taps};
-    const mc::ForwardOutput f = m.model->forward(in);
-    out = f.taps;
-    out.push_back(f.hidden);
+    mc::Session session(m.model);
+    const Array hidden = session.run(ids, mc::kMaxPass, true, taps, &out);
+    out.push_back(hidden);
     mc::eval(out);
   }
   return to_pylist(out);
