@@ -54,6 +54,9 @@ struct GenerateResult {
   int64_t decoded = 0;  // steps counted in decode_s
 };
 
+// Throws InvalidArgument for an edit none of whose positions is among the first `tokens`.
+MC_API void require_fired(const std::vector<Edit>& edits, int64_t tokens);
+
 // A conversation with a model: its cache and position. One thread at a time.
 class MC_API Session {
  public:
@@ -113,6 +116,7 @@ MC_API GenerateResult generate(const std::shared_ptr<const Model>& model, const 
 struct ScoreOptions {
   int64_t chunk = kMaxPass;  // tokens a pass; never changes a bit of the result
   std::vector<Edit> edits;   // written in every pass (mc/sites.h)
+  bool may_miss = false;     // an edit whose positions no row reaches is no error
 };
 // Natural logprob of each token given those before it; the first has none.
 MC_API std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model,

@@ -217,17 +217,17 @@ Array Session::logits(const Array& hidden, const std::vector<int32_t>& positions
   return s.head(args)[0];
 }
 
-void Session::require_fired() const {
-  for (const Edit& e : impl_->edits) {
+void require_fired(const std::vector<Edit>& edits, int64_t tokens) {
+  for (const Edit& e : edits) {
     if (e.positions.empty()) continue;
-    if (std::none_of(e.positions.begin(), e.positions.end(),
-                     [&](const auto& r) { return r.first < impl_->position; }))
+    if (std::none_of(e.positions.begin(), e.positions.end(), [&](const auto& r) { return r.first < tokens; }))
       throw Error(ErrorCode::InvalidArgument,
                   cat(edit_name(e.kind), " at ", site_name(e.site), " never fired: its positions begin at ",
-                      e.positions[0].first, ", the model saw ", impl_->position, " tokens"),
+                      e.positions[0].first, ", the model saw ", tokens, " tokens"),
                   "edit", "choose positions that the input has");
   }
 }
+void Session::require_fired() const { mc::require_fired(impl_->edits, impl_->position); }
 
 int32_t Session::greedy_step(int32_t id) {
   Impl& s = *impl_;

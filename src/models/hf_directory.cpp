@@ -1,4 +1,5 @@
 // A directory of config.json, tokenizer.json and safetensors files as a model in GGUF's terms.
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -49,9 +50,37 @@ class Scratch {
   size_t bytes_;
 };
 
-// All that the tensors point to.
+// A small file as it lies on the disk; nothing where there is none, or an empty one.
+class Mapped {
+ public:
+  explicit Mapped(const std::string& path) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    struct stat st {};
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+      size_ = static_cast<size_t>(st.st_size);
+      data_ = mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd, 0);
+    }
+    if (fd >= 0) close(fd);
+  }
+  ~Mapped() {
+    if (data_ != MAP_FAILED) munmap(data_, size_);
+  }
+  Mapped(const Mapped&) = delete;
+  Mapped& operator=(const Mapped&) = delete;
+  std::span<const std::byte> bytes() const {
+    return data_ == MAP_FAILED ? std::span<const std::byte>()
+                               : std::span(static_cast<const std::byte*>(data_), size_);
+  }
+
+ private:
+  void* data_ = MAP_FAILED;
+  size_t size_ = 0;
+};
+
+// All that the tensors point to, and what else the model's hash is of.
 struct Holder {
   SafetensorsSet set;
+  std::deque<Mapped> text;  // the tokenizer's files
   std::deque<std::string> names;
   std::deque<AffineTensor> affine;
   std::deque<Scratch> scratch;
@@ -96,6 +125,8 @@ class Directory {
     std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(hold_->config))};
     for (const auto& f : hold_->set.files()) parts.push_back(f->bytes());
     set_tokenizer(writer_, path_, config_);
+    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"})
+      parts.push_back(hold_->text.emplace_back(cat(path_, "/", name)).bytes());
     return GgufFile::assemble(path_, writer_.to_bytes(), std::move(out_), std::move(parts), hold_);
   }
 
@@ -440,6 +471,12 @@ class Directory {
       }
       add(p.name, *type, shape, data);
     }
+    // Without the key, the tensors tell.
+    const bool decoder = std::string_view(arch_->architecture) != "bert";
+    if (decoder && config_.value("tie_word_embeddings", Json()) == Json(false) &&
+        std::none_of(out_.begin(), out_.end(), [](const GgufTensor& t) { return t.name == "output.weight"; }))
+      bad("the key tie_word_embeddings is false, but no tensor is the output head (lm_head.weight)",
+          "the directory lacks weights, or the key should be true");
   }
 
   std::span<const std::byte> transposed(const SafetensorsTensor& t, size_t item) {

@@ -1,6 +1,7 @@
 #include <chrono>
 
 #include "commands.h"
+#include "edits.h"
 #include "engine.h"
 #include "format.h"
 #include "mc/detail/str.h"
@@ -44,7 +45,7 @@ std::string token_line(const Tokenizer& tokenizer, int32_t id, std::optional<dou
 
 int run(const Args& args) {
   const std::string path = args.model();
-  const GenerateOptions options = options_from(args);
+  GenerateOptions options = options_from(args);
   const std::string prompt = text_or_file(args, "prompt", "prompt-file");
   const bool text = args.format == Format::Text;
   Engine engine(args);
@@ -53,6 +54,7 @@ int run(const Args& args) {
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const Tokenizer& tokenizer = model->tokenizer();
   const std::vector<int32_t> ids = tokenizer.encode(prompt, {.parse_special = args.has("special")});
+  options.edits = edits_from(args, *model, static_cast<int64_t>(ids.size()));
   check_interrupt();
 
   const GenerateResult r = generate(model, ids, options, [&](const GeneratedToken& token) {
@@ -78,6 +80,7 @@ int run(const Args& args) {
   Value v = Value::object(), tokens = Value::list();
   v.set("schema", "mc.infer/1");
   engine.describe(v);
+  describe_edits(v, options.edits);
   for (size_t i = 0; i < r.ids.size(); ++i) {
     Value token = Value::object();
     token.set("id", r.ids[i]).set("text", tokenizer.token_text(r.ids[i]));
@@ -108,6 +111,8 @@ int run(const Args& args) {
 
 Command infer_command() {
   constexpr double kBig = 1e9;
+  static const std::string notes = cat(
+      "The text goes to stdout as it comes; one line about speed and memory goes to stderr.\n", kEditNotes);
   return {
       .name = "infer",
       .summary = "generate text, token by token",
@@ -131,12 +136,15 @@ Command infer_command() {
            {"chunk", Kind::Integer, "N",
             "prompt tokens in one pass; never changes the result (default 512, and no pass takes more)", 1,
             1 << 20},
-           {"timings", Kind::Flag, "", "json, yaml: put the measured times into the result"}},
-      .notes = "The text goes to stdout as it comes; one line about speed and memory goes to stderr.\n",
+           {"timings", Kind::Flag, "", "json, yaml: put the measured times into the result"},
+           kEdit,
+           kEditsFile},
+      .notes = notes.c_str(),
       .examples =
           "  mc infer --model model.gguf --prompt \"The capital of France is\" --max-tokens 20\n"
           "  mc infer -m model.gguf -p \"Once upon a time\" --temperature 0.8 --top-p 0.95 --seed 7\n"
-          "  mc infer -m model.gguf -p \"1, 2, 3,\" --stop \"10\" --logprobs --output json\n",
+          "  mc infer -m model.gguf -p \"1, 2, 3,\" --stop \"10\" --logprobs --output json\n"
+          "  mc infer -m model.gguf -p \"I feel\" --edit \"add resid_post.12 steer.npy factor=8\"\n",
       .run = run};
 }
 }  // namespace mc::tool

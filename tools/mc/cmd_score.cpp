@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "commands.h"
+#include "edits.h"
 #include "engine.h"
 #include "jsonl.h"
 #include "mc/detail/str.h"
@@ -71,6 +72,11 @@ int run(const Args& args) {
                   many ? cat("text ", all.size(), " has no tokens") : "the text has no tokens",
                   args.has("text") ? "--text" : args.text("file"), "give at least one character");
   }
+  options.edits = edits_from(args, *model, many ? -1 : static_cast<int64_t>(all[0].ids.size()));
+  size_t longest = 0;
+  for (const Scored& s : all) longest = std::max(longest, s.ids.size());
+  require_fired(options.edits, static_cast<int64_t>(longest));
+  options.may_miss = true;  // shorter texts need not reach an edit's positions
   {
     Progress progress("texts", static_cast<int64_t>(all.size()));
     for (size_t at = 0; at < all.size(); at += batch) {
@@ -96,6 +102,7 @@ int run(const Args& args) {
   Value v = Value::object();
   v.set("schema", "mc.score/1");
   engine.describe(v);
+  describe_edits(v, options.edits);
   if (many) {
     Value results = Value::list();
     for (const Scored& s : all) {
@@ -114,28 +121,34 @@ int run(const Args& args) {
 }  // namespace
 
 Command score_command() {
-  return {.name = "score",
-          .summary = "log probability of every token of a text, and its perplexity",
-          .groups = kModel | kEngine,
-          .options =
-              {{"text", Kind::Text, "TEXT", "what to score"},
-               {"file", Kind::Text, "FILE",
-                "the same from a file (- is standard input); FILE.jsonl: one text a line, {\"text\": \"…\"}"},
-               {"batch-size", Kind::Integer, "N",
-                "texts of a .jsonl file side by side; never changes the result (default 4)", 1, 4096},
-               {"special", Kind::Flag, "", "read special tokens such as <|im_start|> in the text as such"},
-               {"chunk", Kind::Integer, "N",
-                "tokens in one pass; never changes the result (default 512, and no pass takes more)", 1,
-                1 << 20}},
-          .notes =
-              "Logarithms are natural. The first token has no log probability; nll is the mean of -logprob "
-              "over the others,\n"
-              "perplexity its exponential. A beginning-of-sequence token is added only where the model asks "
-              "for it.\n"
-              "For a .jsonl file the result holds a list \"results\", one entry a text.\n",
-          .examples =
-              "  mc score --model model.gguf --text \"The capital of France is Paris.\"\n"
-              "  mc score --model model.gguf --file essay.txt --output json --threads 2\n",
-          .run = run};
+  static const std::string notes = cat(
+      "Logarithms are natural. The first token has no log probability; nll is the mean of -logprob over the "
+      "others,\n"
+      "perplexity its exponential. A beginning-of-sequence token is added only where the model asks for it.\n"
+      "For a .jsonl file the result holds a list \"results\", one entry a text.\n",
+      kEditNotes);
+  return {
+      .name = "score",
+      .summary = "log probability of every token of a text, and its perplexity",
+      .groups = kModel | kEngine,
+      .options =
+          {{"text", Kind::Text, "TEXT", "what to score"},
+           {"file", Kind::Text, "FILE",
+            "the same from a file (- is standard input); FILE.jsonl: one text a line, {\"text\": \"…\"}"},
+           {"batch-size", Kind::Integer, "N",
+            "texts of a .jsonl file side by side; never changes the result (default 4)", 1, 4096},
+           {"special", Kind::Flag, "", "read special tokens such as <|im_start|> in the text as such"},
+           {"chunk", Kind::Integer, "N",
+            "tokens in one pass; never changes the result (default 512, and no pass takes more)", 1, 1 << 20},
+           kEdit,
+           kEditsFile},
+      .notes = notes.c_str(),
+      .examples =
+          "  mc score --model model.gguf --text \"The capital of France is Paris.\"\n"
+          "  mc score --model model.gguf --text \"The capital of France is Paris.\" --edit \"scale heads.5 "
+          "factor=0 "
+          "heads=1\"\n"
+          "  mc score --model model.gguf --file essay.txt --output json --threads 2\n",
+      .run = run};
 }
 }  // namespace mc::tool

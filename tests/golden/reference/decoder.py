@@ -10,7 +10,10 @@ VOCABULARY_SLICE = 16384  # rows of the head widened at once, so that 262,144 of
 
 
 class Decoder:
-    """Subclasses set `blocks` and define `embed(ids)` and `block(index, x)`."""
+    """Subclasses set `blocks` and define `embed(ids)` and `block(index, x)`.
+
+    `visit(site, index, x)` sees every named place of docs/sites.md and returns what is used from there on; heads come first:
+    [heads, positions, dim], a pattern [heads, positions, keys]. `index` is the block, 0 where there is only one such place."""
 
     def __init__(self, checkpoint):
         self.checkpoint = checkpoint
@@ -21,6 +24,7 @@ class Decoder:
         self.vocabulary = checkpoint.row_count(self.head)
         self.final_norm = checkpoint.rows("output_norm.weight")
         self.cached = {}
+        self.visit = lambda site, index, x: x
 
     def weight(self, index, name):
         key = f"blk.{index}.{name}.weight"
@@ -34,18 +38,19 @@ class Decoder:
     def residual(self, ids, layers=()):
         """The stream after the last block, and {layer: stream after block `layer`} before any final norm: [positions, width]."""
         kept = {}
-        x = self.embed(np.asarray(ids))
+        x = self.visit("embed", 0, self.embed(np.asarray(ids)))
         for index in range(self.blocks):
-            x = self.block(index, x)
+            x = self.visit("resid_post", index, self.block(index, self.visit("resid_pre", index, x)))
             if index in layers:
                 kept[index] = x.copy()
         return x, kept
 
     def logits(self, x):
         """Logits [rows, vocabulary] of residual rows."""
-        x = rms_norm(x, self.final_norm, self.epsilon)
+        x = self.visit("final_norm", 0, rms_norm(x, self.final_norm, self.epsilon))
         slices = range(0, self.vocabulary, VOCABULARY_SLICE)
-        return np.concatenate([x @ self.checkpoint.rows(self.head, s, s + VOCABULARY_SLICE).T for s in slices], axis=-1)
+        y = np.concatenate([x @ self.checkpoint.rows(self.head, s, s + VOCABULARY_SLICE).T for s in slices], axis=-1)
+        return self.visit("logits", 0, y)
 
     def token_logprobs(self, ids):
         """The log-probability of each token given those before it; None for the first."""

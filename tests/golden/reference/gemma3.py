@@ -47,6 +47,9 @@ class Gemma3(Decoder):
         return rms_norm(x, self.weight(index, name), self.epsilon)
 
     def block(self, index, x):
+        def at(site, value):
+            return self.visit(site, index, value)
+
         count = x.shape[0]
         is_global = (index + 1) % GLOBAL_EVERY == 0
         angles = (
@@ -54,13 +57,14 @@ class Gemma3(Decoder):
             if is_global
             else rope_angles(np.arange(count), self.head_dim, self.local_base)
         )
-        h = self.norm(x, index, "attn_norm")
+        h = at("attn_in", self.norm(x, index, "attn_norm"))
         q = self.norm(split_heads(self.linear(h, index, "attn_q"), self.heads), index, "attn_q_norm")
         k = self.norm(split_heads(self.linear(h, index, "attn_k"), self.key_heads), index, "attn_k_norm")
-        v = split_heads(self.linear(h, index, "attn_v"), self.key_heads)
+        q, k = at("q", rotate_halves(q, angles)), at("k", rotate_halves(k, angles))
+        v = at("v", split_heads(self.linear(h, index, "attn_v"), self.key_heads))
         mask = causal_mask(count, None if is_global else self.window)
-        attended = grouped_attention(rotate_halves(q, angles), rotate_halves(k, angles), v, self.head_dim**-0.5, mask)
-        x = x + self.norm(self.linear(join_heads(attended), index, "attn_output"), index, "post_attention_norm")
-        h = self.norm(x, index, "ffn_norm")
-        gated = gelu_tanh(self.linear(h, index, "ffn_gate")) * self.linear(h, index, "ffn_up")
-        return x + self.norm(self.linear(gated, index, "ffn_down"), index, "post_ffw_norm")
+        attended = at("heads", grouped_attention(q, k, v, self.head_dim**-0.5, mask, lambda p: at("pattern", p)))
+        x = x + at("attn_out", self.norm(self.linear(join_heads(attended), index, "attn_output"), index, "post_attention_norm"))
+        h = at("mlp_in", self.norm(x, index, "ffn_norm"))
+        gated = at("mlp_act", gelu_tanh(self.linear(h, index, "ffn_gate")) * self.linear(h, index, "ffn_up"))
+        return x + at("mlp_out", self.norm(self.linear(gated, index, "ffn_down"), index, "post_ffw_norm"))

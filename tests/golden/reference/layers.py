@@ -49,12 +49,13 @@ def causal_mask(count, window=None):
     return (distance >= 0) if window is None else (distance >= 0) & (distance < window)
 
 
-def grouped_attention(q, k, v, scale, mask):
-    """Ainslie et al. 2023: query head h reads key head h // (heads / key_heads). All are [heads, positions, dim]."""
+def grouped_attention(q, k, v, scale, mask, seen=lambda pattern: pattern):
+    """Ainslie et al. 2023: query head h reads key head h // (heads / key_heads). All are [heads, positions, dim].
+    `seen` is given the pattern [heads, positions, keys] and returns what is to be used."""
     group = q.shape[0] // k.shape[0]
     k, v = np.repeat(k, group, axis=0), np.repeat(v, group, axis=0)
     scores = np.where(mask, scale * (q @ k.transpose(0, 2, 1)), -np.inf)
-    return softmax(scores) @ v
+    return seen(softmax(scores)) @ v
 
 
 def split_heads(x, heads):

@@ -35,14 +35,18 @@ class Llama(Decoder):
         return self.checkpoint.take_rows("token_embd.weight", ids)
 
     def block(self, index, x):
+        def at(site, value):
+            return self.visit(site, index, value)
+
         count = x.shape[0]
-        h = rms_norm(x, self.weight(index, "attn_norm"), self.epsilon)
+        h = at("attn_in", rms_norm(x, self.weight(index, "attn_norm"), self.epsilon))
         angles = rope_angles(np.arange(count), self.rope_dims, self.rope_base)
-        q = rotate_interleaved(split_heads(self.linear(h, index, "attn_q"), self.heads), angles)
-        k = rotate_interleaved(split_heads(self.linear(h, index, "attn_k"), self.key_heads), angles)
-        v = split_heads(self.linear(h, index, "attn_v"), self.key_heads)
-        attended = grouped_attention(q, k, v, self.head_dim**-0.5, causal_mask(count))
-        x = x + self.linear(join_heads(attended), index, "attn_output")
-        h = rms_norm(x, self.weight(index, "ffn_norm"), self.epsilon)
-        gated = silu(self.linear(h, index, "ffn_gate")) * self.linear(h, index, "ffn_up")
-        return x + self.linear(gated, index, "ffn_down")
+        q = at("q", rotate_interleaved(split_heads(self.linear(h, index, "attn_q"), self.heads), angles))
+        k = at("k", rotate_interleaved(split_heads(self.linear(h, index, "attn_k"), self.key_heads), angles))
+        v = at("v", split_heads(self.linear(h, index, "attn_v"), self.key_heads))
+        mask = causal_mask(count)
+        attended = at("heads", grouped_attention(q, k, v, self.head_dim**-0.5, mask, lambda p: at("pattern", p)))
+        x = x + at("attn_out", self.linear(join_heads(attended), index, "attn_output"))
+        h = at("mlp_in", rms_norm(x, self.weight(index, "ffn_norm"), self.epsilon))
+        gated = at("mlp_act", silu(self.linear(h, index, "ffn_gate")) * self.linear(h, index, "ffn_up"))
+        return x + at("mlp_out", self.linear(gated, index, "ffn_down"))
