@@ -18,6 +18,7 @@ namespace {
 
 using Json = nlohmann::json;
 constexpr size_t kMaxFile = size_t{4} << 30;
+constexpr char kMagic[] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};  // of .npy files
 
 // Numbers on the host, row-major; an empty shape is one number.
 struct Values {
@@ -45,9 +46,9 @@ std::string column_name(const Site& site) {
 Values read_npy(const std::string& path) {
   const std::string all = read_small_file(path, kMaxFile);
   auto bad = [&](const std::string& what) {
-    throw Error(ErrorCode::BadFormat, what, path, "write it with numpy.save");
+    throw Error(ErrorCode::BadFormat, what, path, "write it with np.save");
   };
-  if (all.size() < 12 || all.compare(0, 6, "\x93NUMPY") != 0) bad("this is no .npy file");
+  if (all.size() < 12 || all.compare(0, 6, kMagic, 6) != 0) bad("this is no .npy file");
   const int version = static_cast<unsigned char>(all[6]);
   if (version < 1 || version > 3) bad(cat("version ", version, " of the format is not read"));
   auto byte = [&](size_t i) { return static_cast<size_t>(static_cast<unsigned char>(all[i])); };
@@ -64,7 +65,7 @@ Values read_npy(const std::string& path) {
   };
   const std::string descr = after("'descr'"), order = after("'fortran_order'"), dims = after("'shape'");
   if (order.compare(0, 5, "False") != 0)
-    bad("the array is in Fortran's order: save numpy.ascontiguousarray of it");
+    bad("the array is in Fortran's order: save np.ascontiguousarray of it");
   std::optional<Dtype> dtype;
   for (auto [name, type] : {std::pair("'<f4'", Dtype::F32),
                             {"'<f8'", Dtype::F64},

@@ -41,9 +41,11 @@ class Reader {
 
   std::vector<Edit> edits() const {
     if (!j_.is_object()) refuse("is no object");
-    for (const auto& [key, unused] : j_.items())
+    for (const auto& item : j_.items()) {
+      const std::string& key = item.key();
       if (std::none_of(std::begin(kKeys), std::end(kKeys), [&](const char* k) { return key == k; }))
         refuse(cat("has no use for '", key.substr(0, 40), "'"));
+    }
     Edit e;
     e.kind = kind();
     e.factor = factor();

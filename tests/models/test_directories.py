@@ -1,6 +1,7 @@
 """Hugging Face directories: the same answer as the GGUF file made of the same weights, and refusals by name."""
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
@@ -165,6 +166,7 @@ def test_info_and_refusals(smollm, tmp_path):
                           ({"hidden_act": "gelu"}, ["gelu", "silu"]),
                           ({"layer_types": ["full_attention", "sliding_attention"]}, ["layer 1", "sliding"]),
                           ({"layer_types": ["chunked_attention"]}, ["chunked_attention"]),
+                          ({"tie_word_embeddings": False}, ["tie_word_embeddings", "lm_head"]),
                           ({"quantization_config": {"quant_method": "gptq"}}, ["gptq"])]:
         for f in ("tokenizer.json", "model.safetensors"):
             link = tmp_path / f
@@ -186,3 +188,26 @@ def test_damaged_weights_are_refused(smollm, tmp_path):
         (tmp_path / "model.safetensors").write_bytes(data)
         r = mc("score", "--model", str(tmp_path), "--text", "a")
         assert r.returncode == 1 and "MC-E020" in r.stderr, r.stderr
+
+
+def test_the_hash_is_of_every_file_that_is_read(smollm, tmp_path):
+    """Another tokenizer or chat template is another model; a file that nobody reads is not part of it."""
+    hashes = []
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"text": "a"}\n')
+    model = tmp_path / "model"
+    model.mkdir()
+    for f in ("config.json", "model.safetensors", "tokenizer.json"):
+        (model / f).write_bytes((smollm / "one" / f).read_bytes())
+    for f, more in [(None, ""), ("README.md", "x"), ("tokenizer.json", " "), ("tokenizer_config.json", "{}"), ("chat_template.jinja", "x")]:
+        if f:
+            with open(model / f, "a") as file:
+                file.write(more)
+        out = tmp_path / f"out{len(hashes)}"
+        r = mc("probe", "capture", "--model", str(model), "--data", str(data), "--layers", "0", "--pool", "last", "--out", str(out))
+        assert r.returncode == 0, r.stderr
+        hashes.append(json.loads((out / "manifest.json").read_text())["model"]["sha256"])
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 4
+    files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+    assert hashes[-1] == hashlib.sha256(b"".join((model / f).read_bytes() for f in files)).hexdigest()
