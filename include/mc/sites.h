@@ -33,7 +33,7 @@ struct Site {
   SiteKind kind = SiteKind::ResidPost;
   int layer = 0;  // 0 for those that a model has once
   bool operator==(const Site&) const = default;
-  auto operator<=>(const Site&) const = default;
+  auto operator<=>(const Site&) const = default;  // NOLINT(modernize-use-nullptr): a false alarm
 };
 struct SiteInfo {
   const char* name;
