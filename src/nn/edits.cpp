@@ -33,6 +33,20 @@ std::optional<T> number_of(std::string_view s) {
   return v;
 }
 
+// Discarded for what is no JSON, or nests deeper than any edit does: what is shown of it in an error
+// recurses.
+Json parse_json(const std::string& text) {
+  bool deep = false;
+  Json j = Json::parse(
+      text,
+      [&](int depth, Json::parse_event_t, Json&) {
+        deep = deep || depth > 16;
+        return !deep;
+      },
+      false);
+  return deep ? Json(Json::value_t::discarded) : j;
+}
+
 // An edit as it is written; `where` is what errors name.
 class Reader {
  public:
@@ -168,7 +182,7 @@ class Reader {
       const std::string& s = v.get_ref<const std::string&>();
       if (const auto x = number_of<double>(s); x && std::isfinite(*x)) return numbers(Json(*x), rows);
       if (!s.starts_with("[")) return nn::read_edit_value(s, site, rows);
-      const Json list = Json::parse(s, nullptr, false);
+      const Json list = parse_json(s);
       if (!list.is_array()) refuse(cat("has the value ", s.substr(0, 40), ", which is no list of numbers"));
       return numbers(list, rows);
     }
@@ -188,6 +202,7 @@ class Reader {
   void collect(const Json& v, const std::vector<int64_t>& shape, size_t axis, std::vector<float>& out) const {
     if (axis == shape.size()) {
       if (!v.is_number()) refuse(cat("has ", v.dump().substr(0, 40), " among the numbers of its value"));
+      if (!std::isfinite(v.get<float>())) refuse(cat("has ", v.dump(), ", which float32 does not hold"));
       out.push_back(v.get<float>());
       return;
     }
@@ -244,7 +259,7 @@ std::vector<Edit> parse_edit(const std::string& spec, int64_t layers, int64_t to
 }
 
 std::vector<Edit> read_edits(const std::string& path, int64_t layers, int64_t tokens) {
-  const Json j = Json::parse(read_small_file(path, 64u << 20), nullptr, false);
+  const Json j = parse_json(read_small_file(path, 64u << 20));
   if (!j.is_array() || j.empty())
     throw Error(ErrorCode::BadData,
                 j.is_discarded() ? "the file is not JSON" : "the file holds no list of edits", path,

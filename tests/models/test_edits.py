@@ -248,6 +248,8 @@ def test_the_same_bits_however_it_is_run(mc, tmp_path):
     ("add resid_post.3", ["no value"]),
     ("add resid_post.3 [1,2]", ["576"]),
     ("add resid_post.3 [[1,2],[3]]", ["rows"]),
+    ("add resid_post.3 [1,1e300]", ["1e+300"]),
+    ("add resid_post.3 " + "[" * 50000 + "]" * 50000, ["no list"]),
     ("add resid_post.3 /no/such.npy", ["/no/such.npy"]),
     ("add resid_post.3 {here}/text.npy", [".npy"]),
     ("add resid_post.3 {here}/cut.npy", ["bytes"]),
@@ -259,7 +261,7 @@ def test_the_same_bits_however_it_is_run(mc, tmp_path):
     ("add resid_post.3 {here}/v.safetensors#other", ["other", "left, right"]),
     ("add resid_post.3 {here}/v.safetensors", ["layer.3", "left, right"]),
     ("project-out resid_post.3 {here}/zero.npy", ["no length"]),
-])  # fmt: skip
+], ids=lambda value: str(value)[:40])  # fmt: skip
 def test_what_cannot_be_done_is_refused(mc, tmp_path, spec, words):
     np.save(tmp_path / "v.npy", np.ones((3, 576), np.float32))
     np.save(tmp_path / "zero.npy", np.zeros(576))
@@ -275,7 +277,8 @@ def test_what_cannot_be_done_is_refused(mc, tmp_path, spec, words):
         assert word in error["message"] + error["where"] + error["next"], error
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '[{"kind": "scale"}]', '[{"kind": "scale", "site": "q.1", "heads": [[1]]}]', "[3]"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '[{"kind": "scale"}]', '[{"kind": "scale", "site": "q.1", "heads": [[1]]}]', "[3]",
+    '[{"kind": "scale", "site": "q.1", "factor": ' + "[" * 300000 + "]" * 300000 + "}]"], ids=range(7))  # fmt: skip
 def test_files_of_edits_that_are_none(mc, tmp_path, text):
     (tmp_path / "e.json").write_text(text)
     assert "e.json" in error_of(score(mc, "smollm2", more=["--edits", tmp_path / "e.json"]))["where"]
