@@ -1,6 +1,7 @@
 // Language models: loading from a file, and one forward pass with a look inside.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,7 +14,7 @@ namespace mc {
 
 // What defines a model's shape, read from its metadata.
 struct ModelConfig {
-  std::string architecture;  // "llama", "gemma3"
+  std::string architecture;  // one of supported_architectures()
   std::string name;
   int64_t layers = 0, hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0, vocab = 0;
   int64_t context = 0;  // tokens that the model was made for
@@ -44,6 +45,14 @@ struct LoadOptions {
   Dtype dtype = Dtype::F32;
   LoadQuantize quantize = {};
   double noise = 0;  // F64 only: see nn::Linear
+  // Tokens that texts may have. Rope scalings that depend on it (longrope, dynamic) are chosen by it,
+  // whatever a text's own length, so that chunks and batches change nothing; 0: those of the original
+  // context.
+  int64_t context = 0;
+  // Computed with in place of the file's, by the names that Model::file() has: matrices (out, in), vectors.
+  // With those of a traced function, gradients by weights. Throws InvalidArgument for a name that is not
+  // there.
+  std::map<std::string, Array> weights = {};
 };
 
 struct ForwardInput {

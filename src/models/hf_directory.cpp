@@ -87,21 +87,6 @@ struct Holder {
   std::string config;
 };
 
-size_t distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t up = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = up;
-    }
-  }
-  return row[b.size()];
-}
-
 std::optional<GgmlType> ggml_type(const SafetensorsTensor& t) {
   if (t.dtype == Dtype::F32) return GgmlType::F32;
   if (t.dtype == Dtype::F16) return GgmlType::F16;
@@ -146,7 +131,7 @@ class Directory {
     for (const HfArchitecture& a : hf_architectures()) {
       if (name == a.model_type) arch_ = &a;
       known.push_back(a.model_type);
-      if (const size_t d = distance(name.substr(0, 64), a.model_type); d < best) best = d, nearest = &a;
+      if (const size_t d = edit_distance(name.substr(0, 64), a.model_type); d < best) best = d, nearest = &a;
     }
     if (!arch_)
       throw Error(
@@ -195,20 +180,49 @@ class Directory {
     }
     if (std::string_view(arch_->architecture) == "gpt2" && !find(config_, "n_inner"))
       writer_.set_u64(key("feed_forward_length"), 4 * whole(config_["n_embd"], "n_embd"));
-    if (std::string_view(arch_->architecture) == "bert") writer_.set_bool(key("attention.causal"), false);
+    if (std::string_view(arch_->architecture) == "bert") {
+      writer_.set_bool(key("attention.causal"), false);
+      pooling();
+    }
+    const std::string_view a = arch_->architecture;
+    if (a == "gemma2")  // null is none, where GGUF's default is a number
+      for (const char* k : {"attn_logit_softcapping", "final_logit_softcapping"})
+        if (config_.contains(k) && config_[k].is_null()) writer_.set_f32(key(k), 0);
+    for (const char* k : {"head_dim", "sliding_window"})  // whose defaults are no function of other keys
+      if ((a.starts_with("gemma") || (a.starts_with("qwen3") && k[0] == 'h')) && !find(config_, k))
+        bad(cat("the key ", k, " is missing"));
+    require_known_keys(config_, *arch_, config_path_);
     rope();
     require_as_computed();
+  }
+
+  // How sentence-transformers' directories make one vector of a text, as GGUF numbers it.
+  void pooling() {
+    const std::string path = path_ + "/1_Pooling/config.json";
+    struct stat st {};
+    uint32_t kind = 1;
+    if (::stat(path.c_str(), &st) == 0) {
+      const Json j = parse_json(read_small_file(path, 1 << 20), path);
+      auto is = [&](const char* k) { return j.is_object() && j.value(k, Json()) == Json(true); };
+      kind = is("pooling_mode_mean_tokens") ? 1 : is("pooling_mode_cls_token") ? 2 : 0;
+      if (kind == 0)
+        throw Error(ErrorCode::BadModel, "the pooling is neither that of mean_tokens nor that of cls_token",
+                    path);
+    }
+    writer_.set_u32(key("pooling_type"), kind);
   }
 
   // What would change the answer and is not among the keys that models read.
   void require_as_computed() {
     const std::string_view architecture = arch_->architecture;
-    const bool gemma = architecture.starts_with("gemma");
-    const bool silu = architecture == "llama" || architecture.starts_with("qwen") || architecture == "phi3";
+    const char *want = "silu", *same = "silu";
+    if (architecture.starts_with("gemma")) want = same = "gelu_pytorch_tanh";
+    if (architecture == "gpt2") want = "gelu_new", same = "gelu_pytorch_tanh";
+    if (architecture == "gptneox" || architecture == "bert") want = same = "gelu";
     const Json* act = find(config_, "hidden_activation");
     if (!act) act = find(config_, "hidden_act");
-    const std::string_view want = gemma ? "gelu_pytorch_tanh" : "silu";
-    if ((gemma || silu) && act && (!act->is_string() || act->get<std::string>() != want))
+    if (!act) act = find(config_, "activation_function");
+    if (act && *act != Json(want) && *act != Json(same))
       bad(cat("the activation is ", act->dump().substr(0, 60), "; ", arch_->model_type,
               " is computed with \"", want, "\""));
     if (architecture == "gemma3")
@@ -224,32 +238,66 @@ class Directory {
       }
     if (const Json* both = find(config_, "use_bidirectional_attention"); both && *both != Json(false))
       bad("the key use_bidirectional_attention is set; only causal attention is computed");
-    layer_types();
+    windows();
   }
 
-  // Newer files name each layer's kind in place of a period.
-  void layer_types() {
+  // Which layers attend to a window: a list of kinds, or the rules that older files leave to the
+  // architecture.
+  void windows() {
+    const std::string_view architecture = arch_->architecture;
     const Json* types = find(config_, "layer_types");
-    if (!types) return;
-    if (!types->is_array()) bad("the key layer_types is no list");
-    const auto full = [&](size_t i) {
-      const Json& t = (*types)[i];
-      const std::string kind = t.is_string() ? t.get<std::string>() : t.dump().substr(0, 60);
-      if (kind != "full_attention" && kind != "sliding_attention")
-        bad(cat("the key layer_types has '", kind, "'; expected full_attention or sliding_attention"));
-      return kind == "full_attention";
-    };
-    if (std::string_view(arch_->architecture) == "gemma2") return;  // every second one, by its definition
-    if (std::string_view(arch_->architecture) != "gemma3") {
-      for (size_t i = 0; i < types->size(); ++i)
-        if (!full(i))
-          bad(cat("layer ", i, " has sliding attention, which ", arch_->model_type, " is not computed with"));
-      return;
+    const Json* window = find(config_, "sliding_window");
+    const Json* use = find(config_, "use_sliding_window");
+    const bool qwen = architecture.starts_with("qwen");
+    if (use && !use->is_boolean()) bad("the key use_sliding_window is neither true nor false");
+    const bool on = window && (use ? *use == Json(true) : !qwen);
+    const uint64_t layers = whole(
+        config_.value(arch_->layers == std::string_view("h.") ? "n_layer" : "num_hidden_layers", Json()),
+        "num_hidden_layers");
+    if (layers > 4096) bad(cat("the key num_hidden_layers is ", layers, "; expected at most 4096"));
+    std::vector<int32_t> slides(layers, on);
+    if (types) {
+      if (!types->is_array()) bad("the key layer_types is no list");
+      if (types->size() < layers)
+        bad(cat("the key layer_types names ", types->size(), " of ", layers, " layers"));
+      for (size_t i = 0; i < layers; ++i) {
+        const Json& t = (*types)[i];
+        const std::string kind = t.is_string() ? t.get<std::string>() : t.dump();
+        if (kind != "full_attention" && kind != "sliding_attention")
+          bad(cat("the key layer_types has '", kind.substr(0, 60),
+                  "'; expected full_attention or sliding_attention"));
+        slides[i] = kind == "sliding_attention";
+        if (slides[i] && !window)
+          bad(cat("layer ", i, " has sliding attention, but there is no sliding_window"));
+      }
+    } else if (qwen && on) {
+      // All layers from max_window_layers on.
+      const Json* from = find(config_, "max_window_layers");
+      const uint64_t first = from ? whole(*from, "max_window_layers") : 28;
+      for (size_t i = 0; i < layers; ++i) slides[i] = i >= first;
+    } else if (architecture == "gemma2") {
+      for (size_t i = 0; i < layers; ++i) slides[i] = i % 2 == 0;
     }
+    const bool any = std::find(slides.begin(), slides.end(), 1) != slides.end();
+    if (any) {
+      if (architecture == "gpt2" || architecture == "gptneox" || architecture == "bert")
+        bad(cat(arch_->model_type, " is not computed with sliding attention"));
+      writer_.set_u64(key("attention.sliding_window"), whole(*window, "sliding_window"));
+    }
+    if (architecture == "gemma3") {
+      if (window && !any) writer_.set_u64(key("attention.sliding_window"), whole(*window, "sliding_window"));
+      if (types) period(slides);
+    } else if (any) {
+      writer_.set_i32s(key("attention.sliding_window_pattern"), slides);
+    }
+  }
+
+  // GGUF has gemma3's layers as a period.
+  void period(const std::vector<int32_t>& slides) {
     size_t period = 1;
-    while (period <= types->size() && !full(period - 1)) ++period;
-    for (size_t i = 0; i < types->size(); ++i)
-      if (full(i) != ((i + 1) % period == 0))
+    while (period <= slides.size() && slides[period - 1]) ++period;
+    for (size_t i = 0; i < slides.size(); ++i)
+      if (!slides[i] != ((i + 1) % period == 0))
         bad(cat("the key layer_types has no period: layer ", i, " breaks that of ", period));
     if (!find(config_, "sliding_window_pattern"))
       writer_.set_u64(key("attention.sliding_window_pattern"), std::max<uint64_t>(period, 1));
@@ -282,6 +330,8 @@ class Directory {
     const Json* part = find(config_, "rotary_pct");
     if (!part) part = find(config_, "partial_rotary_factor");
     if (!part && scaling) part = find(*scaling, "partial_rotary_factor");
+    const Json quarter(0.25);
+    if (!part && std::string_view(arch_->architecture) == "gptneox") part = &quarter;
     if (part) {
       const double f = number(*part, "partial_rotary_factor");
       if (!(f > 0 && f <= 1)) bad(cat("the rotary part is ", f, "; expected above 0 and at most 1"));
@@ -290,20 +340,67 @@ class Directory {
     if (!scaling) return;
     const Json* type = find(*scaling, "rope_type");
     if (!type) type = find(*scaling, "type");
-    const std::string kind = type && type->is_string() ? type->get<std::string>() : "default";
-    if (kind == "default") return;
-    if (kind == "linear") {
-      const Json* f = find(*scaling, "factor");
-      if (!f) bad("the rope scaling has no factor");
-      writer_.set_string(key("rope.scaling.type"), "linear");
-      writer_.set_f32(key("rope.scaling.factor"), static_cast<float>(number(*f, "rope_scaling.factor")));
-    } else if (kind == "llama3" || kind == "longrope") {
-      scaling_ = scaling;
-      scaling_kind_ = kind;
-    } else {
+    std::string kind = type && type->is_string() ? type->get<std::string>() : "default";
+    if (kind == "su") kind = "longrope";  // the name that the first files had
+    constexpr std::pair<const char*, const char*> kFields[] = {
+        {"default", ""},
+        {"linear", "factor"},
+        {"dynamic", "factor original_max_position_embeddings"},
+        {"llama3", "factor low_freq_factor high_freq_factor original_max_position_embeddings"},
+        {"yarn",
+         "factor original_max_position_embeddings attention_factor beta_fast beta_slow mscale mscale_all_dim "
+         "truncate finetuned"},
+        {"longrope", "short_factor long_factor original_max_position_embeddings factor attention_factor"}};
+    const auto* fields = std::find_if(std::begin(kFields), std::end(kFields),
+                                      [&](const auto& row) { return kind == row.first; });
+    if (fields == std::end(kFields))
       bad(cat("the rope scaling is '", kind.substr(0, 40),
-              "'; supported are default, linear, llama3, longrope"));
+              "'; supported are default, linear, dynamic, llama3, yarn, longrope"));
+    for (const auto& [k, v] : scaling->items()) {
+      const std::string known = cat(" rope_type type rope_theta partial_rotary_factor ", fields->second, " ");
+      if (!v.is_null() && known.find(cat(" ", k, " ")) == std::string::npos)
+        bad(cat("the rope scaling '", kind, "' has the key ", k.substr(0, 60), ", which is not read"));
     }
+    if (kind == "default") return;
+    scaling_ = scaling;
+    scaling_kind_ = kind;
+    if (kind == "llama3") return;  // becomes a tensor, as in GGUF
+    auto get = [&](const char* k, double fallback = NAN) {
+      const Json* v = find(*scaling, k);
+      const double x = v ? number(*v, k) : fallback;
+      if (!(x > 0) || !std::isfinite(x))
+        bad(v ? cat("the rope scaling has ", k, " ", x) : cat("the rope scaling '", kind, "' has no ", k));
+      return x;
+    };
+    const double context =
+        number(config_.value("max_position_embeddings", Json()), "max_position_embeddings");
+    const Json* first = find(*scaling, "original_max_position_embeddings");
+    if (!first) first = find(config_, "original_max_position_embeddings");
+    const double original = first ? number(*first, "original_max_position_embeddings") : context;
+    if (!(original >= 1) || !(original < 0x1p40))
+      bad(cat("the key original_max_position_embeddings is ", original));
+    writer_.set_string(key("rope.scaling.type"), kind);
+    if (kind != "linear")
+      writer_.set_u64(key("rope.scaling.original_context_length"), static_cast<uint64_t>(original));
+    auto set = [&](const char* k, double v) { writer_.set_f32(key(k), static_cast<float>(v)); };
+    if (kind == "longrope") {
+      const double ratio = get("factor", context / original);
+      set("rope.scaling.attn_factor",
+          get("attention_factor", ratio > 1 ? std::sqrt(1 + std::log(ratio) / std::log(original)) : 1));
+      return;
+    }
+    const double factor = get("factor");
+    set("rope.scaling.factor", factor);
+    if (kind != "yarn") return;
+    if (const Json* t = find(*scaling, "truncate"); t && *t != Json(true))
+      bad("the rope scaling 'yarn' has truncate false, which is not computed");
+    set("rope.scaling.yarn_beta_fast", get("beta_fast", 32));
+    set("rope.scaling.yarn_beta_slow", get("beta_slow", 1));
+    auto grown = [&](double m) { return factor > 1 ? 0.1 * m * std::log(factor) + 1 : 1; };
+    const bool both = find(*scaling, "mscale") && find(*scaling, "mscale_all_dim");
+    const double magnitude =
+        get("attention_factor", both ? grown(get("mscale")) / grown(get("mscale_all_dim")) : grown(1));
+    set("rope.scaling.attn_factor", magnitude / grown(1));  // GGUF has what is beside the usual growth
   }
 
   void synthetic(const char* name, const std::vector<float>& values) {
@@ -315,7 +412,7 @@ class Directory {
 
   // The divisors of the rotary frequencies that llama3's and longrope's scalings mean.
   void rope_factors() {
-    if (!scaling_) return;
+    if (scaling_kind_ != "llama3" && scaling_kind_ != "longrope") return;
     auto get = [&](const char* k) {
       const Json* v = find(*scaling_, k);
       if (!v) bad(cat("the rope scaling '", scaling_kind_, "' has no ", k));
@@ -432,7 +529,10 @@ class Directory {
       if (p.skip) continue;
       // Masks of GPT-2 and GPT-NeoX that are saved beside the weights.
       if (leaf == "bias" && (stem.ends_with(".attn") || stem.ends_with(".attention"))) continue;
-      if (p.name == stem && stem.starts_with("pooler.")) continue;
+      // Heads of BERT that are not computed: what is asked for are its states.
+      if (std::string_view(arch_->architecture) == "bert" &&
+          (stem.starts_with("pooler.") || stem.starts_with("bert.pooler.") || stem.starts_with("cls.")))
+        continue;
       if (tied && p.name == "output") continue;
       if (known) p.name += "." + leaf;
       // GGUF's BERT has its vectors under the same names.

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -28,5 +30,8 @@ struct HfArchitecture {
   bool norms_less_one = false;  // norm weights lack the 1 that GGUF has added to them
 };
 std::span<const HfArchitecture> hf_architectures();
+// Throws BadModel naming a key of config.json that is neither read nor known to change no answer.
+void require_known_keys(const nlohmann::json& config, const HfArchitecture& architecture,
+                        const std::string& path);
 
 }  // namespace mc::models

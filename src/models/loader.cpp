@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "mc/detail/str.h"
 #include "mc/error.h"
@@ -13,7 +14,8 @@ namespace mc {
 namespace models {
 namespace {
 
-constexpr const ModelDef* kModels[] = {&kLlama, &kGemma3};
+constexpr const ModelDef* kModels[] = {&kLlama,    &kGemma2, &kGemma3, &kQwen2,   &kQwen3,
+                                       &kQwen3Moe, &kPhi3,   &kGpt2,   &kGptNeoX, &kBert};
 
 BlockFormat format_of(GgmlType type) {
   switch (type) {
@@ -47,7 +49,23 @@ const GgufTensor& Loader::take(const std::string& tensor) const {
   return file_->require_tensor(tensor);
 }
 
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t up = row[j];
+      row[j] = std::min({up + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+      diagonal = up;
+    }
+  }
+  return row[b.size()];
+}
+
 int64_t Loader::u(std::string_view key, int64_t lo, int64_t hi) const {
+  read_.emplace(key);
   const uint64_t v = file_->require_u64(cat(prefix_, ".", key));
   if (v < static_cast<uint64_t>(lo) || v > static_cast<uint64_t>(hi))
     refuse(key, cat(v), cat(lo, " to ", hi));
@@ -57,6 +75,7 @@ int64_t Loader::u(std::string_view key, int64_t fallback, int64_t lo, int64_t hi
   return file_->find(cat(prefix_, ".", key)) ? u(key, lo, hi) : fallback;
 }
 double Loader::f(std::string_view key) const {
+  read_.emplace(key);
   const double v = file_->require_f32(cat(prefix_, ".", key));
   if (!(v > 0) || !std::isfinite(v)) refuse(key, cat(v), "a number above 0");
   return v;
@@ -65,10 +84,23 @@ double Loader::f(std::string_view key, double fallback) const {
   return file_->find(cat(prefix_, ".", key)) ? f(key) : fallback;
 }
 
+double Loader::cap(std::string_view key, double fallback) const {
+  read_.emplace(key);
+  const std::string name = cat(prefix_, ".", key);
+  if (!file_->find(name)) return fallback;
+  const double v = file_->require_f32(name);
+  if (!(v >= 0) || !std::isfinite(v)) refuse(key, cat(v), "0 or more");
+  return v;
+}
+bool Loader::b(std::string_view key, bool fallback) const {
+  read_.emplace(key);
+  return file_->boolean(cat(prefix_, ".", key), fallback);
+}
+
 double Loader::rope_scale() const {
   const std::string_view kind = file_->string(cat(prefix_, ".rope.scaling.type"), "none");
   if (kind == "linear") return 1 / f("rope.scaling.factor");
-  if (kind != "none") refuse("rope.scaling.type", cat("'", kind, "'"), "none or linear");
+  if (kind != "none") refuse("rope.scaling.type", cat("'", kind.substr(0, 40), "'"), "none or linear");
   // Older files: a factor without a type is linear.
   return file_->find(cat(prefix_, ".rope.scale_linear")) ? 1 / f("rope.scale_linear") : 1;
 }
@@ -88,14 +120,23 @@ void Loader::require_all_used() const {
   for (const auto& [key, neutral] : kNeutral) {
     const std::string name = cat(prefix_, ".", key);
     const GgufValue* v = file_->find(name);
-    if (!v) continue;
+    if (!v || read_.count(key)) continue;
     const double got =
         v->as_i64() ? static_cast<double>(*v->as_i64()) : static_cast<double>(file_->f32(name, NAN));
     if (got != neutral && got != 0)
       refuse(key, v->str(), "none: this variant of the architecture is not supported");
   }
-  if (const GgufValue* v = file_->find(cat(prefix_, ".attention.causal")); v && v->str() == "false")
+  if (const GgufValue* v = file_->find(cat(prefix_, ".attention.causal"));
+      v && v->str() == "false" && !read_.count("attention.causal"))
     refuse("attention.causal", "false", "a causal model");
+  for (const auto& [name, array] : options_.weights)
+    if (!taken_.count(name)) {
+      const std::string* near = nullptr;
+      for (const std::string& t : taken_)
+        if (!near || edit_distance(t, name) < edit_distance(*near, name)) near = &t;
+      throw Error(ErrorCode::InvalidArgument, cat("the model has no weight '", name, "'"), "weights",
+                  near ? cat("the nearest is ", *near) : "");
+    }
   std::string left;
   size_t count = 0;
   for (const GgufTensor& t : file_->tensors())
@@ -149,12 +190,18 @@ nn::Linear Loader::linear_rows(const std::string& tensor, int64_t total, int64_t
     throw Error(ErrorCode::BadModel,
                 cat("tensor ", tensor, " has shape ", t.shape.str(), ", the metadata ask for ", want.str()),
                 file_->path());
-  nn::Linear l = view(t, in, first, rows);
+  nn::Linear l;
+  if (const Array w = given(tensor, want); w.defined()) {
+    l.dense = rows == total ? w : slice_axis(w, 0, first, first + rows);
+    l.noise = options_.noise;
+  } else {
+    l = view(t, in, first, rows);
+  }
   if (tensor.ends_with(".weight")) {
     const std::string bias = tensor.substr(0, tensor.size() - 6) + "bias";
     if (has(bias)) {
       l.bias = vector(bias, total);
-      if (rows != total) l.bias = slice(l.bias, {first}, {first + rows}).eval();
+      if (rows != total) l.bias = settled(slice(l.bias, {first}, {first + rows}));
     }
   }
   weights_.emplace_back(tensor, l);
@@ -170,7 +217,14 @@ std::vector<nn::Linear> Loader::experts(const std::string& tensor, int64_t n, in
       throw Error(ErrorCode::BadModel,
                   cat("tensor ", tensor, " has shape ", t.shape.str(), ", the metadata ask for ", want.str()),
                   file_->path());
-    for (int64_t e = 0; e < n; ++e) list.push_back(view(t, in, e * out, out));
+    const Array own = given(tensor, want);
+    for (int64_t e = 0; e < n; ++e) {
+      if (own.defined())
+        list.emplace_back().dense = reshape(slice_axis(own, 0, e, e + 1), {out, in});
+      else
+        list.push_back(view(t, in, e * out, out));
+      weights_.emplace_back(cat(tensor, "[", e, "]"), list.back());
+    }
     return list;
   }
   const size_t at = tensor.find("_exps.weight");
@@ -216,8 +270,27 @@ QTensor Loader::quantized(const std::string& tensor, const QTensor& w) const {
   return out;
 }
 
+Array Loader::given(const std::string& tensor, const Shape& shape) const {
+  const auto it = options_.weights.find(tensor);
+  if (it == options_.weights.end()) return {};
+  if (!(it->second.shape() == shape))
+    throw Error(ErrorCode::ShapeMismatch,
+                cat("the array for ", tensor, " has shape ", it->second.shape().str(),
+                    ", the model's weight ", shape.str()),
+                "weights");
+  return it->second;
+}
+
+Array Loader::settled(Array a) const { return options_.weights.empty() ? a.eval() : a; }
+
+Array Loader::table(const std::string& tensor, int64_t rows, int64_t columns) const {
+  const nn::Linear l = linear(tensor, rows, columns);
+  return l.packed ? astype(dequantize(*l.packed), Dtype::F32).eval() : l.dense;
+}
+
 Array Loader::vector(const std::string& tensor, int64_t n) const {
   const GgufTensor& t = take(tensor);
+  if (const Array w = given(tensor, {n}); w.defined()) return w;
   if (t.shape.ndim() != 1 || t.shape[0] != n)
     throw Error(ErrorCode::BadModel,
                 cat("tensor ", tensor, " has shape ", t.shape.str(), ", the metadata ask for (", n, ",)"),
@@ -244,6 +317,22 @@ void Loader::attention(nn::Attention& a, int64_t layer, const ModelConfig& c) co
   a.o = linear(block(layer, "attn_output.weight"), c.hidden, c.heads * c.head_dim);
 }
 
+void Loader::fused_attention(nn::Attention& a, int64_t layer, const ModelConfig& c) const {
+  a.heads = c.heads;
+  a.kv_heads = c.kv_heads;
+  a.head_dim = c.head_dim;
+  a.qkv = linear(block(layer, "attn_qkv.weight"), (c.heads + 2 * c.kv_heads) * c.head_dim, c.hidden);
+  a.o = linear(block(layer, "attn_output.weight"), c.hidden, c.heads * c.head_dim);
+}
+
+nn::Mlp Loader::plain_mlp(int64_t layer, const ModelConfig& c, nn::Activation activation) const {
+  nn::Mlp m;
+  m.activation = activation;
+  m.up = linear(block(layer, "ffn_up.weight"), c.ffn, c.hidden);
+  m.down = linear(block(layer, "ffn_down.weight"), c.hidden, c.ffn);
+  return m;
+}
+
 nn::Mlp Loader::gated_mlp(int64_t layer, const ModelConfig& c, nn::Activation activation) const {
   nn::Mlp m;
   m.activation = activation;
@@ -267,7 +356,9 @@ ModelConfig Loader::config() const {
   c.kv_heads = u("attention.head_count_kv", c.heads, 1, c.heads);
   c.ffn = u("feed_forward_length", 1, 1 << 24);
   c.context = u("context_length", 1, int64_t{1} << 40);
-  c.norm_eps = f("attention.layer_norm_rms_epsilon");
+  c.norm_eps = file_->find(cat(prefix_, ".attention.layer_norm_epsilon"))
+                   ? f("attention.layer_norm_epsilon")
+                   : f("attention.layer_norm_rms_epsilon");
   c.rope_base = f("rope.freq_base", 10000.0);
   c.head_dim = u("attention.key_length", std::max<int64_t>(1, c.hidden / c.heads), 1, 1 << 16);
   u("attention.value_length", c.head_dim, c.head_dim, c.head_dim);
@@ -332,9 +423,13 @@ std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& op
                   path);
     return model;
   }
-  throw Error(ErrorCode::UnknownArchitecture,
-              cat("the metadata key general.architecture is '", architecture, "'"), path,
-              cat("supported are ", join(supported_architectures())));
+  const std::string name = architecture.substr(0, 64);
+  std::string near;
+  for (const std::string& a : supported_architectures())
+    if (near.empty() || models::edit_distance(name, a) < models::edit_distance(name, near)) near = a;
+  throw Error(
+      ErrorCode::UnknownArchitecture, cat("the metadata key general.architecture is '", name, "'"), path,
+      cat("the nearest that is supported is '", near, "'; supported are ", join(supported_architectures())));
 }
 
 int64_t Model::cache_capacity(int64_t tokens) {
