@@ -258,18 +258,19 @@ class Directory {
     std::vector<int32_t> slides(layers, on);
     if (types) {
       if (!types->is_array()) bad("the key layer_types is no list");
-      if (types->size() < layers)
-        bad(cat("the key layer_types names ", types->size(), " of ", layers, " layers"));
-      for (size_t i = 0; i < layers; ++i) {
+      for (size_t i = 0; i < types->size(); ++i) {
         const Json& t = (*types)[i];
         const std::string kind = t.is_string() ? t.get<std::string>() : t.dump();
         if (kind != "full_attention" && kind != "sliding_attention")
           bad(cat("the key layer_types has '", kind.substr(0, 60),
                   "'; expected full_attention or sliding_attention"));
+        if (i >= layers) continue;
         slides[i] = kind == "sliding_attention";
         if (slides[i] && !window)
           bad(cat("layer ", i, " has sliding attention, but there is no sliding_window"));
       }
+      if (types->size() < layers)
+        bad(cat("the key layer_types names ", types->size(), " of ", layers, " layers"));
     } else if (qwen && on) {
       // All layers from max_window_layers on.
       const Json* from = find(config_, "max_window_layers");

@@ -100,7 +100,8 @@ bool Loader::b(std::string_view key, bool fallback) const {
 double Loader::rope_scale() const {
   const std::string_view kind = file_->string(cat(prefix_, ".rope.scaling.type"), "none");
   if (kind == "linear") return 1 / f("rope.scaling.factor");
-  if (kind != "none") refuse("rope.scaling.type", cat("'", kind.substr(0, 40), "'"), "none or linear");
+  if (kind != "none")
+    refuse("rope.scaling.type", cat("'", kind.substr(0, 40), "'"), "none, linear, yarn, dynamic or longrope");
   // Older files: a factor without a type is linear.
   return file_->find(cat(prefix_, ".rope.scale_linear")) ? 1 / f("rope.scale_linear") : 1;
 }

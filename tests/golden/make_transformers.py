@@ -83,7 +83,7 @@ CASES = {
     ),
     "phi3": (tf.Phi3Config, DECODER | LONGROPE | {"sliding_window": 6}, {"older": True}),
     "phi3-long": (tf.Phi3Config, DECODER | LONGROPE | {"sliding_window": 6}, {"weights": "phi3", "tokens": 24}),
-    "gpt2": (tf.GPT2Config, {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64, "n_inner": 48}, {}),
+    "gpt2": (tf.GPT2Config, {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64, "n_inner": 48, "bos_token_id": 1, "eos_token_id": 2}, {}),
     "gpt_neox": (tf.GPTNeoXConfig, MHA | {"rotary_pct": 0.5, "num_key_value_heads": None}, {"older": True}),
     "gpt_neox-serial": (
         tf.GPTNeoXConfig,

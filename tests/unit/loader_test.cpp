@@ -64,10 +64,17 @@ TEST(Loader, HyperparametersOutOfRangeNameTheirKey) {
 
 TEST(Loader, VariantsThatAreNotComputedAreRefused) {
   const std::vector<std::pair<const char*, Set>> changes = {
-      {"llama.expert_count", [](GgufWriter& w) { w.set_u32("llama.expert_count", 8); }},
+      {"llama.expert_used_count", [](GgufWriter& w) { w.set_u32("llama.expert_count", 8); }},
+      {"llama.expert_count", [](GgufWriter& w) { w.set_u32("llama.expert_count", 8000); }},
       {"llama.logit_scale", [](GgufWriter& w) { w.set_f32("llama.logit_scale", 0.5f); }},
       {"llama.embedding_scale", [](GgufWriter& w) { w.set_f32("llama.embedding_scale", 12); }},
-      {"llama.rope.scaling.type", [](GgufWriter& w) { w.set_string("llama.rope.scaling.type", "yarn"); }},
+      {"llama.rope.scaling.type", [](GgufWriter& w) { w.set_string("llama.rope.scaling.type", "ntk"); }},
+      {"llama.rope.scaling.factor", [](GgufWriter& w) { w.set_string("llama.rope.scaling.type", "yarn"); }},
+      {"llama.attention.sliding_window_pattern",
+       [](GgufWriter& w) {
+         w.set_i32s("llama.attention.sliding_window_pattern", std::vector<int32_t>{1, 0});
+       }},
+      {"llama.rope.dimension_count", [](GgufWriter& w) { w.set_u32("llama.rope.dimension_count", 7); }},
       {"blk.0.attn_q_norm.weight",
        [](GgufWriter& w) { TinyFile::tensor(w, "blk.0.attn_q_norm.weight", {16}); }},
       {"blk.1.attn_q.weight", [](GgufWriter& w) {

@@ -1,5 +1,6 @@
-// Every architecture against Hugging Face Transformers, on tiny random weights (tests/golden/make_transformers.py): states of every
-// block and logits on every engine that is here, and gradients by weights.
+// Every architecture against Hugging Face Transformers, on tiny random weights
+// (tests/golden/make_transformers.py): states of every block and logits on every engine that is here, and
+// gradients by weights.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -23,9 +24,10 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 const char* const kRoot = std::getenv("MC_SOURCE_DIR");
 const fs::path kGolden = fs::path(kRoot ? kRoot : ".") / "tests/golden/transformers";
-constexpr const char* kCases[] = {"llama",  "llama-linear", "llama-dynamic", "llama-llama3",    "llama-yarn", "mistral",
-                                  "qwen2",  "qwen3",        "gemma2",        "gemma3",          "phi3",       "phi3-long",
-                                  "gpt2",   "gpt_neox",     "gpt_neox-serial", "mixtral",       "qwen3_moe",  "bert"};
+constexpr const char* kCases[] = {
+    "llama", "llama-linear", "llama-dynamic",   "llama-llama3", "llama-yarn", "mistral",
+    "qwen2", "qwen3",        "gemma2",          "gemma3",       "phi3",       "phi3-long",
+    "gpt2",  "gpt_neox",     "gpt_neox-serial", "mixtral",      "qwen3_moe",  "bert"};
 
 // A case as a directory such as people have: its configuration, its weights, a tokenizer of letters.
 class Case {
@@ -50,7 +52,8 @@ class Case {
   ~Case() { fs::remove_all(path_); }
 
   std::shared_ptr<Model> load(Dtype dtype, std::map<std::string, Array> weights = {}) const {
-    return load_model(path_.string(), {.dtype = dtype, .context = about_["context"], .weights = std::move(weights)});
+    return load_model(path_.string(),
+                      {.dtype = dtype, .context = about_["context"], .weights = std::move(weights)});
   }
   int64_t rows() const { return static_cast<int64_t>(lengths_.size()); }
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()) / rows(); }
@@ -72,7 +75,8 @@ class Case {
                    row = states ? i / width / static_cast<size_t>(tokens()) : 0;
       if (states && static_cast<int32_t>(token) >= lengths_[row]) continue;
       const double d = std::abs(static_cast<double>(have[i]) - static_cast<double>(want[i]));
-      worst = d <= worst ? worst : d;
+      if (std::isnan(d)) return NAN;  // less than no bound
+      worst = std::max(worst, d);
       squares += static_cast<double>(want[i]) * static_cast<double>(want[i]);
       n += 1;
     }
@@ -88,9 +92,10 @@ class Case {
 
 class Transformers : public ::testing::TestWithParam<const char*> {};
 
-// Of rounding in float32 through three blocks: some hundred operations of 6e-8, with what norms and softmax
-// magnify. In float64 the frequencies of the rotation are still float32 (6e-8 of an angle of up to 24).
-double bound(Dtype dtype) { return dtype == Dtype::F64 ? 4e-6 : 4e-5; }
+// A few roundings of 6e-8 an operation, some hundred operations deep, magnified by norms and softmax: seen
+// are 5e-6 and, of gradients, 2e-5. In float64 the scaled frequencies of the rotation are still float32: 6e-8
+// of an angle of up to 24, seen 5e-7.
+double bound(Dtype dtype) { return dtype == Dtype::F64 ? 2e-6 : 2e-5; }
 
 void compare(const Case& c, Dtype dtype) {
   const std::shared_ptr<Model> model = c.load(dtype);
@@ -103,7 +108,8 @@ void compare(const Case& c, Dtype dtype) {
   for (int64_t l = 0; l < layers; ++l)
     EXPECT_LT(c.error(taps[static_cast<size_t>(l) + 1], cat("block.", l)), bound(dtype)) << l;
   EXPECT_LT(c.error(hidden, "hidden"), bound(dtype));
-  if (!model->config().encoder) EXPECT_LT(c.error(model->logits(hidden), "logits"), bound(dtype));
+  if (model->config().encoder) return;
+  EXPECT_LT(c.error(model->logits(hidden), "logits"), bound(dtype));
 }
 
 TEST_P(Transformers, StatesAndLogits) {
@@ -136,7 +142,9 @@ TEST_P(Transformers, Gradients) {
   for (const std::string& n : names) {
     const GgufTensor& t = plain->file().require_tensor(n);
     const Dtype stored = t.type == GgmlType::F32 ? Dtype::F32 : Dtype::F16;
-    at.push_back(astype(Array::wrap(t.data.data(), t.shape, stored, c.load(Dtype::F32), Memory::MappedFile), Dtype::F32).eval());
+    at.push_back(astype(Array::wrap(t.data.data(), t.shape, stored, c.load(Dtype::F32), Memory::MappedFile),
+                        Dtype::F32)
+                     .eval());
   }
   const int64_t b = c.rows(), n = c.tokens();
   const auto loss = [&](const Arrays& weights) -> Arrays {
@@ -160,7 +168,7 @@ TEST_P(Transformers, Gradients) {
   const auto [value, gradients] = vjp(loss, at, {Array(1.0f)});
   EXPECT_NEAR(value[0].item<double>(), c.golden().array(c.golden().require("loss")).item<double>(), 1e-4);
   for (size_t i = 0; i < names.size(); ++i)
-    EXPECT_LT(c.error(gradients[i], "grad " + names[i]), 10 * bound(Dtype::F32)) << names[i];
+    EXPECT_LT(c.error(gradients[i], "grad " + names[i]), 5 * bound(Dtype::F32)) << names[i];
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, Transformers, ::testing::ValuesIn(kCases), [](const auto& i) {
