@@ -282,7 +282,7 @@ Array Loader::given(const std::string& tensor, const Shape& shape) const {
   return it->second;
 }
 
-Array Loader::settled(Array a) const { return options_.weights.empty() ? a.eval() : a; }
+Array Loader::settled(const Array& a) const { return options_.weights.empty() ? a.eval() : a; }
 
 Array Loader::table(const std::string& tensor, int64_t rows, int64_t columns) const {
   const nn::Linear l = linear(tensor, rows, columns);

@@ -14,7 +14,7 @@ namespace mc::models {
 class Loader {
  public:
   Loader(std::shared_ptr<GgufFile> file, std::string architecture, LoadOptions options)
-      : file_(std::move(file)), prefix_(std::move(architecture)), options_(options) {}
+      : file_(std::move(file)), prefix_(std::move(architecture)), options_(std::move(options)) {}
 
   const GgufFile& file() const { return *file_; }
   // Metadata under the architecture's prefix: u("block_count") reads llama.block_count.
@@ -54,7 +54,7 @@ class Loader {
     return {vector(stem + ".weight", n), vector(stem + ".bias", n), eps, true};
   }
   // Computed now, unless the options' weights may be of a traced function.
-  Array settled(Array a) const;
+  Array settled(const Array& a) const;
   // (rows, columns) float32, whatever the file stores.
   Array table(const std::string& tensor, int64_t rows, int64_t columns) const;
   // Parts that architectures share, by GGUF's names: the sizes and the four projections of a layer's
