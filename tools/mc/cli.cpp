@@ -29,6 +29,9 @@ const std::vector<Option> kEngineOptions = {
     {"dtype", Kind::Choice, "f32|bf16|f16", "activations and KV cache (default f32)"},
     {"quantize", Kind::Text, "FORMAT",
      "convert weights at load: affine4 or affine8, with :32, :64 (default) or :128 for the group"},
+    {"context", Kind::Integer, "TOKENS",
+     "how long texts may get: models whose rotation is scaled by it choose once (default: the original)", 1,
+     1099511627776.0},
     {"seed", Kind::Integer, "N", "of the random numbers (default 0)", 0, 9223372036854775807.0},
     {"profile", Kind::Text, "FILE", "write a Chrome trace of what the engine ran"},
 };

@@ -40,6 +40,7 @@ Engine::Engine(const Args& args)
   if (args.has("backend") || args.has("device")) set_default_device(parse_device(device_spec(args)));
   random::seed(static_cast<uint64_t>(args.integer("seed", 0)));
   quantize_ = args.text("quantize");
+  context_ = args.integer("context", 0);
   if (args.has("quantize")) parse_quantize(quantize_);  // refused before anything is loaded
   if (args.has("profile")) {
     profile_start(args.text("profile"));
@@ -60,6 +61,7 @@ LoadOptions Engine::options() const {
   LoadOptions o;
   o.fast = fast_;
   o.dtype = dtype_name_ == "bf16" ? Dtype::BF16 : dtype_name_ == "f16" ? Dtype::F16 : Dtype::F32;
+  o.context = context_;
   if (!quantize_.empty()) {
     o.quantize = parse_quantize(quantize_);
     o.quantize.scales = o.dtype;
@@ -76,6 +78,7 @@ void Engine::describe(Value& result) const {
       .set("precision", precision())
       .set("dtype", dtype_name_);
   if (!quantize_.empty()) result.set("quantize", quantize_);
+  if (context_) result.set("context", context_);
 }
 
 std::string Engine::str() const {

@@ -29,6 +29,7 @@ class Engine {
  private:
   bool fast_ = false, profiling_ = false;
   std::string dtype_name_, quantize_;  // of --dtype, --quantize
+  int64_t context_ = 0;                // of --context
 };
 
 // The text of --NAME, or of the file of --FILE_NAME ("-": standard input); exactly one of them must be given.
