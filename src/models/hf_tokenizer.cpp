@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "mc/detail/str.h"
@@ -26,8 +27,12 @@ class Reader {
     j_ = parse_json(read_small_file(path_, kMaxFile), path_);
     const Json& model = object(j_, "model");
     const std::string type = text(model, "type", "BPE");
+    if (type == "WordPiece") {
+      word_piece(model);
+      return;
+    }
     if (type != "BPE")
-      bad(cat("the model is ", type, "; byte-level BPE is read"), "use the model's GGUF file");
+      bad(cat("the model is ", type, "; byte-level BPE and WordPiece are read"), "use the model's GGUF file");
     for (const char* k : {"unk_token", "continuing_subword_prefix", "end_of_word_suffix"})
       if (model.contains(k) && model[k].is_string() && model[k] != Json("") &&
           std::string_view(k) != "unk_token")
@@ -64,6 +69,33 @@ class Reader {
   static bool yes(const Json& j, const char* k, bool fallback) {
     const auto it = j.find(k);
     return it != j.end() && it->is_boolean() ? it->get<bool>() : fallback;
+  }
+
+  // BERT's: its own normalizer and pre-tokenizer, which GGUF's "bert" stands for.
+  void word_piece(const Json& model) {
+    const Json& n = object(j_, "normalizer");
+    const Json& p = object(j_, "pre_tokenizer");
+    if (text(n, "type", "?") != "BertNormalizer" || text(p, "type", "?") != "BertPreTokenizer")
+      bad(cat("WordPiece is read behind BertNormalizer and BertPreTokenizer, not ",
+              text(n, "type", "?").substr(0, 40), " and ", text(p, "type", "?").substr(0, 40)));
+    for (const char* k : {"clean_text", "handle_chinese_chars"})
+      if (!yes(n, k, true)) bad(cat("the normalizer BertNormalizer has ", k, " false, which is not read"));
+    if (text(model, "continuing_subword_prefix", "##") != "##")
+      bad("model.continuing_subword_prefix is not \"##\"");
+    const bool lowercase = yes(n, "lowercase", true);
+    w_.set_string("tokenizer.ggml.model", "bert");
+    w_.set_bool("tokenizer.ggml.normalizer.lowercase", lowercase);
+    w_.set_bool("tokenizer.ggml.normalizer.strip_accents", yes(n, "strip_accents", lowercase));
+    if (const auto it = model.find("max_input_chars_per_word"); it != model.end() && it->is_number_unsigned())
+      w_.set_u32("tokenizer.ggml.max_input_chars_per_word",
+                 static_cast<uint32_t>(std::min<uint64_t>(it->get<uint64_t>(), UINT32_MAX)));
+    tokens(model);
+    const std::optional<int32_t> unknown = id(text(model, "unk_token", "[UNK]"));
+    if (!unknown) bad("model.unk_token is not in the vocabulary");
+    w_.set_u32("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*unknown));
+    if (j_.contains("post_processor") && j_["post_processor"].is_object())
+      post_processor(j_["post_processor"]);
+    if (end_) w_.set_u32("tokenizer.ggml.seperator_token_id", static_cast<uint32_t>(*end_));
   }
 
   // What is put around a text: nothing, or a token before it (begin_) and after it (end_).
@@ -174,6 +206,17 @@ class Reader {
       }
     for (size_t i = 0; i < texts_.size(); ++i)
       if (!types[i]) texts_[i] = cat("[unused-", i, "]"), types[i] = kUnused;
+    if (text(model, "type", "") == "WordPiece") {
+      // GGUF marks what begins a word, not what goes on.
+      std::vector<std::string> marked = texts_;
+      for (size_t i = 0; i < marked.size(); ++i) {
+        if (types[i] == kControl || types[i] == kUnused) continue;
+        marked[i] = marked[i].starts_with("##") ? marked[i].substr(2) : "\u2581" + marked[i];
+      }
+      w_.set_strings("tokenizer.ggml.tokens", marked);
+      w_.set_i32s("tokenizer.ggml.token_type", types);
+      return;
+    }
     std::vector<std::string> merges;
     if (!model.contains("merges") || !model["merges"].is_array()) bad("the list model.merges is missing");
     for (const Json& m : model["merges"]) {

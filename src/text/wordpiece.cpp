@@ -1,6 +1,8 @@
 // BERT's WordPiece: words of the normalized text, each cut into the longest tokens from the left.
 #include <utf8proc.h>
 
+#include <algorithm>
+
 #include "mc/error.h"
 #include "prefix_index.h"
 #include "token_model.h"
@@ -43,6 +45,7 @@ class WordPiece : public TokenModel {
     if (vocab.unk < 0)
       throw Error(ErrorCode::BadTokenizer, "the metadata key \"tokenizer.ggml.unknown_token_id\" is missing",
                   file.path());
+    longest_ = file.u64("tokenizer.ggml.max_input_chars_per_word", ~uint64_t{0});
     std::vector<PrefixIndex::Entry> entries;
     for (int32_t id = 0; id < vocab.size(); ++id)
       if (!vocab.text(id).empty()) entries.push_back({vocab.text(id), id});
@@ -102,6 +105,12 @@ class WordPiece : public TokenModel {
 
   // The converters write tokens that begin a word with U+2581 and the others bare.
   void encode_word(const std::string& word, std::vector<int32_t>& out) const {
+    const auto letters = std::count_if(word.begin(), word.end(),
+                                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+    if (static_cast<uint64_t>(letters) > longest_) {
+      out.push_back(vocab_.unk);
+      return;
+    }
     std::string w(kSpaceSign);
     w += word;
     size_t before = out.size();
@@ -122,6 +131,7 @@ class WordPiece : public TokenModel {
 
   const Vocab& vocab_;
   bool lowercase_, strip_accents_;
+  uint64_t longest_;  // letters of a word; longer ones are unknown
   PrefixIndex index_;
 };
 

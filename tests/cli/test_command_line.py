@@ -180,7 +180,7 @@ def test_completion_is_a_script_that_the_shell_reads(shell):
 
 
 @pytest.mark.parametrize("line, offered", [
-    ("mc ", {"infer", "score", "probe", "parity", "bench", "model", "backends", "doctor", "ops", "cache", "completion"}),
+    ("mc ", {"infer", "score", "embed", "probe", "parity", "bench", "model", "backends", "doctor", "ops", "cache", "completion"}),
     ("mc sc", {"score"}),
     ("mc probe ", {"capture"}), ("mc --quiet model ", {"info"}), ("mc completion ", {"bash", "zsh"}),
     ("mc score --output ", {"text", "json", "yaml"}), ("mc score --output=j", {"json"}), ("mc bench --dtype b", {"bf16"}),

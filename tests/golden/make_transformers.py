@@ -78,7 +78,7 @@ CASES = {
     ),
     "gemma3": (
         tf.Gemma3TextConfig,
-        LAYERED | {"head_dim": 24, "sliding_window": 5, "query_pre_attn_scalar": 24, "layer_types": ["sliding_attention"] * 2 + ["full_attention"]},
+        LAYERED | {"head_dim": 24, "sliding_window": 5, "query_pre_attn_scalar": 24, "layer_types": ["sliding_attention"] * 2 + ["full_attention"]},  # noqa: E501
         {},
     ),
     "phi3": (tf.Phi3Config, DECODER | LONGROPE | {"sliding_window": 6}, {"older": True}),

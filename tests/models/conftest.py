@@ -19,6 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "models"
+MODELS = Path(os.environ.get("MC_MODELS", ROOT / "models"))
 ENGINE_SETTINGS = ("MODELCYPHER_BACKEND", "MC_BACKEND", "MC_SIMD", "MC_NUM_THREADS", "MC_DEBUG")
 
 
@@ -97,7 +98,7 @@ def mc():
 
 
 def model_path(name):
-    path = Path(os.environ.get("MC_MODELS", ROOT / "models")) / f"{name}.gguf"
+    path = MODELS / f"{name}.gguf"
     if not path.exists():
         pytest.fail(f"{path} is not there: ./dev demo fetches it, or set MC_MODELS")
     return path.resolve()

@@ -12,6 +12,7 @@ Command cache_clear_command();
 Command cache_ls_command();
 Command completion_command();
 Command doctor_command();
+Command embed_command();
 Command infer_command();
 Command model_info_command();
 Command ops_command();

@@ -1,0 +1,102 @@
+"""Sentence vectors: all-MiniLM-L6-v2's real weights against Transformers, and what must not change them."""
+
+from __future__ import annotations
+
+import json
+
+import gguf
+import numpy as np
+import pytest
+from conftest import GOLDEN, MODELS, error_of, golden
+from test_architectures import as_directory, case
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    path = MODELS / "minilm"
+    if not path.exists():
+        pytest.skip(f"{path} is not there: python scripts/fetch_models.py {MODELS} minilm fetches it, or set MC_MODELS")
+    return path.resolve()
+
+
+def embedded(mc, model, tmp_path, texts, *more, env=None):
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    return mc("embed", "--model", model, "--file", file, "--output", "json", *more, env=env)
+
+
+def vectors(result):
+    return np.array([r["vector"] for r in result.json()["results"]])
+
+
+def test_minilm_equals_transformers(mc, minilm, tmp_path):
+    known = golden("minilm")
+    result = embedded(mc, minilm, tmp_path, [k["text"] for k in known])
+    assert [r["ids"] for r in result.json()["results"]] == [k["ids"] for k in known]
+    want = np.load(GOLDEN / "minilm.npy").astype(np.float64)
+    error = np.linalg.norm(vectors(result) - want, axis=1) / np.linalg.norm(want, axis=1)
+    # Rounding in float32 through six blocks; the golden is float64, seen is 4e-7.
+    assert error.max() < 2e-6, error
+
+
+def test_neighbours_and_padding_change_no_bit(mc, minilm, tmp_path):
+    texts = [k["text"] for k in golden("minilm")]
+    alone = embedded(mc, minilm, tmp_path, texts, "--batch-size", "1").exact_json()["results"]
+    for size, env in ((3, None), (12, None), (12, {"MC_SIMD": "avx2", "MC_NUM_THREADS": "1"})):
+        assert embedded(mc, minilm, tmp_path, texts, "--batch-size", size, env=env).exact_json()["results"] == alone
+
+
+def test_pooling_and_length(mc, minilm, tmp_path):
+    one = vectors(embedded(mc, minilm, tmp_path, ["A short sentence."]))
+    unit = vectors(embedded(mc, minilm, tmp_path, ["A short sentence."], "--normalize"))
+    np.testing.assert_allclose(unit, one / np.linalg.norm(one), rtol=1e-6)
+    first = embedded(mc, minilm, tmp_path, ["A short sentence."], "--pool", "first")
+    assert first.json()["pool"] == "first" and np.abs(vectors(first) - one).max() > 0.1
+    text = mc("embed", "--model", minilm, "--text", "A short sentence.")
+    np.testing.assert_allclose(np.array(text.out.split(), float), one[0], rtol=1e-7)
+
+
+def test_nothing_is_truncated(mc, minilm, tmp_path):
+    error = error_of(embedded(mc, minilm, tmp_path, ["word " * 600]))
+    assert "602" in error["message"] and "512" in error["message"], error
+
+
+def test_an_encoders_gguf_form_and_pooling(mc, tmp_path):
+    config, weights = case("bert")
+    w = gguf.GGUFWriter(tmp_path / "bert.gguf", "bert")
+    w.add_block_count(2)
+    w.add_embedding_length(32)
+    w.add_head_count(2)
+    w.add_feed_forward_length(config["intermediate_size"])
+    w.add_context_length(config["max_position_embeddings"])
+    w.add_layer_norm_eps(config["layer_norm_eps"])
+    w.add_causal_attention(False)
+    w.add_pooling_type(gguf.PoolingType.CLS)
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("gpt-2")
+    w.add_token_list(list("abcdefghijklmnopqrstuvwxyz"))
+    w.add_token_types([1] * 26)
+    w.add_token_merges(["a b"])
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, 2)
+    for hf, a in weights.items():
+        if not hf.startswith("pooler"):
+            w.add_tensor(names.get_name(hf, try_suffixes=(".weight", ".bias")), a.astype(np.float32) if a.ndim == 1 else a)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    directory = as_directory(tmp_path / "dir", "bert")
+    (directory / "1_Pooling").mkdir()
+    (directory / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}')
+    texts = ["abc", "thequickbrownfox"]
+    of_file, of_directory = (embedded(mc, p, tmp_path, texts) for p in (tmp_path / "bert.gguf", directory))
+    assert of_file.json()["pool"] == of_directory.json()["pool"] == "first"
+    assert of_file.exact_json()["results"] == of_directory.exact_json()["results"]
+    (directory / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
+    assert "mean_tokens" in error_of(embedded(mc, directory, tmp_path, texts))["message"]
+
+
+def test_decoders_can_be_asked_too(mc, tmp_path):
+    directory = as_directory(tmp_path / "dir", "qwen3")
+    one = vectors(embedded(mc, directory, tmp_path, ["abcdef", "xyz"], "--pool", "last"))
+    assert one.shape == (2, 32) and np.isfinite(one).all()
