@@ -50,7 +50,7 @@ def test_pooling_and_length(mc, minilm, tmp_path):
     one = vectors(embedded(mc, minilm, tmp_path, ["A short sentence."]))
     unit = vectors(embedded(mc, minilm, tmp_path, ["A short sentence."], "--normalize"))
     np.testing.assert_allclose(unit, one / np.linalg.norm(one), rtol=1e-6)
-    first = embedded(mc, minilm, tmp_path, ["A short sentence."], "--pool", "first")
+    first = embedded(mc, minilm, tmp_path, ["A short sentence."], "--pooling", "first")
     assert first.json()["pool"] == "first" and np.abs(vectors(first) - one).max() > 0.1
     text = mc("embed", "--model", minilm, "--text", "A short sentence.")
     np.testing.assert_allclose(np.array(text.out.split(), float), one[0], rtol=1e-7)
@@ -98,5 +98,5 @@ def test_an_encoders_gguf_form_and_pooling(mc, tmp_path):
 
 def test_decoders_can_be_asked_too(mc, tmp_path):
     directory = as_directory(tmp_path / "dir", "qwen3")
-    one = vectors(embedded(mc, directory, tmp_path, ["abcdef", "xyz"], "--pool", "last"))
+    one = vectors(embedded(mc, directory, tmp_path, ["abcdef", "xyz"], "--pooling", "last"))
     assert one.shape == (2, 32) and np.isfinite(one).all()

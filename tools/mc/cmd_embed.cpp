@@ -21,7 +21,7 @@ int run(const Args& args) {
   EmbedOptions o;
   o.batch_size = args.integer("batch-size", o.batch_size);
   o.normalize = args.has("normalize");
-  if (args.has("pool")) o.pool = parse_embed_pool(args.text("pool"));
+  if (args.has("pooling")) o.pool = parse_embed_pool(args.text("pooling"));
   Engine engine(args);
   const std::shared_ptr<Model> model = engine.load(path);
   if (!o.pool) o.pool = default_embed_pool(*model);
@@ -72,7 +72,7 @@ Command embed_command() {
           {{"text", Kind::Text, "TEXT", "what to embed"},
            {"file", Kind::Text, "FILE",
             "the same from a file (- is standard input); FILE.jsonl: one text a line, {\"text\": \"…\"}"},
-           {"pool", Kind::Choice, "mean|first|last",
+           {"pooling", Kind::Choice, "mean|first|last",
             "over a text's tokens (default: as the model's files say, else the mean)"},
            {"normalize", Kind::Flag, "", "scale vectors to length 1: their products are cosines"},
            {"batch-size", Kind::Integer, "N", "texts side by side; never changes the result (default 8)", 1,
