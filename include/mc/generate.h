@@ -77,6 +77,8 @@ class MC_API Session {
   Array logits(const Array& hidden, const std::vector<int32_t>& positions);
   // Throws InvalidArgument for an edit none of whose positions came by since the beginning or reset.
   void require_fired() const;
+  // Makes room for so many tokens in all, which otherwise grows as they come.
+  void reserve(int64_t tokens);
   // Forgets all tokens; memory and compiled programs are kept.
   void reset();
   // One greedy step: feeds `id` (rows == 1) and returns the next token.
@@ -102,10 +104,16 @@ struct MemoryPlan {
   size_t total() const { return weights + cache + (prefill > decode ? prefill : decode); }
 };
 // For `rows` sequences of up to `tokens` tokens, the prompt in passes of up to `chunk` (at most
-// kMaxPass). Throws
-// ContextTooLong.
+// kMaxPass), with `taps` read in all of them. Throws ContextTooLong.
 MC_API MemoryPlan plan_memory(const std::shared_ptr<const Model>& model, int64_t tokens,
-                              int64_t chunk = kMaxPass, int64_t rows = 1);
+                              int64_t chunk = kMaxPass, int64_t rows = 1, const std::vector<Site>& taps = {});
+
+// Of `generate`: a prompt and up to so many tokens more.
+MC_API MemoryPlan plan_generate(const std::shared_ptr<const Model>& model, int64_t prompt, int64_t max_tokens,
+                                int64_t chunk = kMaxPass);
+// Of `score` for one text of so many tokens: the decode part is its head, for some tokens at a time.
+MC_API MemoryPlan plan_score(const std::shared_ptr<const Model>& model, int64_t tokens,
+                             int64_t chunk = kMaxPass);
 
 // Called with each token; return false to cancel.
 using TokenCallback = std::function<bool(const GeneratedToken&)>;

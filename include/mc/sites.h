@@ -45,7 +45,8 @@ MC_API const SiteInfo& site_info(SiteKind kind);
 // "resid_post.12", "embed"
 MC_API std::string site_name(const Site& site);
 // Of a list such as "resid_post.12,q.0-5,attn_out.-1,mlp_out.all,embed", in its order, for a model of
-// `layers`. Throws InvalidArgument naming the nearest site, UnknownLayer with the valid range.
+// `layers`. Throws UnknownSite naming the nearest, UnknownLayer with the valid range, InvalidArgument for what
+// is no list or names a site twice.
 MC_API std::vector<Site> parse_sites(const std::string& list, int64_t layers);
 // Of a list such as "0,6-9,-1" or "all", in its order. Throws InvalidArgument for what is no list or names a
 // layer twice, UnknownLayer.
@@ -87,7 +88,7 @@ class MC_API Sites {
   Array visit_logits(const Array& x, const Array& positions);
   bool reads(SiteKind kind, int layer) const;
   bool writes(SiteKind kind, int layer) const;
-  // By taps, after the pass. Throws InvalidArgument for a site that was not visited (and for edits as well).
+  // By taps, after the pass. Throws UnknownSite for a site that was not visited (and for edits as well).
   Arrays values() const;
   // Without `logits`, which callers may visit later or elsewhere.
   void require_visited() const;

@@ -11,6 +11,8 @@ struct Device;
 MC_API Device host_device();
 // The largest resident size of this process so far, in bytes; 0 if the system does not say.
 MC_API size_t peak_rss_bytes();
+// The resident size now, in bytes; 0 if the system does not say.
+MC_API size_t rss_bytes();
 // Bytes that can be taken without being killed: the least of the machine's and the cgroup's; 0 if unknown.
 MC_API size_t available_memory();
 }  // namespace mc

@@ -206,7 +206,8 @@ nb::object capture(const PyModel& m, nb::handle data, nb::handle out, nb::handle
   mc::CaptureOptions o;
   o.data = text_of(data);
   o.out = text_of(out);
-  for (nb::handle l : nb::iter(layers)) o.layers.push_back(nb::cast<int64_t>(l));
+  for (nb::handle l : nb::iter(layers))
+    o.sites.push_back({mc::SiteKind::ResidPost, m.model->layer_index(nb::cast<int64_t>(l))});
   o.batch_size = batch;
   o.pool = mc::parse_pool(text_of(pool));
   o.precision = m.fast ? "fast" : "highest";

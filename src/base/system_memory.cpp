@@ -48,5 +48,6 @@ size_t available_memory() {
 }
 
 size_t peak_rss_bytes() { return read_field("/proc/self/status", "VmHWM:", 1024); }
+size_t rss_bytes() { return read_field("/proc/self/status", "VmRSS:", 1024); }
 
 }  // namespace mc

@@ -9,6 +9,7 @@
 #include "mc/fast.h"
 #include "mc/interrupt.h"
 #include "mc/ops.h"
+#include "mc/plan.h"
 #include "mc/transforms.h"
 #include "sampler.h"
 
@@ -67,6 +68,14 @@ void require_causal(const std::shared_ptr<const Model>& model, const char* what)
                 "use `mc probe capture` for its states");
 }
 
+// Tokens that the cache has room for from the beginning: all, unless many more are allowed than are likely.
+int64_t room_for(int64_t prompt, int64_t max_tokens) { return prompt + std::min<int64_t>(max_tokens, 1024); }
+
+// The head's logits are the largest array of all: few rows at a time.
+int64_t head_rows(const Model& model) {
+  return std::clamp<int64_t>((int64_t{64} << 20) / (model.config().vocab * 4), 1, 64);
+}
+
 double logprob_of(const Array& logits, int32_t id) {
   return static_cast<double>(-cross_entropy(logits, Array(id)).item<float>());
 }
@@ -108,6 +117,7 @@ GenerateResult generate(const std::shared_ptr<const Model>& model, const std::ve
 
   const Clock::time_point begin = Clock::now();
   Session session(model, 1, options.edits);
+  session.reserve(room_for(static_cast<int64_t>(prompt.size()), options.max_tokens));
   const Array hidden = session.run(prompt, options.chunk, false);
   const Array last = reshape(slice_axis(hidden, 1, hidden.shape(1) - 1, hidden.shape(1)), {1, -1});
   Array logits = reshape(session.logits(last, {static_cast<int32_t>(prompt.size()) - 1}), {-1});
@@ -187,9 +197,7 @@ std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model
   for (size_t r = 0; r < rows.size(); ++r)
     std::copy(rows[r].begin(), rows[r].end(), ids.begin() + static_cast<std::ptrdiff_t>(r * longest));
 
-  // The head's logits are the largest array of all: few rows at a time.
-  const int64_t d = model->config().hidden;
-  const int64_t rows_at_once = std::clamp<int64_t>((int64_t{64} << 20) / (model->config().vocab * 4), 1, 64);
+  const int64_t d = model->config().hidden, rows_at_once = head_rows(*model);
   // One program of head and loss; arguments: hidden, labels, positions, operands of the edits.
   const Arrays operands = Sites::operands(options.edits);
   const Function nll = compile([&](const Arrays& a) {
@@ -197,6 +205,7 @@ std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model
     return Arrays{cross_entropy(sites.visit_logits(model->logits(a[0]), a[2]), a[1])};
   });
   Session session(model, b, options.edits);
+  session.reserve(n);
   for (int64_t at = 0; at < n; at += options.chunk) {
     check_interrupt();
     const int64_t t = std::min(options.chunk, n - at);
@@ -235,6 +244,33 @@ std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model
   }
   if (!options.may_miss) session.require_fired();
   return out;
+}
+
+MemoryPlan plan_generate(const std::shared_ptr<const Model>& model, int64_t prompt, int64_t max_tokens,
+                         int64_t chunk) {
+  require_causal(model, "plan_generate");
+  const int64_t context = model->config().context;
+  const int64_t end = std::min(prompt + std::max<int64_t>(max_tokens, 0), context),
+                begin = std::min(room_for(prompt, max_tokens), context);
+  MemoryPlan p = plan_memory(model, std::max(prompt, end), std::min(prompt, chunk));
+  // While a cache grows one layer's is there twice.
+  if (Model::cache_capacity(begin) < Model::cache_capacity(end))
+    p.cache += p.cache / static_cast<size_t>(2 * std::max<int64_t>(1, model->config().layers));
+  return p;
+}
+
+MemoryPlan plan_score(const std::shared_ptr<const Model>& model, int64_t tokens, int64_t chunk) {
+  require_causal(model, "plan_score");
+  const Function head = [&](const Arrays& a) { return Arrays{cross_entropy(model->logits(a[0]), a[1])}; };
+  const int64_t d = model->config().hidden, pass = std::min({tokens, chunk, kMaxPass}),
+                slab = head_rows(*model);
+  MemoryPlan m = plan_memory(model, tokens, chunk);
+  const int64_t rows = std::min(slab, pass);
+  const ProgramPlan p = plan(head, {zeros({rows, d}, model->dtype()), zeros({rows}, Dtype::I32)});
+  m.decode = p.workspace + p.outputs;
+  // The states of a pass stay while the head reads them.
+  m.decode += 2 * static_cast<size_t>(pass * d) * itemsize(model->dtype());
+  return m;
 }
 
 }  // namespace mc

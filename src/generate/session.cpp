@@ -146,6 +146,9 @@ Session::Session(std::shared_ptr<const Model> model, int64_t rows, std::vector<E
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 
+void Session::reserve(int64_t tokens) {
+  if (impl_->caches()) impl_->reserve(std::min(tokens, impl_->model->config().context));
+}
 void Session::reset() { impl_->position = 0; }
 int64_t Session::position() const { return impl_->position; }
 const Model& Session::model() const { return *impl_->model; }
@@ -238,8 +241,8 @@ int32_t Session::greedy_step(int32_t id) {
   return next;
 }
 
-MemoryPlan plan_memory(const std::shared_ptr<const Model>& model, int64_t tokens, int64_t chunk,
-                       int64_t rows) {
+MemoryPlan plan_memory(const std::shared_ptr<const Model>& model, int64_t tokens, int64_t chunk, int64_t rows,
+                       const std::vector<Site>& taps) {
   if (!model)
     throw Error(ErrorCode::InvalidArgument, "there is no model", "plan_memory", "load one with load_model");
   const ModelConfig& c = model->config();
@@ -263,12 +266,20 @@ MemoryPlan plan_memory(const std::shared_ptr<const Model>& model, int64_t tokens
   };
   const Arrays step = arguments(1);
   for (size_t i = 2; i < step.size(); ++i) p.cache += step[i].nbytes();
+  const int64_t pass = std::min({tokens, chunk, kMaxPass});
+  const Function pass_of = s.step(taps.empty() ? Session::Impl::last_hidden : s.tapping_head(taps), taps);
+  const ProgramPlan prefill = plan(pass_of, arguments(pass), s.donated());
+  p.weights = prefill.weights;
+  p.prefill = prefill.workspace + prefill.outputs;
+  if (tokens > pass) {
+    // What passes read is kept until the last.
+    if (!taps.empty())
+      p.prefill += prefill.outputs * static_cast<size_t>(tokens - pass) / static_cast<size_t>(pass);
+  }
+  if (c.encoder || !taps.empty()) return p;
   const ProgramPlan decode = plan(s.step(s.greedy_head(), {}), step, s.donated());
-  const ProgramPlan prefill = plan(s.step(Session::Impl::last_hidden, {}),
-                                   arguments(std::min({tokens, chunk, kMaxPass})), s.donated());
   p.weights = decode.weights;  // the head's among them
   p.decode = decode.workspace + decode.outputs;
-  p.prefill = prefill.workspace + prefill.outputs;
   return p;
 }
 

@@ -373,9 +373,18 @@ std::shared_ptr<GgufFile> GgufFile::assemble(std::string path, std::vector<std::
 }
 
 std::string GgufFile::content_sha256() const {
-  if (parts_.empty()) return sha256_hex(bytes_);
   Sha256 hash;
-  for (std::span<const std::byte> p : parts_) hash.update(p);
+  // Piece by piece, and out of memory again: a model larger than memory has a hash, too.
+  constexpr size_t kPiece = size_t{4} << 20;
+  auto add = [&](std::span<const std::byte> bytes, bool mapped) {
+    for (size_t at = 0; at < bytes.size(); at += kPiece) {
+      const std::span<const std::byte> piece = bytes.subspan(at, std::min(kPiece, bytes.size() - at));
+      hash.update(piece);
+      if (mapped) forget_pages(piece);
+    }
+  };
+  if (parts_.empty()) add(bytes_, mapped_);
+  for (std::span<const std::byte> p : parts_) add(p, false);
   return hash.hex();
 }
 

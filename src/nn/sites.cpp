@@ -57,7 +57,7 @@ SiteKind parse_kind(const std::string& name) {
   std::stable_sort(near.begin(), near.end(), [](auto& a, auto& b) { return a.first < b.first; });
   std::string all;
   for (const SiteInfo& s : kInfo) all += cat(all.empty() ? "" : ", ", s.name);
-  throw Error(ErrorCode::InvalidArgument, cat("there is no site '", name, "'"), "site",
+  throw Error(ErrorCode::UnknownSite, cat("there is no site '", name, "'"), "site",
               cat("nearest are ", near[0].second, " and ", near[1].second, "; the sites are ", all));
 }
 
@@ -379,7 +379,7 @@ Arrays Sites::values() const {
 
 void Sites::require_visited() const {
   auto missing = [](const Site& s) {
-    throw Error(ErrorCode::InvalidArgument,
+    throw Error(ErrorCode::UnknownSite,
                 cat("site ", site_name(s), " never fired: this model has nothing there"), "site",
                 "docs/sites.md lists what each architecture has");
   };

@@ -1,34 +1,46 @@
 #include "shard_writer.h"
 
+#include <algorithm>
+#include <numeric>
 #include <span>
 
 #include "mc/detail/str.h"
-#include "mc/file.h"
 #include "mc/safetensors.h"
 
 namespace mc::probe {
 
-void write_whole(const std::string& path, const std::vector<std::pair<const void*, size_t>>& parts) {
-  std::vector<std::span<const std::byte>> spans;
-  for (auto [data, size] : parts) spans.push_back({static_cast<const std::byte*>(data), size});
-  write_file(path, spans);
-}
-
-ShardWriter::ShardWriter(std::string folder, std::vector<int> layers, int64_t width, Dtype dtype,
-                         bool offsets, size_t shard_bytes)
+ShardWriter::ShardWriter(std::string folder, std::vector<Column> columns, bool offsets, size_t shard_bytes,
+                         std::vector<Shard> written, int64_t first_prompt)
     : folder_(std::move(folder)),
-      layers_(std::move(layers)),
-      width_(width),
-      dtype_(dtype),
+      columns_(std::move(columns)),
       with_offsets_(offsets),
       shard_bytes_(shard_bytes),
-      data_(layers_.size()) {}
+      data_(columns_.size()),
+      prompts_done_(first_prompt),
+      shards_(std::move(written)) {
+  for (const Shard& s : shards_) prompts_done_ += s.prompts;
+  size_t row = 0;
+  for (const Column& c : columns_) row += c.row_bytes();
+  row_bytes_ = row;
+}
 
-void ShardWriter::add(const std::vector<const std::byte*>& layers, int64_t rows) {
-  const size_t n = static_cast<size_t>(rows * width_) * itemsize(dtype_);
-  for (size_t i = 0; i < layers.size(); ++i) data_[i].insert(data_[i].end(), layers[i], layers[i] + n);
+bool ShardWriter::add(const std::vector<const std::byte*>& columns, int64_t rows, int64_t tokens) {
+  size_t held = 0;
+  const size_t total = static_cast<size_t>(offsets_.back() + rows) * row_bytes_;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    // No more than a shard takes: doubling would hold twice of it.
+    const size_t share =
+        columns_[i].row_bytes() * (std::max(shard_bytes_, total) / std::max<size_t>(row_bytes_, 1) + 1);
+    if (data_[i].capacity() < share && total > shard_bytes_ / 4) data_[i].reserve(share);
+    data_[i].insert(data_[i].end(), columns[i],
+                    columns[i] + static_cast<size_t>(rows) * columns_[i].row_bytes());
+    held += data_[i].size();
+  }
   offsets_.push_back(offsets_.back() + rows);
-  if (!data_.empty() && data_[0].size() * data_.size() >= shard_bytes_) flush();
+  tokens_.push_back(tokens);
+  if (held < shard_bytes_) return false;
+  flush();
+  return true;
 }
 
 void ShardWriter::flush() {
@@ -37,21 +49,26 @@ void ShardWriter::flush() {
   const int64_t rows = offsets_.back();
   SafetensorsWriter file;
   if (with_offsets_) file.add("offsets", Dtype::I64, {prompts + 1}, std::as_bytes(std::span(offsets_)));
-  for (size_t i = 0; i < layers_.size(); ++i)
-    file.add(cat("layer.", layers_[i]), dtype_, {rows, width_}, data_[i]);
-
+  file.add("tokens", Dtype::I64, {prompts}, std::as_bytes(std::span(tokens_)));
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    Shape shape{rows};
+    for (int64_t n : columns_[i].row) shape.push_back(n);
+    file.add(columns_[i].name, columns_[i].dtype, shape, data_[i]);
+  }
   Shard s;
   const std::string number = cat(shards_.size());
   s.file =
       cat("capture-", std::string(number.size() < 5 ? 5 - number.size() : 0, '0'), number, ".safetensors");
   s.first_prompt = prompts_done_;
   s.prompts = prompts;
+  s.tokens = std::accumulate(tokens_.begin(), tokens_.end(), int64_t{0});
   s.rows = rows;
   const SafetensorsWriter::Written w = file.write(folder_ + "/" + s.file);
   s.bytes = w.bytes;
   s.sha256 = w.sha256;
   shards_.push_back(std::move(s));
   prompts_done_ += prompts;
+  tokens_.clear();
   for (auto& d : data_) d.clear();
   offsets_.assign(1, 0);
 }

@@ -7,40 +7,46 @@
 #include <vector>
 
 #include "mc/dtype.h"
+#include "mc/shape.h"
 
 namespace mc::probe {
 
 struct Shard {
   std::string file;
-  int64_t first_prompt = 0, prompts = 0, rows = 0;
+  int64_t first_prompt = 0, prompts = 0, tokens = 0, rows = 0;
   uint64_t bytes = 0;
   std::string sha256;
 };
 
-// Collects rows of `width` elements for each layer and writes them out when they reach `shard_bytes`.
+// One tensor of every shard: rows of one shape.
+struct Column {
+  std::string name;
+  Dtype dtype = Dtype::F32;
+  Shape row;  // (d,), or (heads, head_dim)
+  size_t row_bytes() const { return static_cast<size_t>(row.numel()) * itemsize(dtype); }
+};
+
+// Collects the rows of each column and writes them out when they reach `shard_bytes` together. What a shard
+// holds follows from the rows alone.
 class ShardWriter {
  public:
-  ShardWriter(std::string folder, std::vector<int> layers, int64_t width, Dtype dtype, bool offsets,
-              size_t shard_bytes);
-  // Rows of one prompt: for each layer `rows`·width elements.
-  void add(const std::vector<const std::byte*>& layers, int64_t rows);
+  // `written`: shards of an earlier run that are kept; `first_prompt` the number of the first prompt of all.
+  ShardWriter(std::string folder, std::vector<Column> columns, bool offsets, size_t shard_bytes,
+              std::vector<Shard> written = {}, int64_t first_prompt = 0);
+  // Of one prompt of `tokens` tokens: for each column `rows` rows. True when that wrote a shard.
+  bool add(const std::vector<const std::byte*>& columns, int64_t rows, int64_t tokens);
   void flush();
   const std::vector<Shard>& shards() const { return shards_; }
 
  private:
   std::string folder_;
-  std::vector<int> layers_;
-  int64_t width_;
-  Dtype dtype_;
+  std::vector<Column> columns_;
   bool with_offsets_;
-  size_t shard_bytes_;
-  std::vector<std::vector<std::byte>> data_;  // by layer
-  std::vector<int64_t> offsets_{0};
+  size_t shard_bytes_, row_bytes_ = 0;
+  std::vector<std::vector<std::byte>> data_;  // by column
+  std::vector<int64_t> offsets_{0}, tokens_;
   int64_t prompts_done_ = 0;
   std::vector<Shard> shards_;
 };
-
-// A file that appears whole or not at all: a temporary one beside it, synced and renamed. Throws FileWrite.
-void write_whole(const std::string& path, const std::vector<std::pair<const void*, size_t>>& parts);
 
 }  // namespace mc::probe

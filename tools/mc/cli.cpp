@@ -365,7 +365,8 @@ Args CommandLine::parse() const {
     if (!values.empty() && !o->repeats) usage_error("is given twice", where, "leave one of them out");
     values.push_back(t.value);
   }
-  const size_t room = *c->words || (c->groups & kModel) ? 1 : 0;
+  const bool many = std::string_view(c->words).ends_with("...");
+  const size_t room = many ? args.words.size() : *c->words || (c->groups & kModel) ? 1 : 0;
   if (args.words.size() > room)
     usage_error(cat("'", args.words[room], "' is one word too many"), cat("mc ", c->name),
                 "put text with spaces into quotes");

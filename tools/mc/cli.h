@@ -40,7 +40,7 @@ struct Command {
   const char* notes = "";  // below the options
   const char* examples = "";
   int (*run)(const Args& args) = nullptr;  // returns the exit code
-  const char* words = "";                  // positional arguments as shown ("MODEL"); one at most
+  const char* words = "";                  // positional arguments as shown: "MODEL", one at most, or "DIR..."
 };
 
 enum ExitCode : int { kOk = 0, kError = 1, kUsage = 2, kFailedCheck = 3, kInterrupted = 130 };

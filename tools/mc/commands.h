@@ -17,7 +17,9 @@ Command infer_command();
 Command model_info_command();
 Command ops_command();
 Command parity_command();
+Command plan_command();
 Command probe_capture_command();
+Command probe_merge_command();
 Command score_command();
 
 // In the order of `mc --help`.

@@ -19,12 +19,12 @@ Progress::~Progress() {
   if (shown_ && terminal_) std::fputs("\r\033[K", stderr);
 }
 
-void Progress::update(int64_t done) {
+void Progress::update(int64_t done, int64_t before) {
   const Clock::time_point now = Clock::now();
   if (is_quiet() || now < next_) return;
   next_ = now + std::chrono::milliseconds(terminal_ ? 200 : 10000);
   const double s = std::chrono::duration<double>(now - begin_).count(),
-               rate = s > 0 ? static_cast<double>(done) / s : 0;
+               rate = s > 0 ? static_cast<double>(done - before) / s : 0;
   std::string line = cat(show_count(done), total_ ? cat(" of ", show_count(total_)) : "", " ", what_, ", ",
                          show3(rate), "/s");
   if (total_ > done && rate > 0)

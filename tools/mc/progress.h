@@ -15,7 +15,7 @@ class Progress {
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
-  void update(int64_t done);
+  void update(int64_t done, int64_t before = 0);
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -1,6 +1,4 @@
 // Quantized weights: packed once for a buffer, then used by every program that reads it.
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -81,7 +79,8 @@ std::byte* room_for(size_t bytes, bool shares, std::shared_ptr<Piece>& piece) {
 
 std::shared_ptr<Packed> pack(const QuantAttrs& a, std::span<const Tensor> parts, bool shares) {
   auto p = std::make_shared<Packed>();
-  const quant::Source s = source_of(parts);
+  quant::Source s = source_of(parts);
+  s.mapped = parts[0].source && parts[0].source->mapped;
   p->codes = s.codes;
   p->scales = s.scales;
   p->biases = s.biases;
@@ -91,14 +90,6 @@ std::shared_ptr<Packed> pack(const QuantAttrs& a, std::span<const Tensor> parts,
   p->weight.lifts = quant::pack(p->weight.format, s, a.rows, a.cols, room);
   p->weight.packed = room;
   return p;
-}
-
-// Tells the system that a mapped file's pages are not needed; they come back from the file if they are.
-void drop_pages(const void* data, size_t bytes) {
-  static const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 // The packed form, kept on the codes' buffer where that is an input.
@@ -124,8 +115,6 @@ std::shared_ptr<Packed> packed_weight(const QuantAttrs& a, std::span<const Tenso
     if (parts[1].source == keep || parts[2].source == keep) return p;
   }
   keep->packed = p;
-  if (keep->mapped)
-    drop_pages(parts[0].data, static_cast<size_t>(parts[0].numel()) * itemsize(parts[0].dtype));
   return p;
 }
 

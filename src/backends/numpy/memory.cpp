@@ -73,15 +73,16 @@ class Pool {
                     cat("an allocation of ", bytes, " bytes would pass the limit of ", limit_, " bytes (",
                         stats_.active, " in use)"),
                     "memory");
-      if (auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
-        std::byte* p = it->second.back();
-        it->second.pop_back();
+      if (auto it = free_.find(size); it != free_.end() && !it->second.blocks.empty()) {
+        std::byte* p = it->second.blocks.back();
+        it->second.blocks.pop_back();
+        it->second.used = ++clock_;
         stats_.cached -= size;
         use(size);
         return p;
       }
       stats_.active += size;  // reserved, so that two threads do not pass the limit together
-      if (limit_) trim_locked(limit_ > stats_.active ? limit_ - stats_.active : 0);  // kept blocks count, too
+      trim_locked(keep());
     }
     try {
       std::byte* p = fresh(bytes, size);
@@ -120,25 +121,40 @@ class Pool {
     const size_t size = class_bytes(bytes);
     std::lock_guard lock(mutex_);
     stats_.active -= size;
-    if (stats_.cached + size > kKeep) {
-      std::free(p);
-      return;
-    }
-    free_[size].push_back(static_cast<std::byte*>(p));
+    Class& c = free_[size];
+    c.blocks.push_back(static_cast<std::byte*>(p));
+    c.used = ++clock_;
     stats_.cached += size;
+    trim_locked(keep());
   }
 
   void trim(size_t keep) {
     std::lock_guard lock(mutex_);
     trim_locked(keep);
   }
+  // Kept blocks never take the process past what was in use at once before: memory that varies in size from
+  // pass to pass costs no more than its largest pass. The least recently used sizes go first.
+  size_t keep() {
+    most_ = std::max(most_, stats_.active);
+    const size_t bound = limit_ ? std::min(limit_, most_) : most_;
+    const size_t room = bound > stats_.active ? bound - stats_.active : 0;
+    return limit_ && limit_ <= most_ ? room : std::clamp(room, kKeepAlways, kKeep);
+  }
   void trim_locked(size_t keep) {
-    for (auto& [size, list] : free_)
-      while (!list.empty() && stats_.cached > keep) {
-        std::free(list.back());
-        list.pop_back();
-        stats_.cached -= size;
+    while (stats_.cached > keep) {
+      auto oldest = free_.end();
+      for (auto it = free_.begin(); it != free_.end(); ++it)
+        if (!it->second.blocks.empty() && (oldest == free_.end() || it->second.used < oldest->second.used))
+          oldest = it;
+      if (oldest == free_.end()) return;
+      std::vector<std::byte*>& blocks = oldest->second.blocks;
+      while (!blocks.empty() && stats_.cached > keep) {
+        std::free(blocks.back());
+        blocks.pop_back();
+        stats_.cached -= oldest->first;
       }
+      if (blocks.empty()) free_.erase(oldest);
+    }
   }
 
   MemoryStats request(const Backend::MemoryRequest& r) {
@@ -152,14 +168,20 @@ class Pool {
   }
 
  private:
-  static constexpr size_t kKeep = size_t{1} << 30;
+  static constexpr size_t kKeep = size_t{1} << 30, kKeepAlways = 4u << 20;
+  struct Class {
+    std::vector<std::byte*> blocks;
+    uint64_t used = 0;
+  };
   void use(size_t size) {
     stats_.active += size;
     stats_.peak = std::max(stats_.peak, stats_.active);
   }
   std::mutex mutex_;
-  std::map<size_t, std::vector<std::byte*>> free_;
+  std::map<size_t, Class> free_;  // by size
+  uint64_t clock_ = 0;
   MemoryStats stats_;
+  size_t most_ = 0;  // in use at once so far
   size_t limit_ = 0;
 };
 

@@ -1,4 +1,8 @@
 // From the file's order to panels of 16 rows, in 32-bit words of four codes.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -269,13 +273,32 @@ int64_t packed_bytes(const Format& format, int64_t n, int64_t k) {
   return panels_of(n) * layout_of(format, k).panel_bytes;
 }
 
+namespace {
+void give_back(const Source& src, int64_t begin, int64_t end, int64_t row_bytes) {
+  if (!src.mapped || begin >= end) return;
+  static const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  // The page that both ends of a range share with others goes with the later range.
+  const uintptr_t from = reinterpret_cast<uintptr_t>(src.codes) + static_cast<uintptr_t>(begin * row_bytes),
+                  to = reinterpret_cast<uintptr_t>(src.codes) + static_cast<uintptr_t>(end * row_bytes);
+  const uintptr_t first = (begin ? from : from + page - 1) / page * page, last = to / page * page;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+}  // namespace
+
 bool pack(const Format& format, const Source& src, int64_t n, int64_t k, void* dst) {
   check_format(format, k);
   const Layout l = layout_of(format, k);
   const int64_t row_bytes = source_row_bytes(format, k);
+  // Of mapped pages no more than this stays a thread.
+  const int64_t slab = std::max<int64_t>(1, (int64_t{1} << 20) / std::max<int64_t>(1, kPanel * row_bytes));
   std::atomic<bool> all_lift = true;
   parallel_for(panels_of(n), 1, [&](int64_t begin, int64_t end) {
+    int64_t held = begin;
     for (int64_t p = begin; p < end; ++p) {
+      if (p - held == slab) {
+        give_back(src, held * kPanel, p * kPanel, row_bytes);
+        held = p;
+      }
       uint8_t* panel = static_cast<uint8_t*>(dst) + p * l.panel_bytes;
       const int rows = static_cast<int>(n - p * kPanel < kPanel ? n - p * kPanel : kPanel);
       if (rows < kPanel) std::memset(panel, 0, static_cast<size_t>(l.panel_bytes));
@@ -288,6 +311,7 @@ bool pack(const Format& format, const Source& src, int64_t n, int64_t k, void* d
       }
       if (!panel_lifts(l, panel)) all_lift = false;
     }
+    give_back(src, held * kPanel, std::min(end * kPanel, n), row_bytes);
   });
   return all_lift;
 }

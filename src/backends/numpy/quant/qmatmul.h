@@ -35,6 +35,7 @@ struct Source {
   const void* codes = nullptr;
   const void* scales = nullptr;
   const void* biases = nullptr;
+  bool mapped = false;  // codes lie in a mapped file
 };
 
 // Throws InvalidArgument or ShapeMismatch when there is no such format or rows of k elements do not hold
@@ -43,7 +44,8 @@ void check_format(const Format& format, int64_t k);
 // Bytes of a packed (n, k) weight: the source's size with n rounded up to 16, plus 2.8 % for Q4_K and 2.3 %
 // for Q5_K.
 int64_t packed_bytes(const Format& format, int64_t n, int64_t k);
-// Packs on all threads. dst: packed_bytes, aligned to 64 bytes. Returns Weight::lifts.
+// Packs on all threads. dst: packed_bytes, aligned to 64 bytes. Returns Weight::lifts. Mapped pages of codes
+// are given back as packing goes: they come again from the file if they are needed.
 bool pack(const Format& format, const Source& src, int64_t n, int64_t k, void* dst);
 
 // A packed weight (n, k).

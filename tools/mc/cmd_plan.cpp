@@ -1,0 +1,116 @@
+#include "commands.h"
+#include "engine.h"
+#include "format.h"
+#include "mc/detail/str.h"
+#include "mc/generate.h"
+#include "mc/probe.h"
+#include "mc/system.h"
+#include "plan.h"
+
+namespace mc::tool {
+namespace {
+
+struct Need {
+  const char* command;
+  std::string what;
+  int64_t rows, tokens;
+  Peak peak;
+};
+
+Value value_of(const Need& n) {
+  const MemoryPlan& d = n.peak.device;
+  return Value::object()
+      .set("command", n.command)
+      .set("rows", n.rows)
+      .set("tokens", n.tokens)
+      .set("capacity", d.capacity)
+      .set("weights_bytes", d.weights)
+      .set("kv_cache_bytes", d.cache)
+      .set("prefill_workspace_bytes", d.prefill)
+      .set("decode_workspace_bytes", d.decode)
+      .set("engine_bytes", d.total())
+      .set("host_bytes", n.peak.host)
+      .set("process_bytes", n.peak.process);
+}
+
+int run(const Args& args) {
+  const std::string path = args.model();
+  const int64_t prompt = args.integer("prompt-tokens", 512), max_tokens = args.integer("max-tokens", 128),
+                rows = args.integer("batch-size", 4), chunk = args.integer("chunk", kMaxPass);
+  Engine engine(args);
+  const std::shared_ptr<Model> model = engine.load(path);
+  std::vector<Need> needs;
+  auto add = [&](const char* command, std::string what, int64_t n, int64_t tokens, const MemoryPlan& device,
+                 size_t host) {
+    needs.push_back({command, std::move(what), n, tokens, peak_of(*model, device, host)});
+  };
+  if (!model->config().encoder) {
+    add("infer", cat(prompt, " tokens of prompt, ", max_tokens, " generated"), 1, prompt + max_tokens,
+        plan_generate(model, prompt, max_tokens, chunk), 0);
+    add("score", cat("one text of ", prompt, " tokens"), 1, prompt, plan_score(model, prompt, chunk), 0);
+  }
+  CaptureOptions o;
+  o.out = "-";
+  o.batch_size = rows;
+  o.chunk = chunk;
+  o.pool = parse_pool(args.text("pool", "none"));
+  o.sites = args.has("sites") ? parse_sites(args.text("sites"), model->config().layers) : std::vector<Site>{};
+  if (!args.has("sites"))
+    for (int l : parse_layers(args.text("layers", "-1"), model->config().layers))
+      o.sites.push_back({SiteKind::ResidPost, l});
+  const CapturePlan c = plan_capture(model, o, prompt);
+  add("probe capture",
+      cat(rows, rows == 1 ? " prompt of " : " prompts side by side of ", prompt, " tokens, ", o.sites.size(),
+          args.has("sites")     ? " sites"
+          : o.sites.size() == 1 ? " layer"
+                                : " layers"),
+      rows, prompt, c.device, c.host);
+
+  if (args.format == Format::Text) {
+    const auto bytes = [](size_t n) { return show_bytes(static_cast<double>(n)); };
+    for (const Need& n : needs) {
+      const MemoryPlan& d = n.peak.device;
+      write_out(cat(n.command, ": ", n.what, "\n  peak of the process ", bytes(n.peak.process), "\n  engine ",
+                    bytes(d.total()), ": weights ", bytes(d.weights), ", cache ", bytes(d.cache),
+                    " (room for ", d.capacity, " tokens), workspace ", bytes(std::max(d.prefill, d.decode)),
+                    "\n"));
+      if (n.peak.host) write_out(cat("  host ", bytes(n.peak.host), ": results on their way to a file\n"));
+    }
+    write_out(cat("engine ", engine.str(), "\n"));
+    return kOk;
+  }
+  Value v = Value::object();
+  v.set("schema", "mc.plan/2");
+  engine.describe(v);
+  Value list = Value::list();
+  for (const Need& n : needs) list.push(value_of(n));
+  write_result(args.format, v.set("threads", num_threads()).set("plans", std::move(list)));
+  return kOk;
+}
+
+}  // namespace
+
+Command plan_command() {
+  return {
+      .name = "plan",
+      .summary = "the memory that infer, score and probe capture would take, before they run",
+      .groups = kModel | kEngine,
+      .options = {{"prompt-tokens", Kind::Integer, "N", "length of a prompt or text (default 512)", 1,
+                   1 << 24},
+                  {"max-tokens", Kind::Integer, "N", "tokens to generate (default 128)", 0, 1 << 24},
+                  {"batch-size", Kind::Integer, "N", "prompts side by side in a capture (default 4)", 1,
+                   4096},
+                  {"layers", Kind::Text, "LIST", "layers to capture: 0,6-9,-1 or all (default -1)"},
+                  {"sites", Kind::Text, "LIST", "sites to capture instead"},
+                  {"pool", Kind::Choice, "none|last|mean", "as in probe capture (default none)"},
+                  {"chunk", Kind::Integer, "N", "tokens in one pass (default 512)", 1, 1 << 20}},
+      .notes =
+          "Nothing is computed: the same programs are planned and their bytes added up. The process's peak "
+          "counts what\nis resident already; on an engine with memory of its own it is the host's part "
+          "only.\n",
+      .examples =
+          "  mc plan model.gguf --prompt-tokens 2000 --batch-size 16 --layers all\n"
+          "  mc plan model.gguf --dtype bf16 --output json\n",
+      .run = run};
+}
+}  // namespace mc::tool
