@@ -48,7 +48,8 @@ def test_help_three_ways(command):
 
 
 def test_help_of_a_group():
-    assert mc("probe", "--help").stdout == mc("probe", "capture", "--help").stdout + b"\n"
+    each = [mc("probe", command, "--help").stdout + b"\n" for command in ("capture", "merge")]
+    assert mc("probe", "--help").stdout == b"".join(each)
 
 
 @pytest.mark.parametrize("args, meant", [
@@ -71,7 +72,7 @@ def test_nearest_is_suggested(args, meant):
     (["infer", "m", "-p", "x", "--temperature", "nan"], ["number"]), (["infer", "m", "-p", "x", "--top-p", "1.5"], ["0 to 1"]),
     (["infer", "m", "-p", "x", "--top-k", "5"], ["--top-k", "temperature"]), (["infer", "m", "-p", "x", "--stop", ""], ["--stop"]),
     (["probe", "capture", "m", "--data", "d", "--out", "o"], ["--layers"]),
-    (["probe", "capture", "m", "--data", "d", "--out", "o", "--layers", "1,,2"], ["whole numbers"]),
+    (["probe", "capture", "m", "--data", "d", "--out", "o", "--layers", "1,,2"], ["no layers"]),
     (["probe"], ["capture"]), (["doctor", "--threads", "2"], ["does not take"]), (["doctor", "now"], ["one word too many"]),
     (["score", "m", "--text", "x", "--batch-size", "2"], ["jsonl"]), (["--quiet"], ["no command"]),
 ])
@@ -180,9 +181,9 @@ def test_completion_is_a_script_that_the_shell_reads(shell):
 
 
 @pytest.mark.parametrize("line, offered", [
-    ("mc ", {"infer", "score", "embed", "probe", "parity", "bench", "model", "backends", "doctor", "ops", "cache", "completion"}),
+    ("mc ", {"infer", "score", "embed", "probe", "plan", "parity", "bench", "model", "backends", "doctor", "ops", "cache", "completion"}),
     ("mc sc", {"score"}),
-    ("mc probe ", {"capture"}), ("mc --quiet model ", {"info"}), ("mc completion ", {"bash", "zsh"}),
+    ("mc probe ", {"capture", "merge"}), ("mc --quiet model ", {"info"}), ("mc completion ", {"bash", "zsh"}),
     ("mc score --output ", {"text", "json", "yaml"}), ("mc score --output=j", {"json"}), ("mc bench --dtype b", {"bf16"}),
     ("mc --output json sc", {"score"}), ("mc --output=json sc", {"score"}), ("mc probe capture --pool ", {"none", "last", "mean"}),
     ("mc score --max", set()), ("mc infer --max", {"--max-tokens"}), ("mc infer -m x.gguf --temp", {"--temperature"}),

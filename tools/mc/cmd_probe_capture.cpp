@@ -21,9 +21,23 @@
 namespace mc::tool {
 namespace {
 
-std::vector<Site> sites_of(const Args& args, const Model& model) {
+// Before a model is loaded: mistakes that need none.
+void check_lists(const Args& args) {
   if (args.has("layers") == args.has("sites"))
     usage_error("give one of --layers and --sites", "mc probe capture");
+  if (!args.has("layers")) return;
+  const std::string list = args.text("layers");
+  for (size_t at = 0; at <= list.size();) {
+    const size_t end = std::min(list.find(',', at), list.size());
+    const std::string part = list.substr(at, end - at);
+    if (part != "all" && part != "*" &&
+        (part.empty() || part.find_first_not_of("0123456789-") != std::string::npos))
+      usage_error(cat("'", part, "' names no layers"), "--layers", "for example 0,6-9,-1 or all");
+    at = end + 1;
+  }
+}
+
+std::vector<Site> sites_of(const Args& args, const Model& model) {
   if (args.has("sites")) return parse_sites(args.text("sites"), model.config().layers);
   std::vector<Site> out;
   for (int l : parse_layers(args.text("layers"), model.config().layers))
@@ -86,6 +100,7 @@ int run(const Args& args) {
     usage_error("--stream writes NDJSON; --output does not go with it", "mc probe capture");
   for (const char* name : {"resume", "shard"})
     if (args.has(name) && !args.has("out")) usage_error(cat("--", name, " needs --out"), "mc probe capture");
+  check_lists(args);
   CaptureOptions o;
   o.data = args.text("data");
   o.out = args.text("out");
