@@ -24,7 +24,7 @@ struct EmbedOptions {
 };
 // What embed() does where options do not say.
 MC_API EmbedPool default_embed_pool(const Model& model);
-// The ids that embed() computes on: an encoder's with its tokens before and after the text.
+// The ids that embed() computes on: with the tokens before and after the text that the files ask for.
 MC_API std::vector<int32_t> embed_ids(const Model& model, const std::string& text);
 // A text's vector (d,): states after the last block and the final norm, if the model has one, pooled in
 // float64. Encoders (BERT) are made for it; decoders work as well. Nothing is truncated: throws

@@ -49,9 +49,7 @@ EmbedPool default_embed_pool(const Model& model) {
 }
 
 std::vector<int32_t> embed_ids(const Model& model, const std::string& text) {
-  EncodeOptions o;
-  if (model.config().encoder) o.add_eos = std::nullopt;
-  return model.tokenizer().encode(text, o);
+  return model.tokenizer().encode(text, {.add_eos = std::nullopt});
 }
 
 std::vector<std::vector<float>> embed(const std::shared_ptr<const Model>& model,

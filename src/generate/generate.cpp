@@ -65,7 +65,7 @@ void require_causal(const std::shared_ptr<const Model>& model, const char* what)
   if (model->config().encoder)
     throw Error(ErrorCode::InvalidArgument,
                 cat(model->config().architecture, " is an encoder: it predicts no next token"), what,
-                "use `mc probe capture` for its states");
+                "use `mc embed` for vectors of texts, `mc probe capture` for states");
 }
 
 // Tokens that the cache has room for from the beginning: all, unless many more are allowed than are likely.

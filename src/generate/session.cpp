@@ -113,7 +113,7 @@ struct Session::Impl {
     if (model->config().encoder)
       throw Error(ErrorCode::InvalidArgument,
                   cat(model->config().architecture, " is an encoder: it predicts no next token"), what,
-                  "use `mc probe capture` for its states");
+                  "use `mc embed` for vectors of texts, `mc probe capture` for states");
   }
 
   // Moves the cache to the next bucket when it is full.

@@ -18,7 +18,8 @@ class Bert final : public Decoder {
       throw Error(ErrorCode::BadModel, "the metadata key bert.attention.causal is true; expected false",
                   l.file().path());
     embedding_.table = l.linear("token_embd.weight", c.vocab, c.hidden);
-    const int64_t types = l.file().require_tensor("token_types.weight").shape[0];
+    const Shape& of_types = l.file().require_tensor("token_types.weight").shape;
+    const int64_t types = of_types.ndim() > 0 ? of_types[0] : 0;
     position_table_ = l.settled(l.table("position_embd.weight", c.context, c.hidden) +
                                 slice_axis(l.table("token_types.weight", types, c.hidden), 0, 0, 1));
     embedding_norm_ = l.layer_norm("token_embd_norm", c.hidden, c.norm_eps);

@@ -69,6 +69,7 @@ constexpr const char* kHarmless[] = {"architectures",
                                      "attn_implementation",
                                      "unsloth_fixed",
                                      "unsloth_version",
+                                     "is_llama_config",
                                      "max_length",
                                      "min_length",
                                      "do_sample",
@@ -91,6 +92,8 @@ constexpr Only kOnly[] = {{"is_decoder", "false"},
                           {"rope_interleaved", "false"},
                           {"decoder_sparse_step", "1"},
                           {"mlp_only_layers", "[]"},
+                          {"full_attn_mod", "1"},
+                          {"interpolate_factor", "1"},
                           {"pruned_heads", "{}"}};
 
 bool harmless(std::string_view key) {

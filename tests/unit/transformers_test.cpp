@@ -14,6 +14,7 @@
 #include "mc/generate.h"
 #include "mc/mc.h"
 #include "mc/model.h"
+#include "mc/ops.h"
 #include "mc/safetensors.h"
 #include "runtime/registry.h"
 
@@ -130,6 +131,66 @@ TEST_P(Transformers, StatesAndLogits) {
 }
 
 TEST_P(Transformers, TheOracleIsCloser) { compare(Case(GetParam()), Dtype::F64); }
+
+std::vector<char> bytes(const Array& a) {
+  std::vector<char> out(a.nbytes());
+  a.to_bytes(out.data());
+  return out;
+}
+
+// The host engine's promise, for every architecture: chunks and neighbours change no bit.
+TEST_P(Transformers, ChunksAndNeighboursChangeNoBit) {
+  const Case c(GetParam());
+  const DeviceScope scope(parse_device("numpy"));
+  const std::shared_ptr<Model> model = c.load(Dtype::F32);
+  const int64_t n = c.tokens(), d = model->config().hidden;
+  const std::vector<int32_t> row(c.ids().begin(), c.ids().begin() + n);
+  Session alone(model);
+  const std::vector<char> want = bytes(alone.run(row, kMaxPass, true));
+  for (int64_t chunk : {1, 4}) {
+    Session s(model);
+    EXPECT_EQ(bytes(s.run(row, chunk, true)), want) << chunk;
+  }
+  std::vector<int32_t> three(static_cast<size_t>(3 * n), 7);
+  std::copy(row.begin(), row.end(), three.begin() + n);
+  Session side(model, 3);
+  const Array all = side.run(three, kMaxPass, true);
+  EXPECT_EQ(bytes(reshape(slice_axis(all, 0, 1, 2), {1, n, d})), want);
+}
+
+// Sites are where their names say: what is read fits together, and reading changes nothing.
+TEST_P(Transformers, SitesFitTogether) {
+  const Case c(GetParam());
+  const DeviceScope scope(parse_device("numpy"));
+  const std::shared_ptr<Model> model = c.load(Dtype::F32);
+  const ModelConfig& m = model->config();
+  Session plain(model, c.rows()), watched(model, c.rows());
+  const Array hidden = plain.run(c.ids(), kMaxPass, true, {}, nullptr, c.lengths());
+  for (int64_t l = 0; l < m.layers; ++l) {
+    const auto at = [&](const char* name) { return parse_sites(cat(name, ".", l), m.layers)[0]; };
+    Arrays t;
+    watched.reset();
+    const Array same =
+        watched.run(c.ids(), kMaxPass, true,
+                    {at("resid_pre"), at("attn_out"), at("mlp_out"), at("resid_post"), at("v"), at("pattern"),
+                     at("heads"), at("attn_in"), at("mlp_in"), at("q"), at("k")},
+                    &t, c.lengths());
+    EXPECT_EQ(bytes(same), bytes(hidden));
+    if (!m.encoder) {  // whose sums are normed
+      const Array sum = t[0] + t[1] + t[2];
+      EXPECT_LT(max(abs(sum - t[3])).item<double>(), 1e-5);
+    }
+    const int64_t groups = m.heads / m.kv_heads, n = c.tokens();
+    const Array v = reshape(broadcast_to(expand_dims(transpose(t[4], {0, 2, 1, 3}), {2}),
+                                         {c.rows(), m.kv_heads, groups, n, m.head_dim}),
+                            {c.rows(), m.heads, n, m.head_dim});
+    const Array mixed = transpose(matmul(t[5], v), {0, 2, 1, 3});
+    EXPECT_LT(max(abs(mixed - t[6])).item<double>(), 1e-5) << "a pattern times the values are the heads";
+    EXPECT_LT(max(abs(sum(t[5], {-1}) - 1.0f)).item<double>(), 1e-5);
+    EXPECT_EQ(t[9].shape(), (Shape{c.rows(), n, m.heads, m.head_dim}));
+    EXPECT_EQ(t[10].shape(), (Shape{c.rows(), n, m.kv_heads, m.head_dim}));
+  }
+}
 
 TEST_P(Transformers, Gradients) {
   const Case c(GetParam());
