@@ -312,9 +312,15 @@ class Directory {
     if (const Json* layers = p ? find(*p, "full_attention") : nullptr) {
       if (!layers->is_object()) bad("the key rope_parameters.full_attention is no object");
       scaling = layers;
-      if (const Json* local = find(*p, "sliding_attention"); local && local->is_object())
+      if (const Json* local = find(*p, "sliding_attention")) {
+        if (!local->is_object()) bad("the key rope_parameters.sliding_attention is no object");
+        for (const auto& [k, v] : local->items())
+          if (k != "rope_theta" && !(k == "rope_type" && v == Json("default")))
+            bad(cat("the key rope_parameters.sliding_attention.", k.substr(0, 60), " is ",
+                    v.dump().substr(0, 60), ", which is not computed"));
         if (const Json* base = find(*local, "rope_theta"); base && !find(config_, "rope_local_base_freq"))
           writer_.set_f32(key("rope.freq_base_swa"), static_cast<float>(number(*base, "rope_theta")));
+      }
     }
     const Json* base = scaling ? find(*scaling, "rope_theta") : nullptr;
     if (!base) base = find(config_, "rope_theta");
@@ -341,7 +347,8 @@ class Directory {
     if (!scaling) return;
     const Json* type = find(*scaling, "rope_type");
     if (!type) type = find(*scaling, "type");
-    std::string kind = type && type->is_string() ? type->get<std::string>() : "default";
+    if (type && !type->is_string()) bad(cat("the rope scaling's type is ", type->dump().substr(0, 60)));
+    std::string kind = type ? type->get<std::string>() : "default";
     if (kind == "su") kind = "longrope";  // the name that the first files had
     constexpr std::pair<const char*, const char*> kFields[] = {
         {"default", ""},

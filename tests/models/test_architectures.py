@@ -237,6 +237,12 @@ def test_an_encoder_tells_what_it_is_for(mc, tmp_path):
         ("qwen2", {"layer_types": ["full_attention"]}, ["layer_types", "1 of 2"]),
         ("qwen3_moe", {"mlp_only_layers": [0]}, ["mlp_only_layers", "[0]"]),
         ("gemma2", {"sliding_window": None}, ["sliding_window"]),
+        ("llama", {"rope_parameters": {"rope_type": 3, "rope_theta": 1e4}}, ["rope", "3"]),
+        (
+            "gemma3",
+            {"rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_type": "linear", "rope_theta": 1e4}}},
+            ["sliding_attention.rope_type", "linear"],
+        ),
         ("llama", {"model_type": "qwen5"}, ["model_type", "qwen5", "nearest", "'qwen"]),
     ],
 )  # fmt: skip
