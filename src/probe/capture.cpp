@@ -86,7 +86,10 @@ void check(const CaptureOptions& o) {
 
 Prompt encode(const Model& model, const CaptureOptions& o, const std::string& text, const TextLines& lines) {
   if (text.empty()) lines.fail("has an empty \"text\"");
-  Prompt p{model.tokenizer().encode(text), {}};
+  // An encoder reads its tokens around the text, as it was trained.
+  EncodeOptions encode;
+  if (model.config().encoder) encode.add_eos = std::nullopt;
+  Prompt p{model.tokenizer().encode(text, encode), {}};
   if (static_cast<int64_t>(p.ids.size()) > model.config().context)
     throw Error(ErrorCode::ContextTooLong,
                 cat("line ", lines.number(), " has ", p.ids.size(), " tokens, the model's context ",

@@ -56,6 +56,19 @@ def test_pooling_and_length(mc, minilm, tmp_path):
     np.testing.assert_allclose(np.array(text.out.split(), float), one[0], rtol=1e-7)
 
 
+def test_capture_reads_the_states_that_are_pooled(mc, minilm, tmp_path):
+    texts = [k["text"] for k in golden("minilm")][:4]
+    want = vectors(embedded(mc, minilm, tmp_path, texts))
+    r = mc("probe", "capture", "--model", minilm, "--data", tmp_path / "texts.jsonl", "--layers=-1", "--pool", "mean",
+           "--out", tmp_path / "states", "--output", "json")  # fmt: skip
+    r.json()
+    raw = next((tmp_path / "states").glob("*.safetensors")).read_bytes()
+    n = int.from_bytes(raw[:8], "little")
+    where = [v["data_offsets"] for k, v in json.loads(raw[8 : 8 + n]).items() if k in ("layer.5", "resid_post.5")][0]
+    states = np.frombuffer(raw[8 + n + where[0] : 8 + n + where[1]], np.float32).reshape(4, -1)
+    np.testing.assert_allclose(states, want, rtol=0, atol=1e-7)
+
+
 def test_nothing_is_truncated(mc, minilm, tmp_path):
     error = error_of(embedded(mc, minilm, tmp_path, ["word " * 600]))
     assert "602" in error["message"] and "512" in error["message"], error
