@@ -3,10 +3,10 @@
     python tests/golden/make_transformers.py [NAME ...]      # needs torch and transformers (made with 2.15.0 and 5.23.0)
 
 NAME.safetensors holds float16 weights under the published names, NAME.json the configuration and the token ids, and
-NAME.golden.safetensors embedding, output of every block, last hidden states, logits, and the gradient of the mean cross entropy of the
-next token (of an encoder: the mean square of its states) by some weights, named as GGUF names them. Cases that differ in their rope
-alone share the weights of "llama". All is computed in float64: Transformers asks for float32 in norms, softmax and rotation, so these
-names mean float64 while it runs.
+NAME.golden.safetensors embedding, output of every block, last hidden states, logits, the gradient of the mean cross entropy of the next
+token (of an encoder: the mean square of its states) by some weights, named as GGUF names them, and the loss after a step against it.
+Cases that differ in their rope alone share the weights of "llama". All is computed in float64: Transformers asks for float32 in norms,
+softmax and rotation, so these names mean float64 while it runs.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 OUT = Path(__file__).parent / "transformers"
+STEP = 0.1
 DECODER = {
     "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
     "intermediate_size": 48, "max_position_embeddings": 64, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
@@ -83,7 +84,8 @@ CASES = {
     ),
     "phi3": (tf.Phi3Config, DECODER | LONGROPE | {"sliding_window": 6}, {"older": True}),
     "phi3-long": (tf.Phi3Config, DECODER | LONGROPE | {"sliding_window": 6}, {"weights": "phi3", "tokens": 24}),
-    "gpt2": (tf.GPT2Config, {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64, "n_inner": 48, "bos_token_id": 1, "eos_token_id": 2}, {}),
+    "gpt2": (tf.GPT2Config, {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64, "n_inner": 48, "bos_token_id": 1,
+              "eos_token_id": 2}, {}),
     "gpt_neox": (tf.GPTNeoXConfig, MHA | {"rotary_pct": 0.5, "num_key_value_heads": None}, {"older": True}),
     "gpt_neox-serial": (
         tf.GPTNeoXConfig,
@@ -196,21 +198,32 @@ def make(name):
         seen = []
         for b in blocks:
             b.register_forward_hook(lambda m, i, o: seen.append(o[0] if isinstance(o, tuple) else o))
-        out = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, **({} if encoder else {"use_cache": False}))
+
+        def forward():
+            out = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, **({} if encoder else {"use_cache": False}))
+            if encoder:
+                return out, (out.last_hidden_state[mask.bool()] ** 2).mean()
+            return out, torch.nn.functional.cross_entropy(out.logits[:, :-1].reshape(-1, 64), ids[:, 1:].reshape(-1))
+
+        out, loss = forward()
         last = out.last_hidden_state if encoder else out.hidden_states[-1]
-        if encoder:
-            loss = (last[mask.bool()] ** 2).mean()
-        else:
-            loss = torch.nn.functional.cross_entropy(out.logits[:, :-1].reshape(-1, 64), ids[:, 1:].reshape(-1))
         loss.backward()
-    golden = {"embed": out.hidden_states[0], "hidden": last, "loss": loss} | {f"block.{i}": h for i, h in enumerate(seen)}
+        blocks_out = list(seen)
+        config, tensors = saved(model)
+        with torch.no_grad():
+            for p, g in body.named_parameters():
+                if p in GRADIENTS:
+                    g -= STEP * g.grad
+            stepped = forward()[1]
+    golden = {"embed": out.hidden_states[0], "hidden": last, "loss": loss} | {f"block.{i}": h for i, h in enumerate(blocks_out)}
     if not encoder:
         golden["logits"] = out.logits
     for p, g in body.named_parameters():
         if p in GRADIENTS and "weights" not in more:
             to, *flag = GRADIENTS[p].split()
             golden[f"grad {to}"] = g.grad.T if flag else g.grad
-    config, tensors = saved(model)
+    if "weights" not in more:
+        golden["loss.step"] = stepped
     about = {"config": older(config) if more.get("older") else config, "ids": ids.tolist(), "lengths": mask.sum(1).tolist(),
              "weights": more.get("weights", name), "context": tokens if "tokens" in more else 0}  # fmt: skip
     (OUT / f"{name}.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 
 import gguf
 import numpy as np
 import pytest
 from conftest import GOLDEN, MODELS, error_of, golden
-from test_architectures import as_directory, case
+from test_architectures import QUIET, as_directory, case
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +108,55 @@ def test_an_encoders_gguf_form_and_pooling(mc, tmp_path):
     assert of_file.exact_json()["results"] == of_directory.exact_json()["results"]
     (directory / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
     assert "mean_tokens" in error_of(embedded(mc, directory, tmp_path, texts))["message"]
+
+
+def test_minilm_as_a_gguf_file(mc, minilm, tmp_path):
+    """As llama.cpp's converter writes it, vocabulary and all; llama.cpp is the judge where it is installed."""
+    raw = (minilm / "model.safetensors").read_bytes()
+    n = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + n])
+    tokenizer = json.loads((minilm / "tokenizer.json").read_text())
+    words = sorted(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].get)
+    special = {t["content"] for t in tokenizer["added_tokens"]}
+    w = gguf.GGUFWriter(tmp_path / "minilm.gguf", "bert")
+    w.add_block_count(6)
+    w.add_embedding_length(384)
+    w.add_head_count(12)
+    w.add_feed_forward_length(1536)
+    w.add_context_length(512)
+    w.add_layer_norm_eps(1e-12)
+    w.add_causal_attention(False)
+    w.add_pooling_type(gguf.PoolingType.MEAN)
+    w.add_tokenizer_model("bert")
+    w.add_tokenizer_pre("default")
+    w.add_token_type_count(2)
+    w.add_token_list([t if t in special else t[2:] if t.startswith("##") else "\u2581" + t for t in words])
+    w.add_token_types([3 if t in special else 1 for t in words])
+    w.add_unk_token_id(100)
+    w.add_bos_token_id(101)
+    w.add_sep_token_id(102)
+    w.add_pad_token_id(0)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, 6)
+    for hf, at in header.items():
+        if hf != "__metadata__" and not hf.startswith("pooler") and at["dtype"] == "F32":
+            a = np.frombuffer(raw, np.float32, np.prod(at["shape"]), 8 + n + at["data_offsets"][0]).reshape(at["shape"])
+            w.add_tensor(names.get_name(hf, try_suffixes=(".weight", ".bias")), a)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    # GGUF has no limit of a word's length, and llama.cpp counts no letters either.
+    texts = [k["text"] for k in golden("minilm") if "a" * 101 not in k["text"]]
+    file = embedded(mc, tmp_path / "minilm.gguf", tmp_path, texts)
+    assert file.exact_json()["results"] == embedded(mc, minilm, tmp_path, texts).exact_json()["results"]
+    llama_cpp = pytest.importorskip("llama_cpp")
+    llama_cpp.llama_log_set(QUIET, ctypes.c_void_p(0))
+    judge = llama_cpp.Llama(str(tmp_path / "minilm.gguf"), embedding=True, n_ctx=512, n_batch=512, n_ubatch=512, n_threads=1, verbose=False)
+    ours = vectors(embedded(mc, tmp_path / "minilm.gguf", tmp_path, texts[:3], "--normalize"))
+    theirs = np.array([judge.embed(t, normalize=True) for t in texts[:3]])
+    judge.close()
+    # Its GELU comes from a float16 table.
+    np.testing.assert_allclose((ours * theirs).sum(1), 1, rtol=0, atol=1e-5)
 
 
 def test_decoders_can_be_asked_too(mc, tmp_path):

@@ -230,6 +230,10 @@ TEST_P(Transformers, Gradients) {
   EXPECT_NEAR(value[0].item<double>(), c.golden().array(c.golden().require("loss")).item<double>(), 1e-4);
   for (size_t i = 0; i < names.size(); ++i)
     EXPECT_LT(c.error(gradients[i], "grad " + names[i]), 5 * bound(Dtype::F32)) << names[i];
+  Arrays stepped;
+  for (size_t i = 0; i < names.size(); ++i) stepped.push_back(at[i] - gradients[i] * 0.1f);
+  EXPECT_NEAR(loss(stepped)[0].item<double>(),
+              c.golden().array(c.golden().require("loss.step")).item<double>(), 1e-4);
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, Transformers, ::testing::ValuesIn(kCases), [](const auto& i) {
