@@ -529,8 +529,10 @@ class Directory {
     for (const SafetensorsSet::Entry& e : hold_->set.entries()) {
       const std::string& full = e.tensor->name;
       const size_t dot = full.rfind('.');
-      const std::string stem = dot == std::string::npos ? full : full.substr(0, dot),
-                        leaf = dot == std::string::npos ? "" : full.substr(dot + 1);
+      const std::string stem = dot == std::string::npos ? full : full.substr(0, dot);
+      std::string leaf = dot == std::string::npos ? "" : full.substr(dot + 1);
+      // What BERT's first files call weight and bias of their norms.
+      if (stem.ends_with("LayerNorm")) leaf = leaf == "gamma" ? "weight" : leaf == "beta" ? "bias" : leaf;
       if (grouped && (leaf == "scales" || leaf == "biases") && hold_->set.find(stem + ".weight")) continue;
       const bool known = leaf == "weight" || leaf == "bias";
       Place p = place(known ? stem : full);

