@@ -161,7 +161,23 @@ class Directory {
     return v.get<uint64_t>();
   }
 
+  // What Transformers takes for keys that are not there, where GGUF's keys mean something else then.
+  void defaults() {
+    const struct {
+      const char *model_type, *key;
+      Json value;
+    } rows[] = {{"mistral", "sliding_window", 4096},
+                {"mixtral", "rope_theta", 1e6},
+                {"qwen3_moe", "norm_topk_prob", false},
+                {"gemma2", "query_pre_attn_scalar", 256},
+                {"gemma3_text", "query_pre_attn_scalar", 256}};
+    for (const auto& row : rows)
+      if (std::string_view(arch_->model_type) == row.model_type && !config_.contains(row.key))
+        config_[row.key] = row.value;
+  }
+
   void metadata() {
+    defaults();
     writer_.set_string("general.architecture", arch_->architecture);
     std::string name = path_;
     while (name.size() > 1 && name.back() == '/') name.pop_back();
@@ -189,7 +205,7 @@ class Directory {
       for (const char* k : {"attn_logit_softcapping", "final_logit_softcapping"})
         if (config_.contains(k) && config_[k].is_null()) writer_.set_f32(key(k), 0);
     for (const char* k : {"head_dim", "sliding_window"})  // whose defaults are no function of other keys
-      if ((a.starts_with("gemma") || (a.starts_with("qwen3") && k[0] == 'h')) && !find(config_, k))
+      if ((a.starts_with("gemma") || (a == "qwen3" && k[0] == 'h')) && !find(config_, k))
         bad(cat("the key ", k, " is missing"));
     require_known_keys(config_, *arch_, config_path_);
     rope();

@@ -253,6 +253,21 @@ def test_what_is_not_computed_is_refused_by_name(mc, tmp_path, name, change, wor
     assert all(w in told for w in words), error
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "value", "text"),
+    [("mistral", "sliding_window", 4096, TEXT), ("qwen3_moe", "norm_topk_prob", False, TEXT), ("qwen2", "max_window_layers", 28, TEXT)],
+)
+def test_keys_that_are_not_there_mean_what_transformers_takes(mc, tmp_path, name, key, value, text):
+    changes = {"layer_types": None} if name == "qwen2" else {}
+    said = logprobs(mc, as_directory(tmp_path / "said", name, **{key: value}, **changes), text)
+    unsaid = as_directory(tmp_path / "unsaid", name, **changes)
+    config = json.loads((unsaid / "config.json").read_text())
+    config.pop(key)
+    (unsaid / "config.json").write_text(json.dumps(config))
+    assert logprobs(mc, unsaid, text) == said
+    assert logprobs(mc, as_directory(tmp_path / "other", name), text) != said
+
+
 def test_an_unknown_gguf_architecture_is_told_with_the_nearest(mc, tmp_path):
     w = gguf.GGUFWriter(tmp_path / "model.gguf", "gemma4")
     w.add_block_count(1)
