@@ -166,11 +166,11 @@ class Directory {
     const struct {
       const char *model_type, *key;
       Json value;
-    } rows[] = {{"mistral", "sliding_window", 4096},
+    } rows[] = {{"mistral", "sliding_window", 4096U},
                 {"mixtral", "rope_theta", 1e6},
                 {"qwen3_moe", "norm_topk_prob", false},
-                {"gemma2", "query_pre_attn_scalar", 256},
-                {"gemma3_text", "query_pre_attn_scalar", 256}};
+                {"gemma2", "query_pre_attn_scalar", 256U},
+                {"gemma3_text", "query_pre_attn_scalar", 256U}};
     for (const auto& row : rows)
       if (std::string_view(arch_->model_type) == row.model_type && !config_.contains(row.key))
         config_[row.key] = row.value;
