@@ -19,6 +19,13 @@ Command ops_command();
 Command parity_command();
 Command plan_command();
 Command probe_capture_command();
+Command probe_cka_command();
+Command probe_dimension_command();
+Command probe_direction_command();
+Command probe_geodesic_command();
+Command probe_neighbours_command();
+Command probe_procrustes_command();
+Command probe_rank_command();
 Command probe_merge_command();
 Command score_command();
 
