@@ -92,7 +92,7 @@ int run_dimension(const Args& args) {
   const Engine engine(args);
   const SampleSet set = samples_of(args);
   DimensionOptions o;
-  o.k = args.integer("k", o.k);
+  o.k = args.integer("neighbours", o.k);
   o.bootstrap = args.integer("bootstrap", o.bootstrap);
   o.seed = static_cast<uint64_t>(args.integer("seed", 0));
   std::vector<DimensionResult> all;
@@ -155,7 +155,7 @@ int run_dimension(const Args& args) {
 int run_geodesic(const Args& args) {
   const Engine engine(args);
   const SampleSet set = samples_of(args);
-  const int64_t k = args.integer("k", 10);
+  const int64_t k = args.integer("neighbours", 10);
   if (args.has("out") && set.size() != 1)
     usage_error("writes the distances of one matrix", "--out", "choose it by --sites");
   std::vector<GeodesicResult> all;
@@ -286,13 +286,13 @@ Command probe_dimension_command() {
   return {.name = "probe dimension",
           .summary = "intrinsic dimension of a representation (TwoNN, Levina-Bickel)",
           .groups = kEngine,
-          .options = {{"k", Kind::Integer, "N", "neighbours of Levina-Bickel (default 10)", 3, 1 << 20},
+          .options = {{"neighbours", Kind::Integer, "N", "neighbours of Levina-Bickel (default 10)", 3, 1 << 20},
                       {"bootstrap", Kind::Integer, "N", "resamples of the intervals (default 200; 0: none)",
                        0, 1000000},
                       kOnly,
                       kSvg},
           .notes = kSourceNotes,
-          .examples = "  mc probe dimension states --k 20 --svg dimension.svg\n",
+          .examples = "  mc probe dimension states --neighbours 20 --svg dimension.svg\n",
           .run = run_dimension,
           .words = kSources};
 }
@@ -301,12 +301,12 @@ Command probe_geodesic_command() {
   return {.name = "probe geodesic",
           .summary = "distances along the graph of nearest neighbours",
           .groups = kEngine,
-          .options = {{"k", Kind::Integer, "N", "neighbours (default 10)", 1, 1 << 20},
+          .options = {{"neighbours", Kind::Integer, "N", "neighbours (default 10)", 1, 1 << 20},
                       {"out", Kind::Text, "FILE",
                        "write all distances as a .npy matrix (infinite between components)"},
                       kOnly},
           .notes = kSourceNotes,
-          .examples = "  mc probe geodesic states --sites resid_post.12 --k 10 --out distances.npy\n",
+          .examples = "  mc probe geodesic states --sites resid_post.12 --neighbours 10 --out distances.npy\n",
           .run = run_geodesic,
           .words = kSources};
 }

@@ -86,7 +86,7 @@ int run_neighbours(const Args& args) {
   const SampleSet a = samples_of(args);
   std::optional<SampleSet> b;
   if (args.has("against")) b.emplace(against_of(args));
-  const MutualResult r = mutual_neighbours(a, b ? &*b : nullptr, args.integer("k", 10));
+  const MutualResult r = mutual_neighbours(a, b ? &*b : nullptr, args.integer("neighbours", 10));
   HeatMap map{cat("mutual ", r.k, " nearest neighbours"),
               cat(show_count(r.rows), " samples; chance ", show_number(r.chance, 4)),
               "share",
@@ -191,9 +191,9 @@ Command probe_neighbours_command() {
       .name = "probe neighbours",
       .summary = "share of nearest neighbours that captured layers have in common",
       .groups = kEngine,
-      .options = {kAgainst, {"k", Kind::Integer, "N", "neighbours (default 10)", 1, 1 << 20}, kOnly, kSvg},
+      .options = {kAgainst, {"neighbours", Kind::Integer, "N", "neighbours (default 10)", 1, 1 << 20}, kOnly, kSvg},
       .notes = kSourceNotes,
-      .examples = "  mc probe neighbours states --k 20 --svg neighbours.svg\n",
+      .examples = "  mc probe neighbours states --neighbours 20 --svg neighbours.svg\n",
       .run = run_neighbours,
       .words = kSources};
 }
