@@ -174,7 +174,9 @@ nb::list score(const PyModel& m, nb::handle rows_in, int64_t chunk) {
   {
     const InterruptScope interrupts;
     nb::gil_scoped_release nogil;
-    scores = mc::score(m.model, rows, {.chunk = chunk});
+    mc::ScoreOptions options;
+    options.chunk = chunk;
+    scores = mc::score(m.model, rows, options);
   }
   nb::list out;
   for (const auto& row : scores) out.append(list_of(row));

@@ -26,7 +26,7 @@ struct Mapped {
   Bytes bytes;
 };
 
-constexpr char kMagic[] = "\x93NUMPY";
+constexpr char kMagic[] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};  // of .npy files
 struct Kind {
   const char* code;
   Dtype dtype;

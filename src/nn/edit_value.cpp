@@ -10,6 +10,7 @@
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/file.h"
+#include "mc/npy.h"
 #include "mc/ops.h"
 #include "mc/safetensors.h"
 
@@ -17,8 +18,6 @@ namespace mc::nn {
 namespace {
 
 using Json = nlohmann::json;
-constexpr size_t kMaxFile = size_t{4} << 30;
-constexpr char kMagic[] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};  // of .npy files
 
 // Numbers on the host, row-major; an empty shape is one number.
 struct Values {
@@ -42,60 +41,11 @@ std::string column_name(const Site& site) {
   return site.kind == SiteKind::ResidPost ? cat("layer.", site.layer) : site_name(site);
 }
 
-// NumPy's format, versions 1 to 3: a header that is a Python dictionary, then the elements.
-Values read_npy(const std::string& path) {
-  const std::string all = read_small_file(path, kMaxFile);
-  auto bad = [&](const std::string& what) {
-    throw Error(ErrorCode::BadFormat, what, path, "write it with np.save");
-  };
-  if (all.size() < 12 || all.compare(0, 6, kMagic, 6) != 0) bad("this is no .npy file");
-  const int version = static_cast<unsigned char>(all[6]);
-  if (version < 1 || version > 3) bad(cat("version ", version, " of the format is not read"));
-  auto byte = [&](size_t i) { return static_cast<size_t>(static_cast<unsigned char>(all[i])); };
-  const size_t begin = version == 1 ? 10 : 12;
-  const size_t length =
-      version == 1 ? byte(8) | byte(9) << 8 : byte(8) | byte(9) << 8 | byte(10) << 16 | byte(11) << 24;
-  if (length > all.size() - begin) bad("the file ends within its header");
-  const std::string header = all.substr(begin, length);
-  auto after = [&](const char* key) {
-    const size_t at = header.find(key);
-    if (at == std::string::npos) bad(cat("the header has no ", key));
-    const size_t value = header.find_first_not_of(" :", at + std::strlen(key));
-    return value == std::string::npos ? std::string() : header.substr(value);
-  };
-  const std::string descr = after("'descr'"), order = after("'fortran_order'"), dims = after("'shape'");
-  if (order.compare(0, 5, "False") != 0)
-    bad("the array is in Fortran's order: save np.ascontiguousarray of it");
-  std::optional<Dtype> dtype;
-  for (auto [name, type] : {std::pair("'<f4'", Dtype::F32),
-                            {"'<f8'", Dtype::F64},
-                            {"'<f2'", Dtype::F16},
-                            {"'<i4'", Dtype::I32},
-                            {"'<i8'", Dtype::I64}})
-    if (descr.compare(0, 5, name) == 0) dtype = type;
-  if (!dtype)
-    bad(cat("elements of the kind ", descr.substr(0, std::min<size_t>(descr.find(','), 20)),
-            " are not read: save float32, float64, float16 or integers"));
+Values read_array(const std::string& path) {
+  const Array a = read_npy(path);
   Values out;
-  size_t count = 1;
-  const size_t close = dims.find(')');
-  if (dims.empty() || dims[0] != '(' || close == std::string::npos) bad("the header's shape is none");
-  for (size_t at = 1; at < close;) {
-    int64_t n = 0;
-    const auto r = std::from_chars(dims.data() + at, dims.data() + close, n);
-    if (r.ec != std::errc() || n < 0 || (n > 0 && count > kMaxFile / static_cast<size_t>(n)))
-      bad("the header's shape is none");
-    count *= static_cast<size_t>(n);
-    out.shape.push_back(n);
-    if (out.shape.size() > 8) bad("the array has more than 8 axes");
-    at = std::min(dims.find_first_not_of(", ", static_cast<size_t>(r.ptr - dims.data())), close);
-  }
-  const size_t data = begin + length;
-  if (all.size() - data != count * itemsize(*dtype))
-    bad(cat("the shape takes ", count * itemsize(*dtype), " bytes, the file has ", all.size() - data));
-  if (count)
-    out.data = astype(Array::from_bytes(all.data() + data, {static_cast<int64_t>(count)}, *dtype), Dtype::F32)
-                   .to_vector<float>();
+  out.shape.assign(a.shape().begin(), a.shape().end());
+  if (a.size() > 0) out.data = astype(a, Dtype::F32).to_vector<float>();
   return out;
 }
 
@@ -210,7 +160,7 @@ Array read_edit_value(const std::string& source, const Site& site, const RowChoi
   } else if (path.ends_with(".npy")) {
     if (tensor)
       throw Error(ErrorCode::InvalidArgument, "a .npy file has no tensors by name", source, "leave # out");
-    v = read_npy(path);
+    v = read_array(path);
   } else {
     const auto file = SafetensorsFile::open(path);
     const bool only = file->tensors().size() == 1;

@@ -47,8 +47,11 @@ def test_help_three_ways(command):
     assert all(len(line) <= 160 for line in text.splitlines())
 
 
+PROBES = ("capture", "merge", "cka", "neighbours", "procrustes", "rank", "dimension", "geodesic", "direction")
+
+
 def test_help_of_a_group():
-    each = [mc("probe", command, "--help").stdout + b"\n" for command in ("capture", "merge")]
+    each = [mc("probe", command, "--help").stdout + b"\n" for command in PROBES]
     assert mc("probe", "--help").stdout == b"".join(each)
 
 
@@ -183,7 +186,7 @@ def test_completion_is_a_script_that_the_shell_reads(shell):
 @pytest.mark.parametrize("line, offered", [
     ("mc ", {"infer", "score", "embed", "probe", "plan", "parity", "bench", "model", "backends", "doctor", "ops", "cache", "completion"}),
     ("mc sc", {"score"}),
-    ("mc probe ", {"capture", "merge"}), ("mc --quiet model ", {"info"}), ("mc completion ", {"bash", "zsh"}),
+    ("mc probe ", set(PROBES)), ("mc --quiet model ", {"info"}), ("mc completion ", {"bash", "zsh"}),
     ("mc score --output ", {"text", "json", "yaml"}), ("mc score --output=j", {"json"}), ("mc bench --dtype b", {"bf16"}),
     ("mc --output json sc", {"score"}), ("mc --output=json sc", {"score"}), ("mc probe capture --pool ", {"none", "last", "mean"}),
     ("mc score --max", set()), ("mc infer --max", {"--max-tokens"}), ("mc infer -m x.gguf --temp", {"--temperature"}),
