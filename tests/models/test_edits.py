@@ -253,7 +253,6 @@ def test_the_same_bits_however_it_is_run(mc, tmp_path):
     ("add resid_post.3 /no/such.npy", ["/no/such.npy"]),
     ("add resid_post.3 {here}/text.npy", [".npy"]),
     ("add resid_post.3 {here}/cut.npy", ["bytes"]),
-    ("add resid_post.3 {here}/column.npy", ["Fortran"]),
     ("add resid_post.3 {here}/words.npy", ["<U"]),
     ("add resid_post.3 {here}/v.npy prompt=0", ["capture"]),
     ("add resid_post.3 {here}/v.npy row=5", ["row 5"]),
