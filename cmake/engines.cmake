@@ -4,11 +4,13 @@ set(MC_ENGINE_ROWS "")
 set(MC_ENGINE_MAKERS "")
 set(MC_ENGINE_LIBRARIES "")
 
-# mc_engine(NAME n RANK r MESSAGE m [FIX f] [MISSING why] [BUILTIN] [HIDDEN])
+# mc_engine(NAME n RANK r MESSAGE m [FIX f] [MISSING why] [AUTO kind AUTO_SIGNS files [AUTO_APPLE]] [BUILTIN] [HIDDEN])
+# AUTO: chosen when nobody names an engine, if it has a device of that kind; it is not even loaded where none of AUTO_SIGNS
+# (files that the device's driver makes, separated by ':') is there. AUTO_APPLE: on macOS and there only, before all others.
 # BUILTIN engines are part of libmodelcypher; the others are libmc_engine_NAME.so, where src/backends/NAME has sources and
 # its engine.cmake, if there is one, finds what they need.
 function(mc_engine)
-  cmake_parse_arguments(E "BUILTIN;HIDDEN" "NAME;RANK;MESSAGE;FIX;MISSING" "" ${ARGN})
+  cmake_parse_arguments(E "BUILTIN;HIDDEN;AUTO_APPLE" "NAME;RANK;MESSAGE;FIX;MISSING;AUTO;AUTO_SIGNS" "" ${ARGN})
   set(make "nullptr")
   set(builtin false)
   set(hidden false)
@@ -24,18 +26,24 @@ function(mc_engine)
   if(E_HIDDEN)
     set(hidden true)
   endif()
+  set(apple false)
+  if(E_AUTO_APPLE)
+    set(apple true)
+  endif()
   set(MC_ENGINE_ROWS
-    "${MC_ENGINE_ROWS}    {\"${E_NAME}\", ${builtin}, ${hidden}, ${E_RANK}, \"${E_MESSAGE}\", \"${E_MISSING}\", \"${E_FIX}\", ${make}},\n"
+    "${MC_ENGINE_ROWS}    {\"${E_NAME}\", ${builtin}, ${hidden}, ${E_RANK}, \"${E_MESSAGE}\", \"${E_MISSING}\", \"${E_FIX}\", ${make}, \"${E_AUTO}\", \"${E_AUTO_SIGNS}\", ${apple}},\n"
     PARENT_SCOPE)
 endfunction()
 
 mc_engine(NAME numpy RANK 0 BUILTIN MESSAGE "the host engine is always there")
-mc_engine(NAME cuda RANK 1 MESSAGE "CUDA is required for the CUDA backend"
+mc_engine(NAME cuda RANK 1 AUTO gpu AUTO_SIGNS /dev/nvidiactl:/dev/dxg
+  MESSAGE "CUDA is required for the CUDA backend"
   MISSING "this build has no CUDA engine (nvcc was not found when it was built)"
   FIX "install the CUDA 13 toolkit and build again: ./dev build")
-mc_engine(NAME jax RANK 2 MESSAGE "jax is required for the JAX backend"
+mc_engine(NAME jax RANK 2 AUTO tpu AUTO_SIGNS /dev/accel0:/dev/vfio/0
+  MESSAGE "jax is required for the JAX backend"
   MISSING "this build has no JAX engine" FIX "build ModelCypher anew")
-mc_engine(NAME mlx RANK 3 MESSAGE "mlx is required for the MLX backend"
+mc_engine(NAME mlx RANK 3 AUTO gpu AUTO_APPLE MESSAGE "mlx is required for the MLX backend"
   MISSING "this build has no MLX engine"
   FIX "pip install mlx==0.32.4 mlx-cpu==0.32.4, then build ModelCypher anew")
 mc_engine(NAME null RANK 9 HIDDEN MESSAGE "the null engine is for tests of graph code"

@@ -87,6 +87,9 @@ class MC_API Model {
   int layer_index(int64_t layer) const;
   // Of the matrices of the model's blocks, embedding and head, by name in the file: as they are computed on.
   const std::vector<std::pair<std::string, nn::Linear>>& weights() const { return weights_; }
+  // Formats that weights had already when LoadOptions::quantize converted them: "Q4_1", "Q8_0". The errors of
+  // both add up.
+  const std::vector<std::string>& requantized() const { return requantized_; }
   // Throws NotFinite: activations passed float16's largest number, 65504. bfloat16 and float32 reach further.
   [[noreturn]] void overflowed() const;
 
@@ -96,6 +99,8 @@ class MC_API Model {
   std::shared_ptr<GgufFile> file_;
   Dtype dtype_ = Dtype::F32;
   std::vector<std::pair<std::string, nn::Linear>> weights_;
+  std::vector<std::string> requantized_;
+  double noise_ = 0;  // LoadOptions::noise
   // What logits are formed in.
   Dtype wide() const { return dtype_ == Dtype::F64 ? Dtype::F64 : Dtype::F32; }
   friend MC_API std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& options);

@@ -25,6 +25,9 @@ struct Linear {
   int64_t in_features() const { return packed ? packed->shape[1] : dense.shape(1); }
 };
 
+// x·(1 + r), r uniform in ±size, for float64 activations: what a rounding of that size may do.
+MC_API Array with_noise(const Array& x, double size);
+
 // Rows of a matrix by integer ids: (…) -> (…, d), float32 for quantized ones.
 struct Embedding {
   Linear table;  // (vocab, d); also serves as a tied output head

@@ -11,8 +11,9 @@
 namespace mc {
 
 // The stated bound. The oracle runs twice on the host engine: exactly (float64 throughout), and with random
-// relative noise on what goes into and comes out of every product: of the dtype's rounding unit u, plus
-// 2^-24·sqrt(n) for a float32 sum of n terms (plus half an int8 step with `fast`). What the noise does to a
+// relative noise of the dtype's rounding unit u on every value that an engine rounds to the dtype: each site
+// of the model, the residual stream after each sum, what goes into and comes out of every product, there with
+// 2^-24·sqrt(n) for a float32 sum of n terms (and half an int8 step with `fast`). What the noise does to a
 // row of a layer, at the most of four draws, is what roundings may do there, condition of the model and of
 // the text included; an engine may be kParityFactor times as far from the oracle in every row.
 inline constexpr double kParityFactor = 4;
@@ -20,7 +21,7 @@ inline constexpr double kParityFactor = 4;
 struct ParityOptions {
   std::vector<std::string> engines;  // "engine" or "engine:device", as parse_device takes them; at least one
   std::vector<std::string> texts;    // at least one
-  LoadOptions load;                  // of the engines; F32 (others throw DtypeMismatch)
+  LoadOptions load;                  // of the engines: F32, BF16 or F16
   std::vector<int64_t> layers;       // whose residual stream is compared; empty: all
   int64_t tokens = 32;               // of each text, at most; 2 to 512
   int64_t greedy = 8;                // tokens to generate and compare; 0: none
@@ -82,6 +83,7 @@ struct ParityReport {
   std::vector<int> layers;
   std::vector<std::vector<int32_t>> ids;  // by text
   std::vector<ParityEngine> engines;
+  std::vector<std::string> requantized;  // Model::requantized
   bool ok = false;
 };
 

@@ -32,8 +32,10 @@ ForwardOutput Decoder::forward(const ForwardInput& in) const {
   ForwardOutput out;
   out.cache = in.cache;
   const nn::Positions at = nn::positions_from(in.start, in.ids.shape(1));
+  // Every value with a name is a rounded one, and so is each sum that enters the stream.
+  auto rounded = [&](const Array& x) { return noise_ > 0 ? nn::with_noise(x, noise_) : x; };
   auto site = [&](SiteKind kind, size_t layer, const Array& x) {
-    return at_site(in.sites, kind, static_cast<int>(layer), x);
+    return at_site(in.sites, kind, static_cast<int>(layer), rounded(x));
   };
   Array x = embedding_(in.ids);
   if (embedding_scale_ != 1) x = astype(x, wide()) * static_cast<float>(embedding_scale_);
@@ -60,7 +62,7 @@ ForwardOutput Decoder::forward(const ForwardInput& in) const {
     if (b.parallel) {
       x = x + attend(x) + mlp(x);
     } else {
-      x = norm(b.attn_sum_norm, x + attend(x));
+      x = norm(b.attn_sum_norm, rounded(x + attend(x)));
       x = norm(b.mlp_sum_norm, x + mlp(x));
     }
     x = site(SiteKind::ResidPost, i, x);

@@ -169,13 +169,13 @@ nn::Linear Loader::view(const GgufTensor& t, int64_t in, int64_t first, int64_t 
     q.group = a->group;
     q.parts = {part(t.data, in * a->bits / 32, Dtype::U32), part(a->scales, in / a->group, scale),
                part(a->biases, in / a->group, scale)};
-    l.packed = options_.quantize.bits ? quantized(std::string(t.name), q) : std::move(q);
+    l.packed = options_.quantize.bits ? quantized(t, q) : std::move(q);
     return l;
   }
   const BlockFormat format = format_of(t.type);
   const int64_t row = in / block_elements(format) * block_bytes(format);
   l.packed = block_tensor(part(t.data, row, Dtype::U8), format, {rows, in});
-  if (options_.quantize.bits) l.packed = quantized(std::string(t.name), *l.packed);
+  if (options_.quantize.bits) l.packed = quantized(t, *l.packed);
   return l;
 }
 
@@ -234,16 +234,20 @@ std::vector<nn::Linear> Loader::experts(const std::string& tensor, int64_t n, in
   return list;
 }
 
-QTensor Loader::quantized(const std::string& tensor, const QTensor& w) const {
+QTensor Loader::quantized(const GgufTensor& tensor, const QTensor& w) const {
   const LoadQuantize& q = options_.quantize;
   if (w.shape[1] % q.group != 0)
     throw Error(
         ErrorCode::InvalidArgument,
-        cat("tensor ", tensor, " has rows of ", w.shape[1], ", which are no whole groups of ", q.group),
+        cat("tensor ", tensor.name, " has rows of ", w.shape[1], ", which are no whole groups of ", q.group),
         "--quantize",
         w.shape[1] % 64 == 0   ? "use a group of 64 or 32"
         : w.shape[1] % 32 == 0 ? "use a group of 32"
                                : "this model can't be converted: no group of 32, 64 or 128 fits");
+  if (tensor.affine)
+    requantized_.insert(cat("affine", tensor.affine->bits, ":", tensor.affine->group));
+  else if (tensor.type != GgmlType::F32 && tensor.type != GgmlType::F16 && tensor.type != GgmlType::BF16)
+    requantized_.insert(ggml_type_name(tensor.type));
   const DeviceScope scope(host_device());
   // In slabs: a whole vocabulary in float32 would be the load's peak of memory.
   constexpr int64_t kSlab = 16384;
@@ -416,6 +420,8 @@ std::shared_ptr<Model> load_model(const std::string& path, const LoadOptions& op
     model->weights_ = loader.weights();
     model->file_ = file;
     model->dtype_ = options.dtype;
+    model->noise_ = options.noise;
+    model->requantized_ = loader.requantized();
     model->tokenizer_ = Tokenizer::from_gguf(*file);
     if (model->tokenizer_->vocab_size() > model->config_.vocab)
       throw Error(ErrorCode::BadModel,

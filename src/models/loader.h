@@ -73,12 +73,14 @@ class Loader {
   std::optional<nn::Moe> moe(int64_t layer, const ModelConfig& c, int64_t ffn) const;
   // What linear() has given out, by name.
   const std::vector<std::pair<std::string, nn::Linear>>& weights() const { return weights_; }
+  // Formats that weights had before they were converted.
+  std::vector<std::string> requantized() const { return {requantized_.begin(), requantized_.end()}; }
   // The fields that all architectures share.
   ModelConfig config() const;
 
  private:
   // The weight as affine groups, packed by the host engine.
-  QTensor quantized(const std::string& tensor, const QTensor& w) const;
+  QTensor quantized(const GgufTensor& tensor, const QTensor& w) const;
   // What options ask to compute with in place of the file's; undefined: nothing.
   Array given(const std::string& tensor, const Shape& shape) const;
   void scaled_rotary(nn::Attention& a, ModelConfig& c, std::string_view kind) const;
@@ -89,6 +91,7 @@ class Loader {
   std::shared_ptr<GgufFile> file_;
   mutable std::set<std::string, std::less<>> taken_, read_;  // tensors, keys
   mutable std::vector<std::pair<std::string, nn::Linear>> weights_;
+  mutable std::set<std::string> requantized_;
   std::string prefix_;
   LoadOptions options_;
 };

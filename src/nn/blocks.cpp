@@ -9,9 +9,6 @@
 namespace mc::nn {
 namespace {
 
-Array noisy(const Array& x, double size) {
-  return x * (random::uniform(-size, size, x.shape(), Dtype::F64) + 1);
-}
 // What rounding to int8 in blocks of 32 may change: half a step of the largest magnitude over 127.
 Array int8_noise(const Array& x) {
   Shape blocks = x.shape();
@@ -29,7 +26,7 @@ Array wide_product(const Linear& l, Array x) {
   if (l.noise > 0) {
     // Rounding errors of a sum of n products walk at random: they grow with the root of n.
     const double size = l.noise + kRounding * std::sqrt(static_cast<double>(l.in_features()));
-    x = noisy(l.fast ? int8_noise(x) : x, size);
+    x = with_noise(l.fast ? int8_noise(x) : x, size);
   }
   Array y;
   if (!l.packed) {
@@ -49,10 +46,14 @@ Array wide_product(const Linear& l, Array x) {
     }
     y = parts.size() == 1 ? parts[0] : concatenate(parts, -1);
   }
-  return l.noise > 0 ? noisy(y, l.noise) : y;
+  return l.noise > 0 ? with_noise(y, l.noise) : y;
 }
 
 }  // namespace
+
+Array with_noise(const Array& x, double size) {
+  return x * (random::uniform(-size, size, x.shape(), Dtype::F64) + 1);
+}
 
 Array Linear::operator()(const Array& x) const {
   if (x.dtype() == Dtype::F64) {

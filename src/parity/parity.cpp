@@ -261,11 +261,12 @@ ParityReport parity(const std::string& path, const ParityOptions& options, const
     throw Error(ErrorCode::InvalidArgument,
                 cat(options.tokens, " tokens a text and ", options.greedy, " greedy ones"), "parity",
                 cat("take 2 to ", kMaxPass, " tokens a text, and 0 or more greedy ones"));
-  // The noise does not cover the residual stream's own rounding, which 16-bit activations feel.
-  if (options.load.dtype != Dtype::F32)
+  if (options.load.dtype != Dtype::F32 && options.load.dtype != Dtype::BF16 &&
+      options.load.dtype != Dtype::F16)
     throw Error(ErrorCode::DtypeMismatch,
-                cat("the bound is stated for float32 activations, not for ", dtype_name(options.load.dtype)),
-                "--dtype", "compare with --dtype f32");
+                cat("the bound is stated for 16-bit and float32 activations, not for ",
+                    dtype_name(options.load.dtype)),
+                "dtype", "take float32, bfloat16 or float16");
   ParityReport report;
   report.dtype = dtype_name(options.load.dtype);
   report.eps = unit_of(options.load.dtype);
@@ -279,6 +280,7 @@ ParityReport parity(const std::string& path, const ParityOptions& options, const
     LoadOptions wide = options.load;
     wide.dtype = Dtype::F64;
     exact = load_model(path, wide);
+    report.requantized = exact->requantized();
     wide.noise = report.eps / 2;
     noisy = load_model(path, wide);
     for (int64_t l : options.layers) report.layers.push_back(exact->layer_index(l));

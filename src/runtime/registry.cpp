@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -108,8 +109,59 @@ Selection select_default() {
       throw Error(e.code(), e.message(), variable, e.next());
     }
   }
-  return {{&get_backend(kEngineRows[0].name), 0},
-          "MODELCYPHER_BACKEND is not set, and this is the engine that is always there"};
+  Probe probe;
+#ifdef __APPLE__
+  probe.apple = true;
+#endif
+  probe.exists = [](const std::string& file) {
+    std::error_code ignored;
+    return std::filesystem::exists(file, ignored);
+  };
+  probe.load = [](const EngineRow& row) -> Backend& { return get_backend(row.name); };
+  return choose_engine(kEngineRows, probe);
+}
+
+namespace {
+// The first of the row's files that is there.
+std::string sign_of(const EngineRow& row, const Probe& probe) {
+  std::string_view rest = row.signs;
+  while (!rest.empty()) {
+    const size_t colon = rest.find(':');
+    const std::string file(rest.substr(0, colon));
+    if (probe.exists(file)) return file;
+    rest = colon == rest.npos ? std::string_view() : rest.substr(colon + 1);
+  }
+  return {};
+}
+}  // namespace
+
+Selection choose_engine(std::span<const EngineRow> rows, const Probe& probe) {
+  std::vector<const EngineRow*> order;
+  for (const EngineRow& r : rows)
+    if (*r.choose_for && r.apple == probe.apple) order.push_back(&r);
+  std::stable_sort(order.begin(), order.end(),
+                   [](const EngineRow* a, const EngineRow* b) { return a->rank < b->rank; });
+  std::string failed, kinds;
+  for (const EngineRow* r : order) {
+    const std::string sign = probe.apple ? "macOS" : sign_of(*r, probe);
+    kinds += cat(kinds.empty() ? "" : " or ", r->choose_for);
+    if (sign.empty()) continue;
+    try {
+      Backend& b = probe.load(*r);
+      const std::vector<DeviceInfo> devices = b.devices();
+      for (size_t i = 0; i < devices.size(); ++i)
+        if (devices[i].kind == r->choose_for)
+          return {{&b, static_cast<int>(i)},
+                  cat("chosen because its ", r->choose_for, " answers (", devices[i].description, ")")};
+      failed += cat("; ", sign, " is there, but engine ", r->name, " sees no ", r->choose_for);
+    } catch (const Error& e) {
+      failed += cat("; ", sign, " is there, but ", e.message());
+    }
+  }
+  return {{&probe.load(rows.front()), 0},
+          failed.empty() ? cat("chosen because no ", kinds,
+                               " was found (MODELCYPHER_BACKEND or --backend say otherwise)")
+                         : cat("chosen because it is always there", failed)};
 }
 
 Device host_device() { return {&get_backend(kEngineRows[0].name), 0}; }

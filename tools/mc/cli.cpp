@@ -20,7 +20,8 @@ const std::vector<Option> kCommonOptions = {
 };
 const std::vector<Option> kEngineOptions = {
     {"backend", Kind::Text, "ENGINE",
-     "engine, or engine:device (`mc backends` lists them; default $MODELCYPHER_BACKEND, else by rank)"},
+     "engine, or engine:device (`mc backends` lists them; default $MODELCYPHER_BACKEND, else by what the "
+     "machine has)"},
     {"device", Kind::Text, "DEVICE", "number or kind of a device of the engine: 0, cpu, gpu"},
     {"threads", Kind::Integer, "N",
      "threads of the host engine (default $MC_NUM_THREADS, else the CPUs this process may use)", 1, 1024},
@@ -137,7 +138,8 @@ void append_options(std::string& out, const std::vector<Option>& options) {
 }
 
 constexpr std::string_view kExitCodes =
-    "exit codes: 0 done · 1 error · 2 the command line is wrong · 3 a check failed · 130 stopped by Ctrl-C "
+    "exit codes: 0 done · 1 error (of parity also: engines disagree) · 2 the command line is wrong · 3 a "
+    "check failed · 130 stopped by Ctrl-C "
     "(143 by SIGTERM)\n";
 
 }  // namespace

@@ -152,6 +152,7 @@ int run(const Args& args) {
   options.load = engine.options();
   const ParityReport report =
       parity(path, options, [](const std::string& line) { note(cat("parity: ", line)); });
+  warn_of_requantized(report.requantized);
   if (args.has("svg")) {
     std::ofstream out(args.text("svg"), std::ios::binary);
     out << parity_svg(report, cat("Agreement on ", path.substr(path.rfind('/') + 1), ", ", report.dtype));
@@ -172,6 +173,7 @@ int run(const Args& args) {
       .set("precision", engine.precision())
       .set("dtype", report.dtype)
       .set("quantize", args.has("quantize") ? Value(args.text("quantize")) : Value())
+      .set("requantized_from", Value::list_of(report.requantized))
       .set("ulp", report.eps)
       .set("factor_of_bound", kParityFactor);
   Value texts = Value::list(), list = Value::list();

@@ -34,6 +34,12 @@ std::string device_spec(const Args& args) {
 
 }  // namespace
 
+void warn_of_requantized(const std::vector<std::string>& formats) {
+  if (!formats.empty())
+    note(cat("warning: the weights are quantized already (", join(formats),
+             "): converting them adds a second rounding to the first"));
+}
+
 Engine::Engine(const Args& args)
     : fast_(args.text("precision") == "fast"), dtype_name_(args.text("dtype", "f32")) {
   if (args.has("threads")) set_num_threads(static_cast<int>(args.integer("threads", 0)));
@@ -69,7 +75,12 @@ LoadOptions Engine::options() const {
   return o;
 }
 
-std::shared_ptr<Model> Engine::load(const std::string& path) const { return load_model(path, options()); }
+std::shared_ptr<Model> Engine::load(const std::string& path) const {
+  std::shared_ptr<Model> model = load_model(path, options());
+  requantized_ = model->requantized();
+  warn_of_requantized(requantized_);
+  return model;
+}
 
 void Engine::describe(Value& result) const {
   const std::string device = device_name(default_device());
@@ -78,6 +89,7 @@ void Engine::describe(Value& result) const {
       .set("precision", precision())
       .set("dtype", dtype_name_);
   if (!quantize_.empty()) result.set("quantize", quantize_);
+  if (!requantized_.empty()) result.set("requantized_from", Value::list_of(requantized_));
   if (context_) result.set("context", context_);
 }
 

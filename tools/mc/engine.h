@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "cli.h"
 #include "mc/model.h"
@@ -28,9 +29,13 @@ class Engine {
 
  private:
   bool fast_ = false, profiling_ = false;
-  std::string dtype_name_, quantize_;  // of --dtype, --quantize
-  int64_t context_ = 0;                // of --context
+  std::string dtype_name_, quantize_;             // of --dtype, --quantize
+  mutable std::vector<std::string> requantized_;  // formats of the model loaded last
+  int64_t context_ = 0;                           // of --context
 };
+
+// A line on stderr when --quantize converted weights of these quantized formats; nothing for none.
+void warn_of_requantized(const std::vector<std::string>& formats);
 
 // The text of --NAME, or of the file of --FILE_NAME ("-": standard input); exactly one of them must be given.
 std::string text_or_file(const Args& args, const char* name, const char* file_name);
