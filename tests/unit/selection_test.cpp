@@ -19,7 +19,7 @@ class Fake : public Backend {
   std::vector<DeviceInfo> devices() override { return devices_; }
   bool has_dtype(Dtype) const override { return true; }
   Support supports(Op, std::span<const Aval>, const Attrs&) const override { return {}; }
-  BufferPtr allocate(const Device&, size_t) override { return nullptr; }
+  BufferPtr allocate(const Device&, size_t) override { return {}; }
   void upload(const Device&, const void*, const Value&, size_t) override {}
   void download(const Value&, void*, size_t) override {}
   Value adopt(const Device&, const Value&) override { return {}; }

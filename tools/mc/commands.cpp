@@ -22,6 +22,7 @@ std::vector<Command> all_commands() {
       bench_command(),
       model_info_command(),
       backends_command(),
+      compare_command(),
       doctor_command(),
       ops_command(),
       cache_ls_command(),
