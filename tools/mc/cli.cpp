@@ -277,14 +277,16 @@ const Command* CommandLine::find_command(size_t& used) const {
   used = 0;
   if (w.empty()) return nullptr;
   std::vector<std::string> group;
+  const Command* found = nullptr;
   for (const Command& c : commands_) {
     const std::vector<std::string> name = split(c.name, ' ');
-    if (name.size() <= w.size() && std::equal(name.begin(), name.end(), w.begin())) {
+    if (name.size() > used && name.size() <= w.size() && std::equal(name.begin(), name.end(), w.begin())) {
       used = name.size();
-      return &c;
+      found = &c;  // of `backends` and `backends compare` the longer
     }
     if (name.size() == 2 && name[0] == w[0]) group.push_back(name[1]);
   }
+  if (found) return found;
   if (!group.empty()) {
     if (w.size() == 1) {
       if (help_) return nullptr;
