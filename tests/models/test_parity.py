@@ -3,10 +3,13 @@ refused format is told. `--quantize`: the same bytes whoever computes."""
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
 
 import pytest
 from conftest import error_of, model_path
+
+FULL = os.environ.get("MC_TEST_FULL") == "1"
 
 
 def parity(mc, name, *arguments):
@@ -32,7 +35,7 @@ def test_the_host_engine_is_within_the_bounds(mc, name, tmp_path):
     assert ET.parse(chart).getroot().tag.endswith("svg")
 
 
-@pytest.mark.parametrize("name,dtype", [("smollm2", "bf16"), ("smollm2", "f16"), ("gemma3", "bf16")])
+@pytest.mark.parametrize("name,dtype", [("smollm2", "bf16"), ("smollm2", "f16")] + [("gemma3", "bf16")] * FULL)
 def test_sixteen_bits_are_within_bounds_that_mean_something(mc, name, dtype):
     told = parity(mc, name, "--backends", "numpy", "--dtype", dtype).json()
     assert told["ok"], told["engines"][0]["first_divergence"]
@@ -55,6 +58,29 @@ def test_two_engines_agree(mc):
         assert engine["mean_kl"] < 1e-6
         assert engine["quantized_bytes"]
         assert all(b["equal"] for b in engine["quantized_bytes"])
+
+
+@pytest.mark.skipif(not FULL, reason="takes a minute an engine; ./dev test --full runs it")
+def test_converted_weights_on_every_engine(mc, tmp_path):
+    """Every command that takes --quantize, on every other engine that answers here, beside the host engine."""
+    others = [b["name"] for b in mc("backends", "--output", "json").json()["backends"] if b["available"] and b["name"] != "numpy"]
+    if not others:
+        pytest.skip("no engine but numpy answers on this machine")
+    model = ["--model", model_path("smollm2"), "--quantize", "affine4", "--output", "json"]
+    score = ["score", *model, "--text", "Birds fly south"]
+    infer = ["infer", *model, "--prompt", "Birds fly south", "--max-tokens", 2, "--temperature", 0]
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"text": "Birds fly south"}\n')
+    want, ids = mc(*score).json()["nll"], [t["id"] for t in mc(*infer).json()["tokens"]]
+    for engine in others:
+        told = mc(*score, "--backend", engine).json()
+        assert (told["backend"], told["quantize"]) == (engine, "affine4")
+        assert abs(told["nll"] - want) < 1e-4  # float32 sums in another order, along 30 layers
+        assert [t["id"] for t in mc(*infer, "--backend", engine).json()["tokens"]] == ids
+        bench = mc("bench", *model, "--backend", engine, "--prompt-tokens", 4, "--gen-tokens", 2, "--decode-context", 2, "--runs", 1)
+        assert bench.json()["quantize"] == "affine4"
+        capture = mc("probe", "capture", *model, "--backend", engine, "--data", data, "--layers", "0", "--out", tmp_path / engine)
+        assert capture.code == 0, capture.err
 
 
 def test_a_second_rounding_is_told(mc):
