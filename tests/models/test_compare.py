@@ -75,3 +75,15 @@ def test_settings_that_contradict_or_mean_nothing(mc):
         assert error["next"] == "use one of numpy, cuda, jax, mlx"
     assert mc(*score, "--backend", "numpy:cpu").json()["device"] == "numpy:0"
     assert "numpy:0 (cpu)" in error_of(mc(*score, "--backend", "numpy:gpu"))["next"]
+
+
+def test_doctor_tells_each_step_up_to_the_first_that_fails(mc, tmp_path):
+    told = mc("doctor", "--output", "json", env=alone(tmp_path)).json()
+    host, *others = told["engines"]
+    assert [(s["step"], s["ok"]) for s in host["steps"]] == [("library", True), ("device", True), ("first kernel", True)]
+    assert host["steps"][-1]["told"].startswith("right, after ")
+    for engine in others:
+        (step,) = engine["steps"]
+        assert (step["step"], step["ok"]) == ("library", False)
+        assert step["told"].startswith(ENGINES[engine["name"]])
+        assert step["next"]

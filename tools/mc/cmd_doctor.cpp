@@ -1,15 +1,18 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "commands.h"
 #include "format.h"
+#include "mc/array.h"
 #include "mc/detail/str.h"
 #include "mc/device.h"
 #include "mc/error.h"
+#include "mc/ops.h"
 #include "mc/system.h"
 
 extern char** environ;
@@ -44,6 +47,45 @@ std::vector<std::pair<std::string, std::string>> settings() {
   return out;
 }
 
+struct Step {
+  std::string name, told, fix;
+  bool ok = true;
+};
+
+// What stands between a user and this engine, in order, up to the first step that fails. An engine that is
+// not available names the failing step (package, library, symbol, version, driver or device) in its message.
+std::vector<Step> steps_of(const BackendStatus& b) {
+  if (!b.available) return {{"library", b.message, b.fix, false}};
+  std::vector<Step> out{{"library", "found, of this version, loaded", "", true}};
+  if (b.devices.empty()) {
+    out.push_back({"device", "the engine has no device", "`mc backends` lists what is needed", false});
+    return out;
+  }
+  out.push_back({"device", join(b.devices), "", true});
+  for (size_t i = 0; i < b.devices.size(); ++i) {
+    Step s{b.devices.size() == 1 ? "first kernel" : cat("first kernel of device ", i), "", "", true};
+    try {
+      const auto begin = std::chrono::steady_clock::now();
+      const DeviceScope scope(parse_device(cat(b.name, ":", i)));
+      const Array x = to_device(Array(std::vector<float>{1, 2, 3}, {3}), default_device());
+      const std::vector<float> got = (x * x + x).to_vector<float>();
+      const double ms =
+          std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+      s.ok = got == std::vector<float>{2, 6, 12};
+      s.told =
+          s.ok ? cat("right, after ", show3(ms), " ms") : cat("wrong: ", join(got), " in place of 2, 6, 12");
+      if (!s.ok) s.fix = "report it with the output of `mc doctor --output json`";
+    } catch (const Error& e) {
+      s.ok = false;
+      s.told = e.what();
+      s.fix = e.next();
+    }
+    out.push_back(s);
+    if (!s.ok) break;
+  }
+  return out;
+}
+
 int run(const Args& args) {
   utsname system = {};
   uname(&system);
@@ -71,6 +113,11 @@ int run(const Args& args) {
     for (const BackendStatus& b : engines) {
       line(cat("engine ", b.name), b.available ? join(b.devices) : cat("not available: ", b.message));
       if (!b.available) line("", cat("next: ", b.fix));
+      for (const Step& s : steps_of(b)) {
+        if (!b.available || s.name == "library" || s.name == "device") continue;  // told above
+        line(cat("  ", s.name), s.told);
+        if (!s.ok) line("", cat("next: ", s.fix));
+      }
       for (const auto& [name, value] : b.facts) line(cat("  ", name), value);
     }
     return kOk;
@@ -85,6 +132,14 @@ int run(const Args& args) {
     row.set("name", b.name).set("available", b.available).set("devices", Value::list_of(b.devices));
     if (!b.available) row.set("message", b.message).set("next", b.fix);
     for (const auto& [name, value] : b.facts) of_engine.set(name, value);
+    Value steps = Value::list();
+    for (const Step& s : steps_of(b)) {
+      Value step = Value::object();
+      step.set("step", s.name).set("ok", s.ok).set("told", s.told);
+      if (!s.ok) step.set("next", s.fix);
+      steps.push(std::move(step));
+    }
+    row.set("steps", std::move(steps));
     list.push(row.set("facts", std::move(of_engine)));
   }
   write_result(args.format, v.set("environment", std::move(environment)).set("engines", std::move(list)));
