@@ -79,6 +79,8 @@ class MC_API Model {
   virtual ForwardOutput forward(const ForwardInput& in) const = 0;
   // (…, d) -> (…, vocab) float32 (float64 for the oracle).
   virtual Array logits(const Array& hidden) const = 0;
+  // The same of the residual stream, which the last norm has not seen yet.
+  virtual Array unembed(const Array& residual) const = 0;
   // Zero-filled, of the model's dtype, for `rows` sequences of up to `tokens`: the capacity is the next of
   // 256, 512, 1024 …
   std::vector<nn::KvCache> make_cache(int64_t rows, int64_t tokens) const;

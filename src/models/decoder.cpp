@@ -71,6 +71,8 @@ ForwardOutput Decoder::forward(const ForwardInput& in) const {
   return out;
 }
 
+Array Decoder::unembed(const Array& residual) const { return logits(norm_ ? (*norm_)(residual) : residual); }
+
 Array Decoder::logits(const Array& hidden) const {
   const Array y = head_(astype(hidden, wide()));
   return logit_cap_ > 0 ? tanh(y * (1 / logit_cap_)) * logit_cap_ : y;

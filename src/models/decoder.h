@@ -23,6 +23,7 @@ class Decoder : public Model {
  public:
   ForwardOutput forward(const ForwardInput& in) const override;
   Array logits(const Array& hidden) const override;
+  Array unembed(const Array& residual) const override;
 
  protected:
   // Embedding, norm and head under GGUF's names around blocks of attention and a gated MLP or experts, each

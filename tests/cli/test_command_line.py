@@ -47,7 +47,7 @@ def test_help_three_ways(command):
     assert all(len(line) <= 160 for line in text.splitlines())
 
 
-PROBES = ("capture", "merge", "cka", "neighbours", "procrustes", "rank", "dimension", "geodesic", "direction")
+PROBES = ("capture", "merge", "cka", "neighbours", "procrustes", "rank", "dimension", "geodesic", "direction", "lens", "entropy")
 
 
 def test_help_of_a_group():

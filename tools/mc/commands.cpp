@@ -17,6 +17,8 @@ std::vector<Command> all_commands() {
       probe_dimension_command(),
       probe_geodesic_command(),
       probe_direction_command(),
+      probe_lens_command(),
+      probe_entropy_command(),
       plan_command(),
       parity_command(),
       bench_command(),
