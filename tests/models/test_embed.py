@@ -36,7 +36,7 @@ def test_minilm_equals_transformers(mc, minilm, tmp_path):
     assert [r["ids"] for r in result.json()["results"]] == [k["ids"] for k in known]
     want = np.load(GOLDEN / "minilm.npy").astype(np.float64)
     error = np.linalg.norm(vectors(result) - want, axis=1) / np.linalg.norm(want, axis=1)
-    # Rounding in float32 through six blocks; the golden is float64, seen is 4e-7.
+    # Rounding in float32 through six blocks; the golden is float64.
     assert error.max() < 2e-6, error
 
 

@@ -1,7 +1,6 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -65,15 +64,11 @@ std::vector<Step> steps_of(const BackendStatus& b) {
   for (size_t i = 0; i < b.devices.size(); ++i) {
     Step s{b.devices.size() == 1 ? "first kernel" : cat("first kernel of device ", i), "", "", true};
     try {
-      const auto begin = std::chrono::steady_clock::now();
       const DeviceScope scope(parse_device(cat(b.name, ":", i)));
       const Array x = to_device(Array(std::vector<float>{1, 2, 3}, {3}), default_device());
       const std::vector<float> got = (x * x + x).to_vector<float>();
-      const double ms =
-          std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
       s.ok = got == std::vector<float>{2, 6, 12};
-      s.told =
-          s.ok ? cat("right, after ", show3(ms), " ms") : cat("wrong: ", join(got), " in place of 2, 6, 12");
+      s.told = s.ok ? "computed and read back" : cat("wrong: ", join(got), " in place of 2, 6, 12");
       if (!s.ok) s.fix = "report it with the output of `mc doctor --output json`";
     } catch (const Error& e) {
       s.ok = false;
