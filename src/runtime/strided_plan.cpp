@@ -450,6 +450,9 @@ class Planner {
     // Small graphs and long chains alike: sweep in the order of first use with a list of what is live.
     std::sort(order.begin(), order.end(),
               [&](int32_t a, int32_t b) { return storage(a).first < storage(b).first; });
+    size_t all = 0;
+    for (int32_t id : order) all += align_up(std::max<size_t>(storage(id).bytes, 1)) + align_up(rules_.guard);
+    plan_.apart = all <= rules_.apart;
     struct Live {
       size_t offset, bytes;
       int32_t last;
@@ -457,7 +460,7 @@ class Planner {
     std::vector<Live> live;  // by offset
     for (int32_t id : order) {
       Storage& s = storage(id);
-      std::erase_if(live, [&](const Live& l) { return l.last < s.first; });
+      if (!plan_.apart) std::erase_if(live, [&](const Live& l) { return l.last < s.first; });
       const size_t bytes = align_up(std::max<size_t>(s.bytes, 1)) + align_up(rules_.guard);
       size_t at = 0, best = SIZE_MAX, best_gap = SIZE_MAX;
       for (const Live& l : live) {

@@ -65,6 +65,7 @@ struct MC_ENGINE_API Memory {
   std::vector<size_t> output_buffers;          // bytes of each Output storage, or kNoBuffer
   std::vector<std::vector<std::byte>> consts;  // data of each Const storage: one element
   size_t temp_bytes = 0;
+  bool apart = false;  // no two temporaries share memory, but for those in place
 
   // Where output i lies: an input's memory, or an output buffer.
   const Storage& output_storage(size_t i) const {
@@ -84,6 +85,7 @@ struct Rules {
   size_t guard = 0;                             // bytes kept free behind each temporary
   size_t const_bytes = 16;                      // of each constant
   bool products = false;                        // products of one x with several weights are one step
+  size_t apart = 0;                             // temporaries lie apart if all of them take no more bytes
 };
 
 // Throws UnsupportedOp for a node without a kernel. Groups point into `graph`.

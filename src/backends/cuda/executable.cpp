@@ -43,6 +43,8 @@ void CudaExecutable::enqueue(DeviceState& device, ScratchList& scratch) {
     const size_t mark = scratch.size();
     if (s.fused)
       s.fused->run(device, device.stream, in, out[0]);
+    else if (s.joined)
+      s.joined->run({s.op, s.attrs, in, out, device, device.stream, scratch});
     else if (s.kernel)
       s.kernel->run({s.op, s.attrs, in, out, device, device.stream, scratch});
     else

@@ -2,8 +2,10 @@
 #include <cmath>
 
 #include "backends/cuda/cu/attention.h"
+#include "backends/cuda/cu/decode.h"
 #include "backends/cuda/cu/fused.h"
 #include "backends/cuda/kernel.h"
+#include "backends/cuda/rope_call.h"
 #include "mc/error.h"
 #include "prims/attrs.h"
 #include "runtime/strided_fused.h"
@@ -52,9 +54,10 @@ void swiglu(const Call& c) {
 
 using strided::stride_or_0;
 
-void rope(const Call& c) {
-  const auto& attrs = c.attr<RopeAttrs>();
-  const Tensor &x = c.in[0], &out = c.out[0], &positions = c.in[1];
+}  // namespace
+
+RopeLaunch rope_call(const RopeAttrs& attrs, std::span<const Tensor> in, const Tensor& out) {
+  const Tensor &x = in[0], &positions = in[1];
   const int nd = x.shape.ndim();
   RopeLaunch a{};
   a.dtype = static_cast<int>(x.dtype);
@@ -74,9 +77,20 @@ void rope(const Call& c) {
   a.base = attrs.base;
   a.scale = attrs.scale;
   if (attrs.has_freqs) {
-    a.inv_freq = c.in[2].as<float>();
-    a.freq_stride = stride_or_0(c.in[2], 0);
+    a.inv_freq = in[2].as<float>();
+    a.freq_stride = stride_or_0(in[2], 0);
   }
+  a.x = x.data;
+  a.out = out.data;
+  return a;
+}
+
+namespace {
+
+void rope(const Call& c) {
+  const Tensor &x = c.in[0], &out = c.out[0];
+  const int nd = x.shape.ndim();
+  RopeLaunch a = rope_call(c.attr<RopeAttrs>(), c.in, out);
   // Dimensions before the last four one by one.
   int64_t outer = 1;
   for (int d = 0; d < nd - 4; ++d) outer *= x.shape[d];
@@ -109,7 +123,7 @@ void attention(const Call& c) {
     a.kv_len = t.as<int32_t>();
     a.len_stride = stride_or_0(t, 0);
   }
-  launch_attention(a, c.device.multiprocessors, c.stream);
+  if (!launch_decode_attention(a, c.stream)) launch_attention(a, c.device.multiprocessors, c.stream);
   done("attention");
 }
 

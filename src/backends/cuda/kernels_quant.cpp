@@ -1,9 +1,12 @@
 // Quantized weights: computed on as they lie, decoded a tile at a time for many rows.
 #include <algorithm>
 
+#include "backends/cuda/cu/decode.h"
 #include "backends/cuda/cu/quant.h"
+#include "backends/cuda/decode.h"
 #include "backends/cuda/kernel.h"
 #include "backends/cuda/matmul.h"
+#include "backends/cuda/quant_call.h"
 #include "mc/error.h"
 #include "mc/quantize.h"
 #include "prims/attrs.h"
@@ -41,8 +44,8 @@ QuantWeight block_weight(int format, int64_t rows, int64_t cols, const Tensor& b
   return w;
 }
 // Blocks are read two bytes at a time, dense ones by elements; a view of bytes may begin anywhere.
-Tensor aligned(const Call& c, const Tensor& bytes) {
-  if (reinterpret_cast<uintptr_t>(bytes.data) % 4 == 0 || bytes.numel() == 0) return bytes;
+Tensor aligned(const Call& c, const Tensor& bytes, uintptr_t to = 4) {
+  if (reinterpret_cast<uintptr_t>(bytes.data) % to == 0 || bytes.numel() == 0) return bytes;
   Tensor t = bytes;
   t.data = c.scratch.take(static_cast<size_t>(bytes.numel()));
   check(cudaMemcpyAsync(t.data, bytes.data, static_cast<size_t>(bytes.numel()), cudaMemcpyDeviceToDevice,
@@ -56,19 +59,31 @@ QuantWeight weight_of(const Call& c, const QuantAttrs& a, std::span<const Tensor
   return affine_weight(a.bits, a.group, a.rows, a.cols, parts);
 }
 
-void fast_matmul(const Call& c, const QuantWeight& w, int64_t m) {
+void fast_matmul(const Call& c, const QuantWeight& w, const Tensor& x, int64_t m, const Tensor& out) {
   FastX q;
   q.codes = reinterpret_cast<int8_t*>(c.scratch.take(static_cast<size_t>(m * w.cols)));
   q.scales = reinterpret_cast<float*>(c.scratch.take(static_cast<size_t>(m * w.cols / 8)));
   q.sums = reinterpret_cast<int32_t*>(c.scratch.take(static_cast<size_t>(m * w.cols / 8)));
-  launch_fast_quantize(c.in[0].data, dtype_of(c.in[0]), m, w.cols, q, c.stream);
-  launch_fast_product(w, q, m, c.out[0].data, dtype_of(c.out[0]), c.stream);
+  launch_fast_quantize(x.data, dtype_of(x), m, w.cols, q, c.stream);
+  launch_fast_product(w, q, m, out.data, dtype_of(out), c.stream);
   done("quantized_matmul");
 }
 
-void quantized_matmul(const Call& c) {
-  const auto& a = c.attr<QuantAttrs>();
-  const Tensor &x = c.in[0], &out = c.out[0];
+size_t parts_of(const QuantAttrs& a) { return a.kind == static_cast<int>(QTensor::Kind::Block) ? 1 : 3; }
+int format_of(const QuantAttrs& a) {
+  return a.kind == static_cast<int>(QTensor::Kind::Block) ? a.format : kAffine + a.bits;
+}
+
+// A weight whose rows are read 16 bytes at a time.
+QuantWeight vector_weight(const Call& c, const QuantAttrs& a, std::span<const Tensor> parts) {
+  Tensor all[3];
+  std::copy(parts.begin(), parts.end(), all);
+  all[0] = aligned(c, all[0], 16);
+  return weight_of(c, a, std::span<const Tensor>(all, parts.size()));
+}
+
+void product(const Call& c, const QuantAttrs& a, const Tensor& x, std::span<const Tensor> parts,
+             const Tensor& out) {
   const int64_t m = a.cols ? x.numel() / a.cols : 0,
                 bytes = out.numel() * static_cast<int64_t>(itemsize(out.dtype));
   if (bytes == 0) return;
@@ -76,8 +91,18 @@ void quantized_matmul(const Call& c) {
     check(cudaMemsetAsync(out.data, 0, static_cast<size_t>(bytes), c.stream), "clearing memory");
     return;
   }
-  const QuantWeight w = weight_of(c, a, c.in.subspan(1));
-  if (a.fast && fast_format(w.format)) return fast_matmul(c, w, m);
+  if (m == 1 && !a.fast && takes_vector_products(format_of(a), a.cols)) {
+    VectorProducts v{};
+    v.x = x.data;
+    v.dtype = dtype_of(x);
+    v.count = 1;
+    v.weight[0] = vector_weight(c, a, parts);
+    v.out[0] = out.data;
+    launch_vector_products(v, c.stream);
+    return done("quantized_matmul");
+  }
+  const QuantWeight w = weight_of(c, a, parts);
+  if (a.fast && fast_format(w.format)) return fast_matmul(c, w, x, m, out);
   if (m <= kFewRows) {
     launch_quant_gemv(w, x.data, m, out.data, dtype_of(x), c.stream);
     return done("quantized_matmul");
@@ -117,6 +142,8 @@ void quantized_matmul(const Call& c) {
   }
   done("quantized_matmul");
 }
+
+void quantized_matmul(const Call& c) { product(c, c.attr<QuantAttrs>(), c.in[0], c.in.subspan(1), c.out[0]); }
 
 void quantized_take(const Call& c) {
   const QuantWeight w = weight_of(c, c.attr<QuantAttrs>(), c.in.subspan(1));
@@ -163,6 +190,49 @@ constexpr KernelRow kRows[] = {
 };
 
 }  // namespace
+
+bool joins_products(const std::vector<Attrs>& weights) {
+  const auto& a = weights[0].as<QuantAttrs>();
+  if (weights.size() > kMaxProducts || a.fast || !takes_vector_products(format_of(a), a.cols)) return false;
+  for (const Attrs& w : weights) {
+    const auto& b = w.as<QuantAttrs>();
+    if (format_of(a) != format_of(b) || b.rows == 0) return false;
+  }
+  return true;
+}
+
+void run_products(const Call& c, const JoinedProducts& p) {
+  const Tensor& x = c.in[0];
+  const int64_t cols = p.weights[0].as<QuantAttrs>().cols;
+  if (x.numel() != cols || !joins_products(p.weights)) {
+    size_t next = 1;
+    for (size_t i = 0; i < p.weights.size(); ++i) {
+      const auto& a = p.weights[i].as<QuantAttrs>();
+      product(c, a, x, c.in.subspan(next, parts_of(a)), c.out[i]);
+      next += parts_of(a);
+    }
+    return;
+  }
+  VectorProducts v{};
+  v.x = x.data;
+  v.dtype = dtype_of(x);
+  v.count = static_cast<int>(p.weights.size());
+  size_t next = 1;
+  for (int i = 0; i < v.count; ++i) {
+    const auto& a = p.weights[static_cast<size_t>(i)].as<QuantAttrs>();
+    const size_t n = parts_of(a);
+    v.weight[i] = vector_weight(c, a, c.in.subspan(next, n));
+    next += n;
+  }
+  v.norm = p.norm;
+  v.eps = p.eps;
+  if (p.norm_weight) v.norm_weight = c.in[next++].as<float>();
+  v.swiglu = p.swiglu;
+  if (p.residual) v.residual = c.in[next].data;
+  for (size_t i = 0; i < c.out.size(); ++i) v.out[i] = c.out[i].data;
+  launch_vector_products(v, c.stream);
+  done("quantized_matmul");
+}
 
 std::span<const KernelRow> quant_kernels() { return kRows; }
 

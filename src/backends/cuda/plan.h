@@ -13,9 +13,18 @@ namespace mc::cuda {
 using strided::kNoBuffer;
 using strided::Storage;
 
+// Several operations of a plan in one.
+class JoinedStep {
+ public:
+  virtual ~JoinedStep() = default;
+  virtual void run(const Call& c) const = 0;
+};
+
 struct Step {
   const KernelRow* kernel = nullptr;       // or
-  std::unique_ptr<PointwiseKernel> fused;  // or neither: a strided copy of in[0]
+  std::unique_ptr<PointwiseKernel> fused;  // or
+  std::unique_ptr<JoinedStep> joined;      // or none of them: a strided copy of in[0]
+  bool adds = false;  // fused: the sum of two row-major arrays of the output's shape and dtype
   Op op{};
   Attrs attrs;
   int n_in = 0;

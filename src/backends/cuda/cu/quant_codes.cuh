@@ -33,6 +33,15 @@ __device__ __forceinline__ float half_at(const uint8_t* p) {
 }
 __device__ __forceinline__ uint32_t u32_at2(const uint8_t* p) { return u16_at(p) | u16_at(p + 2) << 16; }
 
+// Blocks of these formats are whole words.
+template <int F>
+__device__ __forceinline__ uint32_t word_at(const uint8_t* p) {
+  if constexpr (F == kQ4_1 || F == kQ5_1 || F == kQ4_K || F == kQ5_K)
+    return *reinterpret_cast<const uint32_t*>(p);
+  else
+    return u32_at2(p);
+}
+
 // Codes as 8 words of four bytes, elements in order; scale d0 (d1: of the second half, Q6_K) and minimum m.
 struct Codes {
   uint32_t q[8];
@@ -66,11 +75,11 @@ __device__ __forceinline__ Codes block32(const QuantWeight& w, int64_t row, int6
     const uint8_t* b = base + block * bytes;
     c.d0 = half_at(b);
     if (min) c.m = half_at(b + 2);
-    const uint32_t high = five ? u32_at2(b + head) : 0;
+    const uint32_t high = five ? word_at<F>(b + head) : 0;
     const uint8_t* qs = b + head + (five ? 4 : 0);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const uint32_t v = u32_at2(qs + 4 * i);
+      const uint32_t v = word_at<F>(qs + 4 * i);
       c.q[i] = v & 0x0f0f0f0fu;
       c.q[i + 4] = v >> 4 & 0x0f0f0f0fu;
       if (five) {
@@ -85,7 +94,7 @@ __device__ __forceinline__ Codes block32(const QuantWeight& w, int64_t row, int6
     const uint8_t* b = base + block * 34;
     c.d0 = half_at(b);
 #pragma unroll
-    for (int i = 0; i < 8; ++i) c.q[i] = u32_at2(b + 2 + 4 * i);
+    for (int i = 0; i < 8; ++i) c.q[i] = word_at<F>(b + 2 + 4 * i);
   } else if constexpr (F == kQ4_K || F == kQ5_K) {
     constexpr bool five = F == kQ5_K;
     const uint8_t* b = base + block / 8 * (five ? 176 : 144);
@@ -97,8 +106,8 @@ __device__ __forceinline__ Codes block32(const QuantWeight& w, int64_t row, int6
     const uint8_t* qs = b + (five ? 48 : 16) + 32 * (j / 2);
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      c.q[i] = u32_at2(qs + 4 * i) >> (4 * (j % 2)) & 0x0f0f0f0fu;
-      if (five) c.q[i] |= (u32_at2(b + 16 + 4 * i) >> j & 0x01010101u) << 4;
+      c.q[i] = word_at<F>(qs + 4 * i) >> (4 * (j % 2)) & 0x0f0f0f0fu;
+      if (five) c.q[i] |= (word_at<F>(b + 16 + 4 * i) >> j & 0x01010101u) << 4;
     }
   } else if constexpr (F == kQ6_K) {
     const uint8_t* b = base + block / 8 * 210;
@@ -109,8 +118,8 @@ __device__ __forceinline__ Codes block32(const QuantWeight& w, int64_t row, int6
     const uint8_t *low = b + 64 * half + 32 * (quarter % 2), *high = b + 128 + 32 * half;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      const uint32_t l = u32_at2(low + 4 * i) >> (quarter < 2 ? 0 : 4) & 0x0f0f0f0fu;
-      const uint32_t h = u32_at2(high + 4 * i) >> (2 * quarter) & 0x03030303u;
+      const uint32_t l = word_at<F>(low + 4 * i) >> (quarter < 2 ? 0 : 4) & 0x0f0f0f0fu;
+      const uint32_t h = word_at<F>(high + 4 * i) >> (2 * quarter) & 0x03030303u;
       c.q[i] = __vsub4(l | h << 4, 0x20202020u);
     }
   } else if constexpr (scheme_of(F) == Scheme::Affine) {

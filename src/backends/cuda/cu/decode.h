@@ -1,0 +1,56 @@
+// What one token's step runs: products of a vector with what is before and after them, rotary positions with
+// the caches' writes, attention of a query. Each starts while its predecessor ends (programmatic dependent
+// launch).
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "backends/cuda/cu/attention.h"
+#include "backends/cuda/cu/fused.h"
+#include "backends/cuda/cu/quant.h"
+
+namespace mc::cuda {
+
+inline constexpr int kMaxProducts = 3;
+inline constexpr int64_t kMaxVector = 32768;  // elements of x: it lies in shared memory
+
+// out[i] = W_i · x, x normalized first if asked, for weights of one format and one number of columns. With
+// `swiglu` the first is the gate and the second what it gates: one output. With `residual` that is added to
+// the output.
+struct VectorProducts {
+  const void* x;
+  int dtype;  // of x, outputs, residual
+  bool norm;
+  const float* norm_weight;
+  float eps;
+  int count;
+  QuantWeight weight[kMaxProducts];
+  void* out[kMaxProducts];
+  bool swiglu;
+  const void* residual;
+};
+// Whether launch_vector_products takes weights of this format and these columns.
+bool takes_vector_products(int format, int64_t cols);
+// Codes of weights begin at multiples of 16 bytes where the rows do too, else of 4.
+void launch_vector_products(const VectorProducts& a, cudaStream_t stream);
+
+// Rotary positions of one token's queries into `q.out` and of its keys into the cache, and its values there.
+// The place in the caches is read on the device; a place outside them is not written.
+struct RopeAndCache {
+  RopeLaunch q, k;  // k.out: the cache; k.out_stride: of its rows
+  const void* v;
+  void* v_out;
+  int64_t v_stride[2], v_out_stride[3];  // batch and head; batch, head and row
+  int64_t v_dim;
+  const void* start;  // (batch,)
+  int start_dtype;
+  int64_t start_stride, rows;  // rows of the caches
+};
+void launch_rope_and_cache(const RopeAndCache& a, cudaStream_t stream);
+
+// Attention of one query a head. False if the kernel does not take the operands.
+bool launch_decode_attention(const AttentionLaunch& a, cudaStream_t stream);
+
+}  // namespace mc::cuda

@@ -1,0 +1,208 @@
+// One token: its keys and values into the caches, and attention of its query.
+#include "backends/cuda/cu/common.cuh"
+#include "backends/cuda/cu/decode.h"
+#include "backends/cuda/cu/launch_pdl.cuh"
+
+namespace mc::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+
+template <class T>
+__device__ __forceinline__ void turn(const RopeLaunch& a, int64_t b, int64_t h, int e, int64_t row) {
+  const int half = a.dims / 2;
+  const T* x = static_cast<const T*>(a.x) + b * a.x_stride[0] + h * a.x_stride[1];
+  T* out = static_cast<T*>(a.out) + b * a.out_stride[0] + h * a.out_stride[1] + row * a.out_stride[2];
+  if (e >= half) {
+    out[a.dims + e - half] = x[a.dims + e - half];
+    return;
+  }
+  const double freq = a.inv_freq ? static_cast<double>(a.inv_freq[e * a.freq_stride])
+                                 : exp2(log2(a.base) * (-2.0 * static_cast<double>(e) / a.dims));
+  const double angle = a.positions[b * a.position_stride[0]] * a.scale * freq;
+  constexpr double kTwoPi = 6.283185307179586476925;
+  const float r = static_cast<float>(fma(-rint(angle / kTwoPi), kTwoPi, angle));
+  float s, c;
+  sincosf(r, &s, &c);
+  const int64_t i0 = a.traditional ? 2 * e : e, i1 = a.traditional ? 2 * e + 1 : e + half;
+  const float p = load(x[i0]), q = load(x[i1]);
+  out[i0] = store<T>(p * c - q * s);
+  out[i1] = store<T>(p * s + q * c);
+}
+
+// A block has a head of the queries, then of the keys, then of the values.
+template <class T>
+__global__ void rope_and_cache(const __grid_constant__ RopeAndCache a) {
+  start_successor();
+  wait_for_predecessor();
+  const int64_t b = blockIdx.y;
+  int64_t h = blockIdx.x;
+  const int64_t row = read_index(a.start, a.start_dtype, b * a.start_stride);
+  if (h < a.q.heads) {
+    const int per = a.q.dims / 2 + static_cast<int>(a.q.dim - a.q.dims);
+    for (int e = threadIdx.x; e < per; e += kThreads) turn<T>(a.q, b, h, e, 0);
+    return;
+  }
+  if (row < 0 || row >= a.rows) return;
+  h -= a.q.heads;
+  if (h < a.k.heads) {
+    const int per = a.k.dims / 2 + static_cast<int>(a.k.dim - a.k.dims);
+    for (int e = threadIdx.x; e < per; e += kThreads) turn<T>(a.k, b, h, e, row);
+    return;
+  }
+  h -= a.k.heads;
+  const T* v = static_cast<const T*>(a.v) + b * a.v_stride[0] + h * a.v_stride[1];
+  T* out = static_cast<T*>(a.v_out) + b * a.v_out_stride[0] + h * a.v_out_stride[1] + row * a.v_out_stride[2];
+  for (int64_t e = threadIdx.x; e < a.v_dim; e += kThreads) out[e] = v[e];
+}
+
+// Sixteen bytes of a cache.
+template <class T>
+struct Pack {
+  static constexpr int n = 16 / sizeof(T);
+  uint4 raw;
+  __device__ __forceinline__ void read(const T* p) { raw = *reinterpret_cast<const uint4*>(p); }
+  __device__ __forceinline__ float get(int i) const {
+    if constexpr (n == 4) {
+      return __uint_as_float(i == 0 ? raw.x : i == 1 ? raw.y : i == 2 ? raw.z : raw.w);
+    } else {
+      const uint32_t w = i / 2 == 0 ? raw.x : i / 2 == 1 ? raw.y : i / 2 == 2 ? raw.z : raw.w;
+      return load(T{static_cast<uint16_t>(i % 2 ? w >> 16 : w)});
+    }
+  }
+};
+__device__ __forceinline__ float read_query(const void* p, int dtype, int64_t i) {
+  return dtype == kF32   ? static_cast<const float*>(p)[i]
+         : dtype == kF16 ? load(static_cast<const Half*>(p)[i])
+                         : load(static_cast<const Brain*>(p)[i]);
+}
+
+// A block has a head. L lanes share a key, each with 16 bytes of it; kAhead keys of each are on their way at
+// once. The parts of the keys that lanes saw are joined in a fixed order.
+constexpr int kWarps = 16, kAhead = 4;
+template <class T, int L>
+__global__ void __launch_bounds__(kWarps * 32) decode_attention(const __grid_constant__ AttentionLaunch a) {
+  constexpr int N = Pack<T>::n, D = L * N, kTeams = kWarps * 32 / L;
+  __shared__ float sm[kTeams], ss[kTeams];
+  __shared__ float sa[kTeams][D];
+  start_successor();
+  wait_for_predecessor();
+  const int64_t h = blockIdx.x % a.heads, b = blockIdx.x / a.heads, kh = h / (a.heads / a.kv_heads);
+  const int team = threadIdx.x / L, part = threadIdx.x % L;
+  float q[N];
+#pragma unroll
+  for (int i = 0; i < N; ++i)
+    q[i] = read_query(a.q, a.dtype, b * a.q_stride[0] + h * a.q_stride[1] + part * N + i);
+  const int64_t start = a.q_start ? a.q_start[b * a.start_stride] : a.kv_size - 1;
+  int64_t hi = a.kv_len ? a.kv_len[b * a.len_stride] : a.kv_size;
+  hi = hi < 0 ? 0 : hi > a.kv_size ? a.kv_size : hi;
+  if (a.causal && hi > start + 1) hi = start + 1 < 0 ? 0 : start + 1;
+  const int64_t lo = a.window > 0 && start - a.window + 1 > 0 ? start - a.window + 1 : 0;
+  const T* k = static_cast<const T*>(a.k) + b * a.k_stride[0] + kh * a.k_stride[1] + part * N;
+  const T* v = static_cast<const T*>(a.v) + b * a.v_stride[0] + kh * a.v_stride[1] + part * N;
+  float m = -INFINITY, sum = 0, acc[N];
+#pragma unroll
+  for (int i = 0; i < N; ++i) acc[i] = 0;
+  for (int64_t base = lo; base < hi; base += kTeams * kAhead) {
+    Pack<T> ks[kAhead], vs[kAhead];
+#pragma unroll
+    for (int u = 0; u < kAhead; ++u) {
+      const int64_t key = base + team + u * kTeams;
+      if (key < hi) ks[u].read(k + key * a.k_stride[2]), vs[u].read(v + key * a.v_stride[2]);
+    }
+#pragma unroll
+    for (int u = 0; u < kAhead; ++u) {
+      const bool seen = base + team + u * kTeams < hi;
+      float s = 0;
+      if (seen) {
+#pragma unroll
+        for (int i = 0; i < N; ++i) s = fmaf(q[i], ks[u].get(i), s);
+      }
+#pragma unroll
+      for (int o = L / 2; o; o >>= 1) s += __shfl_xor_sync(0xffffffffu, s, o);
+      if (!seen) continue;
+      s *= a.scale;
+      if (a.softcap > 0) s = tanhf(s / a.softcap) * a.softcap;
+      const float now = fmaxf(m, s), shift = now == -INFINITY ? 0.0f : now;
+      const float c = m == -INFINITY ? 0.0f : expf(m - shift), p = s == -INFINITY ? 0.0f : expf(s - shift);
+      sum = sum * c + p;
+      m = now;
+#pragma unroll
+      for (int i = 0; i < N; ++i) acc[i] = fmaf(p, vs[u].get(i), acc[i] * c);
+    }
+  }
+  if (part == 0) sm[team] = m, ss[team] = sum;
+#pragma unroll
+  for (int i = 0; i < N; ++i) sa[team][part * N + i] = acc[i];
+  __syncthreads();
+  // Every team's maximum is known to all; then the sums over teams, several threads a dimension.
+  float top = -INFINITY;
+  for (int t = 0; t < kTeams; ++t) top = fmaxf(top, sm[t]);
+  const float shift = top == -INFINITY ? 0.0f : top;
+  constexpr int kGroups = kWarps * 32 / D > kTeams ? kTeams : kWarps * 32 / D;
+  const int d = threadIdx.x % D, g = threadIdx.x / D;
+  float total = 0, value = 0;
+  if (g < kGroups)
+    for (int t = g; t < kTeams; t += kGroups) {
+      const float c = sm[t] == -INFINITY ? 0.0f : expf(sm[t] - shift);
+      // A team that saw only NaN has a sum of NaN and no maximum.
+      total += ss[t] != ss[t] ? ss[t] : ss[t] * c;
+      value = fmaf(sa[t][d], c, value);
+    }
+  __syncthreads();
+  if (g < kGroups) {
+    sa[g][d] = value;
+    if (d == 0) ss[g] = total;
+  }
+  __syncthreads();
+  if (threadIdx.x >= D) return;
+  total = value = 0;
+  for (int t = 0; t < kGroups; ++t) {
+    total += ss[t];
+    value += sa[t][d];
+  }
+  const float y = value * (total == 0 ? 0.0f : 1.0f / total);
+  const int64_t o = b * a.out_stride[0] + h * a.out_stride[1] + d;
+  if (a.dtype == kF32)
+    static_cast<float*>(a.out)[o] = y;
+  else if (a.dtype == kF16)
+    static_cast<Half*>(a.out)[o] = store<Half>(y);
+  else
+    static_cast<Brain*>(a.out)[o] = store<Brain>(y);
+}
+
+}  // namespace
+
+void launch_rope_and_cache(const RopeAndCache& a, cudaStream_t stream) {
+  const unsigned heads = static_cast<unsigned>(a.q.heads + 2 * a.k.heads);
+  with_float(a.k.dtype, [&](auto t) {
+    launch_early(rope_and_cache<decltype(t)>, dim3(heads, static_cast<unsigned>(a.k.batch)), kThreads, 0,
+                 stream, a);
+  });
+}
+
+bool launch_decode_attention(const AttentionLaunch& a, cudaStream_t stream) {
+  if (a.q_len != 1 || a.mask || a.dim != a.v_dim || a.batch * a.heads == 0) return false;
+  bool done = false;
+  with_float(a.kv_dtype, [&](auto t) {
+    using T = decltype(t);
+    constexpr int64_t n = Pack<T>::n;
+    auto aligned = [](const void* p, const int64_t* s) {
+      return reinterpret_cast<uintptr_t>(p) % 16 == 0 && s[0] % n == 0 && s[1] % n == 0 && s[2] % n == 0;
+    };
+    if (!aligned(a.k, a.k_stride) || !aligned(a.v, a.v_stride)) return;
+    auto start = [&](auto kernel) {
+      launch_early(kernel, dim3(static_cast<unsigned>(a.batch * a.heads)), kWarps * 32, 0, stream, a);
+      done = true;
+    };
+    if (a.dim == 32 * n)
+      start(decode_attention<T, 32>);
+    else if (a.dim == 16 * n)
+      start(decode_attention<T, 16>);
+    else if (a.dim == 8 * n)
+      start(decode_attention<T, 8>);
+  });
+  return done;
+}
+
+}  // namespace mc::cuda

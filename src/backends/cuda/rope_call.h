@@ -1,0 +1,12 @@
+#pragma once
+
+#include "backends/cuda/cu/fused.h"
+#include "backends/cuda/kernel.h"
+#include "prims/attrs.h"
+
+namespace mc::cuda {
+
+// The launch of Rope's operands (x, positions, [freqs]) of the last four dimensions.
+RopeLaunch rope_call(const RopeAttrs& attrs, std::span<const Tensor> in, const Tensor& out);
+
+}  // namespace mc::cuda
