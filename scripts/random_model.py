@@ -1,6 +1,7 @@
 """A GGUF file of random weights in the shape of a real model, to time engines without downloading it.
 
-usage: random_model.py SHAPE FILE [q4_1]    SHAPE: smollm2-135m, llama-1b (Llama-3.2 1.24 B), llama-8b (Llama-3 8 B)
+usage: random_model.py SHAPE FILE [q4_1]    SHAPE: smollm2-135m, llama-1b (Llama-3.2 1.24 B), llama-8b (Llama-3 8 B),
+                                            tiny (for sanitizers)
 
 Weights are bfloat16; with q4_1 they are Q4_1, the embedding Q8_0, as SmolLM2's own file has them.
 
@@ -14,6 +15,7 @@ import numpy as np
 SHAPES = {  # width, feed-forward, layers, heads, key-value heads, head size, vocabulary, own head
     "smollm2-135m": (576, 1536, 30, 9, 3, 64, 49152, False),
     "llama-1b": (2048, 8192, 16, 32, 8, 64, 128256, False),
+    "tiny": (256, 512, 2, 4, 2, 64, 1024, True),
     "llama-8b": (4096, 14336, 32, 32, 8, 128, 128256, True),
 }
 ALIGN, F32, Q4_1, Q8_0, BF16 = 32, 0, 3, 8, 30

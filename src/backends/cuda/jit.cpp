@@ -1,24 +1,21 @@
 #include "backends/cuda/jit.h"
 
 #include <nvrtc.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <map>
-#include <sstream>
+#include <mutex>
+#include <optional>
 
 #include "backends/cuda/library.h"
+#include "mc/cache.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/sha256.h"
+#include "runtime/disk_cache.h"
 
 namespace mc::cuda {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct Nvrtc {
   decltype(&nvrtcCreateProgram) create;
@@ -85,24 +82,10 @@ Cache& cache() {
   return *c;
 }
 
-std::string read_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream s;
-  s << in.rdbuf();
-  return in ? s.str() : std::string();
-}
-
-// A temporary file and a rename: readers see all of it or nothing. A cache that can't be written is no error.
-void write_file(const fs::path& path, const std::string& data) {
-  std::error_code ignored;
-  fs::create_directories(path.parent_path(), ignored);
-  const fs::path part = cat(path.string(), ".", getpid(), ".part");
-  {
-    std::ofstream out(part, std::ios::binary);
-    out << data;
-    if (!out) return;
-  }
-  fs::rename(part, path, ignored);
+// The least recently used go first. Kernels are some kilobytes each.
+DiskCache& disk() {
+  static auto* d = new DiskCache("nvrtc", size_t{256} << 20);
+  return *d;
 }
 
 cudaKernel_t load(const std::string& code) {
@@ -123,16 +106,8 @@ cudaKernel_t load(const std::string& code) {
 }  // namespace
 
 std::string jit_cache_folder() {
-  fs::path root;
-  if (const char* v = std::getenv("MODELCYPHER_CACHE"); v && *v)
-    root = v;
-  else if (const char* x = std::getenv("XDG_CACHE_HOME"); x && *x)
-    root = fs::path(x) / "modelcypher";
-  else if (const char* h = std::getenv("HOME"); h && *h)
-    root = fs::path(h) / ".cache" / "modelcypher";
-  else
-    return {};
-  return (root / "v1" / "nvrtc").string();
+  const std::string root = cache_folder();
+  return root.empty() ? root : root + "/nvrtc";
 }
 
 std::string jit_compile(const std::string& source, int arch) {
@@ -185,23 +160,22 @@ cudaKernel_t jit_kernel(DeviceState& device, const std::string& source) {
   if (kernel) return kernel;
   use(device.index);
   const int arch = device.major * 10 + device.minor;
-  const std::string folder = jit_cache_folder();
-  fs::path file;
-  if (!folder.empty()) {
-    const std::string key =
-        cat(compiler_version(), " ", driver_version(), " sm_", arch, "\n", jit_prelude(), source);
-    file = fs::path(folder) / cat(sha256_hex(std::as_bytes(std::span(key))), ".cubin");
-    if (const std::string code = read_file(file); !code.empty()) kernel = load(code);
+  const std::string whole =
+      cat(compiler_version(), " ", driver_version(), " sm_", arch, "\n", jit_prelude(), source);
+  const std::string key = sha256_hex(std::as_bytes(std::span(whole)));
+  if (const std::optional<std::string> code = disk().read(key)) {
+    kernel = load(*code);
     if (kernel) {
       ++c.stats.from_disk;
       return kernel;
     }
+    disk().drop(key);
   }
   const std::string code = jit_compile(source, arch);
   kernel = load(code);
   if (!kernel) throw Error(ErrorCode::Internal, "a generated kernel can't be loaded", "cuda");
   ++c.stats.compiled;
-  if (!file.empty()) write_file(file, code);
+  disk().write(key, code);
   return kernel;
 }
 

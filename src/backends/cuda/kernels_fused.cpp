@@ -74,7 +74,7 @@ RopeLaunch rope_call(const RopeAttrs& attrs, std::span<const Tensor> in, const T
   a.position_stride[1] = stride_or_0(positions, positions.shape.ndim() - 1);
   a.dims = attrs.dims;
   a.traditional = attrs.traditional;
-  a.base = attrs.base;
+  a.log2_base = std::log2(attrs.base);
   a.scale = attrs.scale;
   if (attrs.has_freqs) {
     a.inv_freq = in[2].as<float>();
@@ -123,7 +123,8 @@ void attention(const Call& c) {
     a.kv_len = t.as<int32_t>();
     a.len_stride = stride_or_0(t, 0);
   }
-  if (!launch_decode_attention(a, c.stream)) launch_attention(a, c.device.multiprocessors, c.stream);
+  if (!launch_decode_attention(a, c.stream) && !launch_prefill_attention(a, c.stream))
+    launch_attention(a, c.device.multiprocessors, c.stream);
   done("attention");
 }
 

@@ -15,7 +15,8 @@
 namespace mc::cuda {
 namespace {
 
-constexpr int64_t kTileBytes = int64_t{128} << 20;  // of decoded weights at a time
+constexpr int64_t kTileBytes = int64_t{128} << 20;   // of decoded weights at a time
+constexpr int64_t kWholeBytes = int64_t{512} << 20;  // of a weight decoded to 16 bits at once
 
 void done(const char* what) { check(cudaGetLastError(), what); }
 int dtype_of(const Tensor& t) { return static_cast<int>(t.dtype); }
@@ -47,9 +48,9 @@ QuantWeight block_weight(int format, int64_t rows, int64_t cols, const Tensor& b
 Tensor aligned(const Call& c, const Tensor& bytes, uintptr_t to = 4) {
   if (reinterpret_cast<uintptr_t>(bytes.data) % to == 0 || bytes.numel() == 0) return bytes;
   Tensor t = bytes;
-  t.data = c.scratch.take(static_cast<size_t>(bytes.numel()));
-  check(cudaMemcpyAsync(t.data, bytes.data, static_cast<size_t>(bytes.numel()), cudaMemcpyDeviceToDevice,
-                        c.stream),
+  const size_t size = static_cast<size_t>(bytes.numel()) * itemsize(bytes.dtype);
+  t.data = c.scratch.take(size);
+  check(cudaMemcpyAsync(t.data, bytes.data, size, cudaMemcpyDeviceToDevice, c.stream),
         "copying on the device");
   return t;
 }
@@ -91,20 +92,39 @@ void product(const Call& c, const QuantAttrs& a, const Tensor& x, std::span<cons
     check(cudaMemsetAsync(out.data, 0, static_cast<size_t>(bytes), c.stream), "clearing memory");
     return;
   }
-  if (m == 1 && !a.fast && takes_vector_products(format_of(a), a.cols)) {
+  if (m == 1 && !a.fast && takes_vector_products(format_of(a), a.cols, a.group)) {
     VectorProducts v{};
     v.x = x.data;
     v.dtype = dtype_of(x);
     v.count = 1;
     v.weight[0] = vector_weight(c, a, parts);
     v.out[0] = out.data;
-    launch_vector_products(v, c.stream);
+    launch_vector_products(v, c.device.multiprocessors, c.stream);
     return done("quantized_matmul");
   }
   const QuantWeight w = weight_of(c, a, parts);
   if (a.fast && fast_format(w.format)) return fast_matmul(c, w, x, m, out);
   if (m <= kFewRows) {
     launch_quant_gemv(w, x.data, m, out.data, dtype_of(x), c.stream);
+    return done("quantized_matmul");
+  }
+  // Weights of the dtype of x lie ready for the tensor cores.
+  const bool dense = w.format == static_cast<int>(BlockFormat::F32) ||
+                     w.format == static_cast<int>(BlockFormat::F16) ||
+                     w.format == static_cast<int>(BlockFormat::BF16);
+  const bool ready = (x.dtype == Dtype::F32 && w.format == static_cast<int>(BlockFormat::F32)) ||
+                     (x.dtype == Dtype::F16 && w.format == static_cast<int>(BlockFormat::F16)) ||
+                     (x.dtype == Dtype::BF16 && w.format == static_cast<int>(BlockFormat::BF16));
+  if (dense && ready && readable(w.cols, w.rows, 1, w.cols)) {
+    gemm(c, x.dtype, m, w.rows, w.cols, 1, {x.data, w.cols, 1},
+         {static_cast<const std::byte*>(w.codes), 1, w.cols}, out.data);
+    return done("quantized_matmul");
+  }
+  // Rounding a weight to bfloat16 is no more than what rounding x to it was.
+  if (x.dtype == Dtype::BF16 && w.rows * w.cols * 2 <= kWholeBytes) {
+    std::byte* decoded = c.scratch.take(static_cast<size_t>(w.rows * w.cols) * 2);
+    launch_dequantize(w, 0, w.rows, decoded, static_cast<int>(Dtype::BF16), c.stream);
+    gemm(c, Dtype::BF16, m, w.rows, w.cols, 1, {x.data, w.cols, 1}, {decoded, 1, w.cols}, out.data);
     return done("quantized_matmul");
   }
   // Decoded weights are float32 and so is the product.
@@ -193,10 +213,11 @@ constexpr KernelRow kRows[] = {
 
 bool joins_products(const std::vector<Attrs>& weights) {
   const auto& a = weights[0].as<QuantAttrs>();
-  if (weights.size() > kMaxProducts || a.fast || !takes_vector_products(format_of(a), a.cols)) return false;
+  if (weights.size() > kMaxProducts || a.fast || !takes_vector_products(format_of(a), a.cols, a.group))
+    return false;
   for (const Attrs& w : weights) {
     const auto& b = w.as<QuantAttrs>();
-    if (format_of(a) != format_of(b) || b.rows == 0) return false;
+    if (format_of(a) != format_of(b) || a.group != b.group || b.rows == 0) return false;
   }
   return true;
 }
@@ -230,7 +251,7 @@ void run_products(const Call& c, const JoinedProducts& p) {
   v.swiglu = p.swiglu;
   if (p.residual) v.residual = c.in[next].data;
   for (size_t i = 0; i < c.out.size(); ++i) v.out[i] = c.out[i].data;
-  launch_vector_products(v, c.stream);
+  launch_vector_products(v, c.device.multiprocessors, c.stream);
   done("quantized_matmul");
 }
 

@@ -27,6 +27,8 @@ struct AttentionLaunch {
   int64_t mask_stride[4];
 };
 inline constexpr int kMaxHeadDim = 512;
+// Attention on the tensor cores. False if the kernel does not take the operands.
+bool launch_prefill_attention(const AttentionLaunch& a, cudaStream_t stream);
 void launch_attention(const AttentionLaunch& a, int multiprocessors, cudaStream_t stream);
 
 }  // namespace mc::cuda

@@ -30,11 +30,16 @@ struct VectorProducts {
   void* out[kMaxProducts];
   bool swiglu;
   const void* residual;
+  // The launch's own: warps that share a row, what can be read 16 bytes at a time, log2 of blocks of 32 a
+  // group.
+  int split;
+  bool vectors, weight_vectors;
+  int group_shift;
 };
-// Whether launch_vector_products takes weights of this format and these columns.
-bool takes_vector_products(int format, int64_t cols);
+// Whether launch_vector_products takes weights of this format, these columns and groups.
+bool takes_vector_products(int format, int64_t cols, int group);
 // Codes of weights begin at multiples of 16 bytes where the rows do too, else of 4.
-void launch_vector_products(const VectorProducts& a, cudaStream_t stream);
+void launch_vector_products(VectorProducts a, int multiprocessors, cudaStream_t stream);
 
 // Rotary positions of one token's queries into `q.out` and of its keys into the cache, and its values there.
 // The place in the caches is read on the device; a place outside them is not written.

@@ -18,7 +18,7 @@ __device__ __forceinline__ void turn(const RopeLaunch& a, int64_t b, int64_t h, 
     return;
   }
   const double freq = a.inv_freq ? static_cast<double>(a.inv_freq[e * a.freq_stride])
-                                 : exp2(log2(a.base) * (-2.0 * static_cast<double>(e) / a.dims));
+                                 : exp2(a.log2_base * (-2.0 * static_cast<double>(e) / a.dims));
   const double angle = a.positions[b * a.position_stride[0]] * a.scale * freq;
   constexpr double kTwoPi = 6.283185307179586476925;
   const float r = static_cast<float>(fma(-rint(angle / kTwoPi), kTwoPi, angle));
@@ -83,83 +83,96 @@ constexpr int kWarps = 16, kAhead = 4;
 template <class T, int L>
 __global__ void __launch_bounds__(kWarps * 32) decode_attention(const __grid_constant__ AttentionLaunch a) {
   constexpr int N = Pack<T>::n, D = L * N, kTeams = kWarps * 32 / L;
-  __shared__ float sm[kTeams], ss[kTeams];
-  __shared__ float sa[kTeams][D];
+  __shared__ float sm[kWarps], ss[kWarps], sq[D];
+  __shared__ float sa[kWarps][D];
   start_successor();
   wait_for_predecessor();
   const int64_t h = blockIdx.x % a.heads, b = blockIdx.x / a.heads, kh = h / (a.heads / a.kv_heads);
-  const int team = threadIdx.x / L, part = threadIdx.x % L;
-  float q[N];
+  const int team = threadIdx.x / L, part = threadIdx.x % L, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const T* k = static_cast<const T*>(a.k) + b * a.k_stride[0] + kh * a.k_stride[1] + part * N;
+  const T* v = static_cast<const T*>(a.v) + b * a.v_stride[0] + kh * a.v_stride[1] + part * N;
+  Pack<T> ks[kAhead], vs[kAhead];
+  // Any row of the caches may be read; which of them count is known later.
+  auto fetch = [&](int64_t base) {
 #pragma unroll
-  for (int i = 0; i < N; ++i)
-    q[i] = read_query(a.q, a.dtype, b * a.q_stride[0] + h * a.q_stride[1] + part * N + i);
+    for (int u = 0; u < kAhead; ++u) {
+      const int64_t key = base + team + u * kTeams;
+      if (key < a.kv_size) ks[u].read(k + key * a.k_stride[2]), vs[u].read(v + key * a.v_stride[2]);
+    }
+  };
+  if (a.window <= 0) fetch(0);
+  if (threadIdx.x < D)
+    sq[threadIdx.x] = read_query(a.q, a.dtype, b * a.q_stride[0] + h * a.q_stride[1] + threadIdx.x);
   const int64_t start = a.q_start ? a.q_start[b * a.start_stride] : a.kv_size - 1;
   int64_t hi = a.kv_len ? a.kv_len[b * a.len_stride] : a.kv_size;
   hi = hi < 0 ? 0 : hi > a.kv_size ? a.kv_size : hi;
   if (a.causal && hi > start + 1) hi = start + 1 < 0 ? 0 : start + 1;
   const int64_t lo = a.window > 0 && start - a.window + 1 > 0 ? start - a.window + 1 : 0;
-  const T* k = static_cast<const T*>(a.k) + b * a.k_stride[0] + kh * a.k_stride[1] + part * N;
-  const T* v = static_cast<const T*>(a.v) + b * a.v_stride[0] + kh * a.v_stride[1] + part * N;
+  if (a.window > 0) fetch(lo);
+  __syncthreads();
+  float q[N];
+#pragma unroll
+  for (int i = 0; i < N; ++i) q[i] = sq[part * N + i];
   float m = -INFINITY, sum = 0, acc[N];
 #pragma unroll
   for (int i = 0; i < N; ++i) acc[i] = 0;
   for (int64_t base = lo; base < hi; base += kTeams * kAhead) {
-    Pack<T> ks[kAhead], vs[kAhead];
+    if (base > lo) fetch(base);
+    float s[kAhead];
 #pragma unroll
     for (int u = 0; u < kAhead; ++u) {
-      const int64_t key = base + team + u * kTeams;
-      if (key < hi) ks[u].read(k + key * a.k_stride[2]), vs[u].read(v + key * a.v_stride[2]);
+      s[u] = 0;
+#pragma unroll
+      for (int i = 0; i < N; ++i) s[u] = fmaf(q[i], ks[u].get(i), s[u]);
     }
 #pragma unroll
+    for (int o = L / 2; o; o >>= 1)
+#pragma unroll
+      for (int u = 0; u < kAhead; ++u) s[u] += __shfl_xor_sync(0xffffffffu, s[u], o);
+#pragma unroll
     for (int u = 0; u < kAhead; ++u) {
-      const bool seen = base + team + u * kTeams < hi;
-      float s = 0;
-      if (seen) {
-#pragma unroll
-        for (int i = 0; i < N; ++i) s = fmaf(q[i], ks[u].get(i), s);
-      }
-#pragma unroll
-      for (int o = L / 2; o; o >>= 1) s += __shfl_xor_sync(0xffffffffu, s, o);
-      if (!seen) continue;
-      s *= a.scale;
-      if (a.softcap > 0) s = tanhf(s / a.softcap) * a.softcap;
-      const float now = fmaxf(m, s), shift = now == -INFINITY ? 0.0f : now;
-      const float c = m == -INFINITY ? 0.0f : expf(m - shift), p = s == -INFINITY ? 0.0f : expf(s - shift);
+      if (base + team + u * kTeams >= hi) continue;  // a hidden key may be anything
+      float x = s[u] * a.scale;
+      if (a.softcap > 0) x = tanhf(x / a.softcap) * a.softcap;
+      const float now = fmaxf(m, x), shift = now == -INFINITY ? 0.0f : now;
+      const float c = m == -INFINITY ? 0.0f : expf(m - shift), p = x == -INFINITY ? 0.0f : expf(x - shift);
       sum = sum * c + p;
       m = now;
 #pragma unroll
       for (int i = 0; i < N; ++i) acc[i] = fmaf(p, vs[u].get(i), acc[i] * c);
     }
   }
-  if (part == 0) sm[team] = m, ss[team] = sum;
+  // The teams of a warp, then the warps. A team that saw only NaN has a sum of NaN and no maximum.
+  auto part_of = [](float x, float c) { return x != x ? x : x * c; };
+  float top = m;
 #pragma unroll
-  for (int i = 0; i < N; ++i) sa[team][part * N + i] = acc[i];
-  __syncthreads();
-  // Every team's maximum is known to all; then the sums over teams, several threads a dimension.
-  float top = -INFINITY;
-  for (int t = 0; t < kTeams; ++t) top = fmaxf(top, sm[t]);
-  const float shift = top == -INFINITY ? 0.0f : top;
-  constexpr int kGroups = kWarps * 32 / D > kTeams ? kTeams : kWarps * 32 / D;
-  const int d = threadIdx.x % D, g = threadIdx.x / D;
-  float total = 0, value = 0;
-  if (g < kGroups)
-    for (int t = g; t < kTeams; t += kGroups) {
-      const float c = sm[t] == -INFINITY ? 0.0f : expf(sm[t] - shift);
-      // A team that saw only NaN has a sum of NaN and no maximum.
-      total += ss[t] != ss[t] ? ss[t] : ss[t] * c;
-      value = fmaf(sa[t][d], c, value);
-    }
-  __syncthreads();
-  if (g < kGroups) {
-    sa[g][d] = value;
-    if (d == 0) ss[g] = total;
+  for (int o = L; o < 32; o <<= 1) top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, o));
+  const float own = m == -INFINITY ? 0.0f : expf(m - top);
+  sum = part_of(sum, own);
+#pragma unroll
+  for (int i = 0; i < N; ++i) acc[i] *= own;
+#pragma unroll
+  for (int o = L; o < 32; o <<= 1) {
+    sum += __shfl_xor_sync(0xffffffffu, sum, o);
+#pragma unroll
+    for (int i = 0; i < N; ++i) acc[i] += __shfl_xor_sync(0xffffffffu, acc[i], o);
+  }
+  if (lane == 0) sm[warp] = top, ss[warp] = sum;
+  if (lane < L) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) sa[warp][part * N + i] = acc[i];
   }
   __syncthreads();
-  if (threadIdx.x >= D) return;
-  total = value = 0;
-  for (int t = 0; t < kGroups; ++t) {
-    total += ss[t];
-    value += sa[t][d];
+  const int d = threadIdx.x;
+  if (d >= D) return;
+  float all = -INFINITY, total = 0, value = 0;
+#pragma unroll
+  for (int w = 0; w < kWarps; ++w) all = fmaxf(all, sm[w]);
+#pragma unroll
+  for (int w = 0; w < kWarps; ++w) {
+    const float c = sm[w] == -INFINITY ? 0.0f : expf(sm[w] - all);
+    total += part_of(ss[w], c);
+    value = fmaf(sa[w][d], c, value);
   }
   const float y = value * (total == 0 ? 0.0f : 1.0f / total);
   const int64_t o = b * a.out_stride[0] + h * a.out_stride[1] + d;

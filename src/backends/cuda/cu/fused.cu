@@ -145,7 +145,7 @@ __global__ void rope(RopeLaunch a) {
     return;
   }
   const double freq = a.inv_freq ? static_cast<double>(a.inv_freq[e * a.freq_stride])
-                                 : exp2(log2(a.base) * (-2.0 * static_cast<double>(e) / a.dims));
+                                 : exp2(a.log2_base * (-2.0 * static_cast<double>(e) / a.dims));
   const double angle = a.positions[b * a.position_stride[0] + t * a.position_stride[1]] * a.scale * freq;
   // Reduced in float64, so that far positions keep the bits of their angle.
   constexpr double kTwoPi = 6.283185307179586476925;

@@ -33,7 +33,7 @@ struct RopeLaunch {
   int64_t freq_stride;
   int dims;
   bool traditional;
-  double base, scale;
+  double log2_base, scale;
 };
 void launch_rope(const RopeLaunch& a, cudaStream_t stream);
 
