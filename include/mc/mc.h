@@ -7,6 +7,7 @@
 #include "mc/dynamic.h"
 #include "mc/error.h"
 #include "mc/fast.h"
+#include "mc/fft.h"
 #include "mc/generate.h"
 #include "mc/gguf.h"
 #include "mc/model.h"

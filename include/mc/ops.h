@@ -104,27 +104,32 @@ MC_API Array dynamic_update_rows(const Array& a, const Array& update, const Arra
   X(sqrt)                                                                                                    \
   X(rsqrt)                                                                                                   \
   X(square)                                                                                                  \
-  X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) X(tan) X(arcsin) X(arccos) X(arctan)   \
-      X(sinh) X(cosh) X(tanh) X(erf) X(erfinv) X(sigmoid) X(silu) X(relu) X(floor) X(ceil) X(isnan) X(isinf) \
-          X(isfinite) X(logical_not) X(bitwise_not) X(conj) X(real) X(imag) X(stop_gradient)
+  X(reciprocal)                                                                                              \
+  X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) X(tan) X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) \
+      X(tanh) X(arcsinh) X(arccosh) X(arctanh) X(log10) X(erf) X(erfinv) X(sigmoid) X(silu) X(relu) X(floor) \
+          X(ceil) X(isnan) X(isinf) X(isfinite) X(logical_not) X(bitwise_not) X(conj) X(real) X(imag)        \
+              X(stop_gradient)
 #define MC_DECLARE(name) MC_API Array name(const Array& a);
 MC_UNARY_LIST(MC_DECLARE)
 #undef MC_DECLARE
+// re + i·im of real arrays, each part as it stands: complex128 if one is float64, else complex64.
+MC_API Array complex(const Array& re, const Array& im);
 // exact = x·Φ(x) by erf; else the tanh approximation.
 MC_API Array gelu(const Array& a, bool exact = true);
 // Half to even; decimals as NumPy.
 MC_API Array round(const Array& a, int decimals = 0);
 
-#define MC_BINARY_LIST(X)                                                                              \
-  X(add)                                                                                               \
-  X(subtract)                                                                                          \
-  X(multiply)                                                                                          \
-  X(divide)                                                                                            \
-  X(power)                                                                                             \
-  X(floor_divide)                                                                                      \
-  X(remainder) X(maximum) X(minimum) X(arctan2) X(equal) X(not_equal) X(less) X(less_equal) X(greater) \
-      X(greater_equal) X(logical_and) X(logical_or) X(logical_xor) X(bitwise_and) X(bitwise_or)        \
-          X(bitwise_xor) X(left_shift) X(right_shift) X(logaddexp)
+#define MC_BINARY_LIST(X)                                                                                   \
+  X(add)                                                                                                    \
+  X(subtract)                                                                                               \
+  X(multiply)                                                                                               \
+  X(divide)                                                                                                 \
+  X(power)                                                                                                  \
+  X(floor_divide)                                                                                           \
+  X(remainder)                                                                                              \
+  X(maximum) X(minimum) X(arctan2) X(equal) X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal)  \
+      X(logical_and) X(logical_or) X(logical_xor) X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(left_shift) \
+          X(right_shift) X(logaddexp)
 #define MC_DECLARE(name)                             \
   MC_API Array name(const Array& a, const Array& b); \
   MC_API Array name(const Array& a, Scalar b);       \
@@ -261,20 +266,27 @@ MC_API std::pair<Array, Array> topk(const Array& a, int64_t k, int axis = -1);
 // Where to insert `v` into the ascending 1-d array `sorted` to keep it sorted, int32.
 MC_API Array searchsorted(const Array& sorted, const Array& v, bool right = false);
 
-// ---- linear algebra (on the last two dimensions, batched; float32 and float64)
+// ---- linear algebra (on the last two dimensions, batched; float32, float64, complex64 and complex128).
+// Gradients of complex svd, eigh and of eig are refused: their vectors have a free phase.
 
 struct SvdResult {
   Array u, s, vt;
 };
 // Thin: u (…, m, k), s (…, k) descending, vt (…, k, n), k = min(m, n).
-MC_API SvdResult svd(const Array& a);
+// full: u (…, m, m) and vt (…, n, n), completed to bases.
+MC_API SvdResult svd(const Array& a, bool full = false);
 MC_API Array svdvals(const Array& a);
-// Symmetric (the lower triangle is read): ascending eigenvalues (…, n), eigenvectors in columns (…, n, n).
+// Symmetric or Hermitian (the lower triangle is read): ascending real eigenvalues (…, n), eigenvectors in
+// columns (…, n, n).
 MC_API std::pair<Array, Array> eigh(const Array& a);
-// Reduced: q (…, m, k), r (…, k, n) with a non-negative diagonal.
-MC_API std::pair<Array, Array> qr(const Array& a);
-// Lower triangular; throws SingularMatrix at eval if not positive definite.
-MC_API Array cholesky(const Array& a);
+// Of any square matrix: complex eigenvalues (…, n) in LAPACK's order, eigenvectors of length 1 in columns.
+MC_API std::pair<Array, Array> eig(const Array& a);
+MC_API Array eigvals(const Array& a);
+// Reduced: q (…, m, k), r (…, k, n) with a non-negative diagonal. complete: q (…, m, m), r (…, m, n).
+MC_API std::pair<Array, Array> qr(const Array& a, bool complete = false);
+// Lower triangular l with a = l·lᴴ, or upper u with a = uᴴ·u; throws SingularMatrix at eval if not positive
+// definite.
+MC_API Array cholesky(const Array& a, bool upper = false);
 // b is (…, n) only if it has one dimension, else (…, n, k).
 MC_API Array solve(const Array& a, const Array& b);
 MC_API Array solve_triangular(const Array& a, const Array& b, bool upper = false);

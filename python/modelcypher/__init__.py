@@ -16,7 +16,7 @@ import os as _os
 import sys as _sys
 from typing import TYPE_CHECKING, Any
 
-from . import _array, _mc, errors, fast, linalg, random
+from . import _array, _mc, errors, fast, fft, linalg, random
 from ._convert import from_dlpack
 from ._info import Info as __array_namespace_info__
 from ._mc import (

@@ -40,6 +40,7 @@ from ._mc import (  # noqa: E402
     less,
     less_equal,
     log,
+    log10,
     log1p,
     log2,
     logaddexp,
@@ -72,8 +73,11 @@ from ._mc import (  # noqa: E402
     where,
 )
 from ._mc import arccos as acos  # noqa: E402
+from ._mc import arccosh as acosh  # noqa: E402
 from ._mc import arcsin as asin  # noqa: E402
+from ._mc import arcsinh as asinh  # noqa: E402
 from ._mc import arctan as atan  # noqa: E402
+from ._mc import arctanh as atanh  # noqa: E402
 from ._mc import left_shift as bitwise_left_shift  # noqa: E402
 from ._mc import right_shift as bitwise_right_shift  # noqa: E402
 
@@ -445,43 +449,7 @@ def _inexact(x: Any) -> Array:
     return a if "floating" in a.dtype.kind else _mc.astype(a, _mc.float32)
 
 
-def acosh(x: Any, /) -> Array:
-    a = _inexact(x)
-    if a.dtype.kind == "complex floating":
-        return log(a + sqrt(a + 1) * sqrt(a - 1))
-    big = a > (1e2 if a.dtype == _mc.float16 else 1e8)  # x² would pass the range
-    safe = where(big, _mc.ones(a.shape, a.dtype), a)
-    t = safe - 1
-    inside = where(t < 0, math.nan, t)
-    return where(big, log(a) + math.log(2), log1p(inside + sqrt(inside * (safe + 1))))
-
-
-def asinh(x: Any, /) -> Array:
-    a = _inexact(x)
-    if a.dtype.kind == "complex floating":
-        return log(a + sqrt(a * a + 1))
-    m = abs(a)
-    big = m > (1e2 if a.dtype == _mc.float16 else 1e8)
-    safe = where(big, _mc.ones(a.shape, a.dtype), m)
-    r = where(big, log(m) + math.log(2), log1p(safe + safe * safe / (1 + sqrt(safe * safe + 1))))
-    return copysign(r, a)
-
-
-def atanh(x: Any, /) -> Array:
-    a = _inexact(x)
-    if a.dtype.kind == "complex floating":
-        return 0.5 * (log(1 + a) - log(1 - a))
-    return 0.5 * (log1p(a) - log1p(-a))
-
-
 arccosh, arcsinh, arctanh = acosh, asinh, atanh
-
-
-def log10(x: Any, /) -> Array:
-    a = _inexact(x)
-    if a.dtype == _mc.float64 or a.dtype.kind == "complex floating":
-        return log(a) / math.log(10)
-    return log2(a) * math.log10(2)
 
 
 def exp2(x: Any, /) -> Array:
@@ -570,13 +538,8 @@ def round(x: Any, /, decimals: int = 0) -> Array:
     if a.dtype.kind == "complex floating":
         if decimals:
             raise TypeError("round of complex numbers takes no decimals")
-        return _complex(_mc.round(real(a), 0), _mc.round(imag(a), 0))
+        return _mc.complex(_mc.round(real(a), 0), _mc.round(imag(a), 0))
     return _mc.round(a, decimals)
-
-
-def _complex(re: Array, im: Array) -> Array:
-    unit = _mc.array(1j, _mc.complex128 if re.dtype == _mc.float64 else _mc.complex64)
-    return _mc.astype(re, unit.dtype) + _mc.astype(im, unit.dtype) * unit
 
 
 def gelu(x: Any, exact: bool = True) -> Array:

@@ -1,4 +1,4 @@
-"""Linear algebra on the last two dimensions, batched; float32 and float64."""
+"""Linear algebra on the last two dimensions, batched; float32, float64, complex64 and complex128."""
 from __future__ import annotations
 
 import math
@@ -9,6 +9,7 @@ from . import _mc
 from ._ops import _arr, _inexact, abs, matmul, matrix_transpose, outer, tensordot, vecdot
 
 Array = _mc.Array
+EigResult = namedtuple("EigResult", ["eigenvalues", "eigenvectors"])
 EighResult = namedtuple("EighResult", ["eigenvalues", "eigenvectors"])
 QRResult = namedtuple("QRResult", ["Q", "R"])
 SlogdetResult = namedtuple("SlogdetResult", ["sign", "logabsdet"])
@@ -16,8 +17,7 @@ SVDResult = namedtuple("SVDResult", ["U", "S", "Vh"])
 
 
 def cholesky(x: Any, /, *, upper: bool = False) -> Array:
-    a = _mc.cholesky(x)
-    return _mc.swapaxes(a, -1, -2) if upper else a
+    return _mc.cholesky(x, upper)
 
 
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
@@ -40,6 +40,14 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Array:
     flat = _mc.reshape(a, [*a.shape[:-2], m * n])
     first = offset if offset >= 0 else -offset * n
     return _mc.take(flat, _mc.array([first + i * (n + 1) for i in range(rows)] or _mc.zeros([0], "int32")), -1)
+
+
+def eig(x: Any, /) -> EigResult:
+    return EigResult(*_mc.eig(x))
+
+
+def eigvals(x: Any, /) -> Array:
+    return _mc.eig(x)[0]
 
 
 def eigh(x: Any, /) -> EighResult:
@@ -111,13 +119,14 @@ def pinv(x: Any, /, *, rtol: Any = None) -> Array:
     u, s, vt = _mc.svd(a)
     keep = s > _tolerance(s, a.shape, rtol)
     inverse = _mc.where(keep, 1 / _mc.where(keep, s, 1), 0)
-    return _mc.matmul(_mc.swapaxes(vt, -1, -2) * _mc.expand_dims(inverse, -2), _mc.swapaxes(u, -1, -2))
+    v, uh = _mc.conj(_mc.swapaxes(vt, -1, -2)), _mc.conj(_mc.swapaxes(u, -1, -2))
+    return _mc.matmul(v * _mc.expand_dims(_mc.astype(inverse, a.dtype), -2), uh)
 
 
 def qr(x: Any, /, *, mode: str = "reduced") -> QRResult:
-    if mode != "reduced":
-        raise NotImplementedError(f"qr has mode 'reduced' only, not {mode!r}")
-    return QRResult(*_mc.qr(x))
+    if mode not in ("reduced", "complete"):
+        raise ValueError(f"qr has the modes 'reduced' and 'complete', not {mode!r}")
+    return QRResult(*_mc.qr(x, mode == "complete"))
 
 
 def slogdet(x: Any, /) -> SlogdetResult:
@@ -126,7 +135,7 @@ def slogdet(x: Any, /) -> SlogdetResult:
     q, r = _mc.qr(a)
     d = diagonal(r)
     logs = _mc.sum(_mc.log(abs(d)), -1, False)
-    sign = _mc.sign(_mc.det(q)) * _mc.prod(_mc.sign(d), -1, False)
+    sign = _mc.sign(_mc.det(q)) * _mc.prod(_mc.astype(_mc.sign(d), a.dtype), -1, False)
     return SlogdetResult(sign, logs)
 
 
@@ -138,12 +147,8 @@ def solve_triangular(a: Any, b: Any, *, upper: bool = False) -> Array:
     return _mc.solve_triangular(a, b, upper)
 
 
-def svd(x: Any, /, *, full_matrices: bool = False) -> SVDResult:
-    """Thin: the standard's full_matrices=True is refused unless the matrices are square."""
-    a = _arr(x)
-    if full_matrices and a.shape[-1] != a.shape[-2]:
-        raise NotImplementedError("svd gives thin factors only: use full_matrices=False")
-    return SVDResult(*_mc.svd(a))
+def svd(x: Any, /, *, full_matrices: bool = True) -> SVDResult:
+    return SVDResult(*_mc.svd(x, full_matrices))
 
 
 def svdvals(x: Any, /) -> Array:
@@ -173,6 +178,6 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: flo
     return _mc.power(_mc.sum(_mc.power(m, float(ord)), axis, keepdims), 1 / ord)
 
 
-__all__ = ["cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm", "matrix_power",
+__all__ = ["cholesky", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm", "matrix_power",
            "matrix_rank", "matrix_transpose", "norm", "outer", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals",
            "tensordot", "trace", "vecdot", "vector_norm"]

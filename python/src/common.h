@@ -79,6 +79,7 @@ void bind_elementwise(nb::module_& m);
 void bind_shape(nb::module_& m);
 void bind_reduce(nb::module_& m);
 void bind_linalg(nb::module_& m);
+void bind_fft(nb::module_& m);
 void bind_fast(nb::module_& m);
 void bind_dlpack(nb::module_& m);
 void bind_transforms(nb::module_& m);

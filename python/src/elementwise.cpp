@@ -39,6 +39,7 @@ bool is_number(nb::handle h) { return PyLong_Check(h.ptr()) || PyFloat_Check(h.p
 void bind_elementwise(nb::module_& m) {
   for (const Named& u : kUnary) m.def(u.name, [fn = u.fn](nb::handle x) { return fn(to_array(x)); });
   for (const Binary& b : kBinary) m.def(b.name, [b](nb::handle x, nb::handle y) { return call(b, x, y); });
+  m.def("complex", [](nb::handle re, nb::handle im) { return mc::complex(to_array(re), to_array(im)); });
   m.def("gelu", [](nb::handle x, bool exact) { return mc::gelu(to_array(x), exact); });
   m.def("round", [](nb::handle x, int decimals) { return mc::round(to_array(x), decimals); });
   m.def("nan_to_num", [](nb::handle x, double v) { return mc::nan_to_num(to_array(x), v); });

@@ -5,20 +5,32 @@
 namespace mcpy {
 
 void bind_linalg(nb::module_& m) {
-  m.def("svd", [](nb::handle a) {
-    const mc::SvdResult r = mc::svd(to_array(a));
-    return nb::make_tuple(r.u, r.s, r.vt);
-  });
+  m.def(
+      "svd",
+      [](nb::handle a, bool full) {
+        const mc::SvdResult r = mc::svd(to_array(a), full);
+        return nb::make_tuple(r.u, r.s, r.vt);
+      },
+      nb::arg(), nb::arg("full") = false);
   m.def("svdvals", [](nb::handle a) { return mc::svdvals(to_array(a)); });
   m.def("eigh", [](nb::handle a) {
     auto [w, v] = mc::eigh(to_array(a));
     return nb::make_tuple(w, v);
   });
-  m.def("qr", [](nb::handle a) {
-    auto [q, r] = mc::qr(to_array(a));
-    return nb::make_tuple(q, r);
+  m.def("eig", [](nb::handle a) {
+    auto [w, v] = mc::eig(to_array(a));
+    return nb::make_tuple(w, v);
   });
-  m.def("cholesky", [](nb::handle a) { return mc::cholesky(to_array(a)); });
+  m.def(
+      "qr",
+      [](nb::handle a, bool complete) {
+        auto [q, r] = mc::qr(to_array(a), complete);
+        return nb::make_tuple(q, r);
+      },
+      nb::arg(), nb::arg("complete") = false);
+  m.def(
+      "cholesky", [](nb::handle a, bool upper) { return mc::cholesky(to_array(a), upper); }, nb::arg(),
+      nb::arg("upper") = false);
   m.def("solve", [](nb::handle a, nb::handle b) { return mc::solve(to_array(a), to_array(b)); });
   m.def("solve_triangular", [](nb::handle a, nb::handle b, bool upper) {
     return mc::solve_triangular(to_array(a), to_array(b), upper);

@@ -325,6 +325,7 @@ NB_MODULE(_mc, m) {
   mcpy::bind_shape(m);
   mcpy::bind_reduce(m);
   mcpy::bind_linalg(m);
+  mcpy::bind_fft(m);
   mcpy::bind_fast(m);
   mcpy::bind_transforms(m);
   mcpy::bind_model(m);

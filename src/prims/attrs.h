@@ -136,6 +136,14 @@ struct TriangularAttrs {
   bool upper;
   MC_FIELDS(upper);
 };
+// Fft: one transform along the last axis, of which n numbers are read or, where the transform gives real
+// ones, made; sums without a factor.
+struct FftAttrs {
+  enum Kind : int { Forward, Inverse, Real, ToReal };
+  int kind;
+  int64_t n;
+  MC_FIELDS(kind, n);
+};
 // Checkpoint: a traced function as an operation.
 struct CheckpointAttrs {
   std::shared_ptr<const Graph> body;

@@ -58,6 +58,7 @@ Arrays vjp_arctan2(const VjpCtx& c) {
 Arrays vjp_remainder(const VjpCtx& c) {
   return both(c, c.cot[0], c.needs[1] ? negative(c.cot[0] * floor_divide(c.in[0], c.in[1])) : c.cot[0]);
 }
+Arrays vjp_complex(const VjpCtx& c) { return both(c, real(c.cot[0]), imag(c.cot[0])); }
 Arrays vjp_where(const VjpCtx& c) {
   Arrays out(3);
   if (c.needs[1]) out[1] = unbroadcast(where(c.in[0], c.cot[0], 0), c.in[1].shape());
@@ -65,6 +66,10 @@ Arrays vjp_where(const VjpCtx& c) {
   return out;
 }
 
+void infer_complex(InferCtx& c) {
+  infer_elementwise(c);
+  c.out[0].dtype = c.dtype(0) == Dtype::F64 ? Dtype::C128 : Dtype::C64;
+}
 void infer_where(InferCtx& c) {
   require_dtype(c, 0, kDBool);
   if (c.dtype(1) != c.dtype(2))
@@ -119,6 +124,8 @@ constexpr Spec kSpecs[] = {
     {Op::LeftShift, "x·2^y; 0 for y not below the width", "stablehlo.shift_left", "np.left_shift(in0, in1)",
      nullptr, kDInts, kNoGrad, 0, 3, 0},
     {Op::RightShift, "floor(x/2^y)", nullptr, "np.right_shift(in0, in1)", nullptr, kDInts, kNoGrad, 0, 3, 0},
+    {Op::Complex, "x + i·y, each part as it stands", "stablehlo.complex", "in0 + 1j * in1", vjp_complex,
+     kDF32 | kDF64, 0, -3, 3, 0},
 };
 
 std::vector<SampleCase> where_cases() {
@@ -135,7 +142,7 @@ std::vector<OpDef> make_rows() {
     d.op = s.op;
     d.doc = s.doc;
     d.traits = kElementwise | s.traits;
-    d.infer = infer_elementwise;
+    d.infer = s.op == Op::Complex ? infer_complex : infer_elementwise;
     d.vjp = s.vjp;
     d.hlo = s.hlo;
     d.samples.lo = s.lo;
@@ -231,6 +238,16 @@ MC_DEFINE(bitwise_xor, BitwiseXor, Bits)
 MC_DEFINE(left_shift, LeftShift, Bits)
 MC_DEFINE(right_shift, RightShift, Bits)
 #undef MC_DEFINE
+
+Array complex(const Array& re, const Array& im) {
+  for (const Array* part : {&re, &im})
+    if (is_complex(part->dtype()))
+      throw Error(ErrorCode::DtypeMismatch,
+                  cat("a part of dtype ", dtype_name(part->dtype()), " is not real"), "complex",
+                  "take its real() or imag()");
+  const Dtype d = re.dtype() == Dtype::F64 || im.dtype() == Dtype::F64 ? Dtype::F64 : Dtype::F32;
+  return pair(Op::Complex, astype(re, d), astype(im, d));
+}
 
 Array power(const Array& a, const Array& b) {
   if (!is_complex(a.dtype()) && !is_complex(b.dtype())) return promoted(Op::Power, Kind::Arithmetic, a, b);

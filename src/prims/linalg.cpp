@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/op_names.h"
 #include "mc/ops.h"
 #include "prims/attrs.h"
 #include "prims/rows.h"
@@ -11,10 +12,10 @@
 namespace mc {
 namespace {
 
-constexpr uint32_t kReal = kDF32 | kDF64;
+constexpr uint32_t kNumbers = kDF32 | kDF64 | kDComplex;
 
 void check_matrix(const InferCtx& c, size_t i, bool square) {
-  require_dtype(c, i, kReal);
+  require_dtype(c, i, kNumbers);
   const Shape& s = c.shape(i);
   if (s.ndim() < 2) c.fail(ErrorCode::ShapeMismatch, cat("a matrix has two dimensions, got shape ", s.str()));
   if (square && s.at(-1) != s.at(-2))
@@ -31,13 +32,19 @@ void infer_svd(InferCtx& c) {
   const Shape& s = c.shape(0);
   const int64_t m = s.at(-2), n = s.at(-1), k = std::min(m, n);
   c.push(with_last(s, {m, k}), c.dtype(0));
-  c.push(with_last(s, {k}), c.dtype(0));
+  c.push(with_last(s, {k}), real_dtype(c.dtype(0)));
   c.push(with_last(s, {k, n}), c.dtype(0));
 }
 void infer_eigh(InferCtx& c) {
   check_matrix(c, 0, true);
-  c.push(with_last(c.shape(0), {c.shape(0).at(-1)}), c.dtype(0));
+  c.push(with_last(c.shape(0), {c.shape(0).at(-1)}), real_dtype(c.dtype(0)));
   c.push(c.shape(0), c.dtype(0));
+}
+void infer_eig(InferCtx& c) {
+  check_matrix(c, 0, true);
+  const Dtype d = c.dtype(0) == Dtype::F64 || c.dtype(0) == Dtype::C128 ? Dtype::C128 : Dtype::C64;
+  c.push(with_last(c.shape(0), {c.shape(0).at(-1)}), d);
+  c.push(c.shape(0), d);
 }
 void infer_qr(InferCtx& c) {
   check_matrix(c, 0, false);
@@ -67,6 +74,8 @@ void infer_solve(InferCtx& c) {
 }
 
 Array T(const Array& a) { return swapaxes(a, -1, -2); }
+// The conjugate transpose; of real matrices the transpose.
+Array H(const Array& a) { return conj(T(a)); }
 Array row(const Array& a) { return expand_dims(a, {-2}); }
 Array column(const Array& a) { return expand_dims(a, {-1}); }
 // 1/(x_j - x_i), 0 where the difference vanishes.
@@ -77,7 +86,22 @@ Array inverse_differences(const Array& x) {
 }
 Array matrix_eye(const Array& like) { return eye(like.shape(-1), -1, 0, like.dtype()); }
 
+// Vectors of complex decompositions have a phase that LAPACK chose.
+[[noreturn]] void refuse(const VjpCtx& c, const char* what) {
+  throw Error(
+      ErrorCode::NotDifferentiable, cat("the gradient of ", op_name(c.op), " of ", what, " is not defined"),
+      std::string(op_name(c.op)), "use stop_gradient on it, or a function that does not depend on phases");
+}
+Arrays vjp_eig(const VjpCtx& c) { refuse(c, "a matrix that need not be symmetric"); }
+// Without the imaginary parts on the diagonal.
+Array real_diagonal(const Array& a) {
+  if (!is_complex(a.dtype())) return a;
+  const Array on = eye(a.shape(-1), -1, 0, Dtype::Bool);
+  return where(on, complex(real(a), zeros_like(imag(a))), a);
+}
+
 Arrays vjp_svd(const VjpCtx& c) {
+  if (is_complex(c.in[0].dtype())) refuse(c, "complex numbers");
   const Array &u = c.out[0], &s = c.out[1], &vt = c.out[2];
   const Array &gu = c.cot[0], &gs = c.cot[1], &gvt = c.cot[2];
   const Array v = T(vt), gv = T(gvt);
@@ -99,6 +123,7 @@ Arrays vjp_svd(const VjpCtx& c) {
   return {g};
 }
 Arrays vjp_eigh(const VjpCtx& c) {
+  if (is_complex(c.in[0].dtype())) refuse(c, "complex numbers");
   const Array &w = c.out[0], &v = c.out[1];
   const Array inner = matrix_eye(v) * row(c.cot[0]) + inverse_differences(w) * matmul(T(v), c.cot[1]);
   const Array g = matmul(matmul(v, inner), T(v));
@@ -114,39 +139,39 @@ Arrays vjp_qr(const VjpCtx& c) {
       m) {  // a = [x, y] gives r = [u, qᵀ·y] with x = q·u: y has a gradient of its own and adds to that of q
     const Array gv = slice_axis(gr, -1, m, n);
     right = matmul(q, gv);
-    gq = gq + matmul(slice_axis(a, -1, m, n), T(gv));
+    gq = gq + matmul(slice_axis(a, -1, m, n), H(gv));
     r = slice_axis(r, -1, 0, m);
     gr = slice_axis(gr, -1, 0, m);
   }
-  const Array s = matmul(r, T(gr)) - matmul(T(gq), q);
-  const Array b = gq + matmul(q, tril(s) + T(tril(s, -1)));
-  const Array left = T(solve_triangular(r, T(b), true));
+  const Array s = real_diagonal(matmul(r, H(gr)) - matmul(H(gq), q));
+  const Array b = gq + matmul(q, tril(s) + H(tril(s, -1)));
+  const Array left = H(solve_triangular(r, H(b), true));
   return {right.defined() ? concatenate({left, right}, -1) : left};
 }
 Arrays vjp_cholesky(const VjpCtx& c) {
   const Array& l = c.out[0];
-  const Array p = tril(matmul(T(l), c.cot[0]));
+  const Array p = real_diagonal(tril(matmul(H(l), c.cot[0])));
   const Array phi = p - matrix_eye(p) * p * 0.5;
-  // L^-T · phi · L^-1
-  const Array left = solve_triangular(T(l), phi, true);
-  const Array s = T(solve_triangular(T(l), T(left), true));
-  const Array g = (s + T(s)) * 0.5;
+  // L^-H · phi · L^-1
+  const Array left = solve_triangular(H(l), phi, true);
+  const Array s = H(solve_triangular(H(l), H(left), true));
+  const Array g = real_diagonal((s + H(s)) * 0.5);
   return {tril(g, -1) * 2 + g * matrix_eye(g)};  // only the lower triangle is read, standing for both
 }
 Arrays vjp_solve(const VjpCtx& c) {
   Arrays out(2);
-  const Array gb = solve(T(c.in[0]), c.cot[0]);
+  const Array gb = solve(H(c.in[0]), c.cot[0]);
   if (c.needs[1]) out[1] = gb;
-  if (c.needs[0]) out[0] = negative(matmul(gb, T(c.out[0])));
+  if (c.needs[0]) out[0] = negative(matmul(gb, H(c.out[0])));
   return out;
 }
 Arrays vjp_triangular(const VjpCtx& c) {
   const bool upper = c.as<TriangularAttrs>().upper;
   Arrays out(2);
-  const Array gb = solve_triangular(T(c.in[0]), c.cot[0], !upper);
+  const Array gb = solve_triangular(H(c.in[0]), c.cot[0], !upper);
   if (c.needs[1]) out[1] = gb;
   if (c.needs[0]) {
-    const Array g = negative(matmul(gb, T(c.out[0])));
+    const Array g = negative(matmul(gb, H(c.out[0])));
     out[0] = upper ? triu(g) : tril(g);
   }
   return out;
@@ -179,6 +204,7 @@ Array cofactors(const Array& a, const SvdResult& f) {
 Arrays vjp_det(const VjpCtx& c) {
   const Array& a = c.in[0];
   if (a.size() == 0) return {zeros_like(a)};
+  if (is_complex(a.dtype())) return {column(column(c.cot[0] * conj(c.out[0]))) * H(inv(a))};
   const SvdResult f = svd(stop_gradient(a));
   const Array largest = slice_axis(f.s, -1, 0, 1), smallest = slice_axis(f.s, -1, a.shape(-1) - 1, kEnd);
   const Array singular = column(less_equal(smallest, largest * std::sqrt(finfo(a.dtype()).eps)));
@@ -205,6 +231,9 @@ Cases eigh_cases() {
   return {{{{4, 4}}, {}, "eigh(in0)", {}, 0, 0, Draw::Symmetric},
           {{{2, 3, 3}}, {}, "eigh(in0)", {}, 0, 0, Draw::Symmetric}};
 }
+Cases eig_cases() {
+  return {{{{4, 4}}, {}, "eig(in0)"}, {{{2, 3, 3}}, {}, "eig(in0)"}, {{{0, 0}}, {}, "eig(in0)"}};
+}
 Cases cholesky_cases() {
   return {{{{4, 4}}, {}, "np.linalg.cholesky(in0)", {}, 0, 0, Draw::PositiveDefinite},
           {{{2, 3, 3}}, {}, "np.linalg.cholesky(in0)", {}, 0, 0, Draw::PositiveDefinite}};
@@ -229,46 +258,52 @@ const OpDef kRows[] = {
      .infer = infer_svd,
      .vjp = vjp_svd,
      .vmap = vmap_lead,
-     .samples = {.dtypes = kReal, .c = 32, .cases = svd_cases}},
+     .samples = {.dtypes = kNumbers, .c = 32, .cases = svd_cases, .no_grad = kDComplex}},
     {.op = Op::Eigh,
-     .doc = "eigenvalues ascending and vectors of a symmetric matrix",
+     .doc = "eigenvalues ascending and vectors of a symmetric or Hermitian matrix",
      .infer = infer_eigh,
      .vjp = vjp_eigh,
      .vmap = vmap_lead,
-     .samples = {.dtypes = kReal, .c = 32, .cases = eigh_cases}},
+     .samples = {.dtypes = kNumbers, .c = 32, .cases = eigh_cases, .no_grad = kDComplex}},
+    {.op = Op::Eig,
+     .doc = "complex eigenvalues and vectors of a square matrix",
+     .infer = infer_eig,
+     .vjp = vjp_eig,
+     .vmap = vmap_lead,
+     .samples = {.dtypes = kNumbers, .c = 32, .cases = eig_cases, .no_grad = kNumbers}},
     {.op = Op::Qr,
      .doc = "reduced QR, diagonal of R not negative",
      .infer = infer_qr,
      .vjp = vjp_qr,
      .vmap = vmap_lead,
-     .samples = {.dtypes = kReal, .c = 32, .cases = qr_cases}},
+     .samples = {.dtypes = kNumbers, .c = 32, .cases = qr_cases}},
     {.op = Op::Cholesky,
      .doc = "lower triangular factor of a positive definite matrix",
      .infer = infer_square,
      .vjp = vjp_cholesky,
      .vmap = vmap_lead,
-     .samples = {.dtypes = kReal, .c = 32, .cases = cholesky_cases}},
+     .samples = {.dtypes = kNumbers, .c = 32, .cases = cholesky_cases}},
     {.op = Op::Solve,
      .doc = "x with a·x = b",
      .infer = infer_solve,
      .vjp = vjp_solve,
      .vmap = vmap_lead,
-     .samples = {.dtypes = kReal, .c = 32, .cases = solve_cases}},
+     .samples = {.dtypes = kNumbers, .c = 32, .cases = solve_cases}},
     {.op = Op::SolveTriangular,
      .doc = "x with a·x = b, of which one triangle of a is read",
      .infer = infer_solve,
      .vjp = vjp_triangular,
      .vmap = vmap_lead,
-     .samples = {.dtypes = kReal, .c = 32, .cases = triangular_cases}},
+     .samples = {.dtypes = kNumbers, .c = 32, .cases = triangular_cases}},
     {.op = Op::Det,
      .doc = "determinant",
      .infer = infer_det,
      .vjp = vjp_det,
      .vmap = vmap_lead,
-     .samples = {.dtypes = kReal, .c = 32, .cases = det_cases}},
+     .samples = {.dtypes = kNumbers, .c = 32, .cases = det_cases}},
 };
 
-// float32 or float64; complex numbers stay, for infer to refuse.
+// float32, float64 or complex.
 Array inexact(const Array& a) {
   const Dtype d = a.dtype();
   return is_complex(d) || d == Dtype::F64 ? a : astype(a, Dtype::F32);
@@ -300,20 +335,45 @@ Array solved(const Array& a, const Array& b, F f) {
 
 Rows linalg_rows() { return kRows; }
 
-SvdResult svd(const Array& a) {
+namespace {
+// The n orthonormal columns of q and m - n others.
+Array completed(const Array& q) {
+  const int64_t m = q.shape(-2), n = q.shape(-1);
+  return m == n ? q : concatenate({q, slice_axis(qr(q, true).first, -1, n, m)}, -1);
+}
+}  // namespace
+
+SvdResult svd(const Array& a, bool full) {
   Arrays r = mc::apply(Op::Svd, {inexact(a)});
-  return {r[0], r[1], r[2]};
+  if (!full) return {r[0], r[1], r[2]};
+  return {completed(r[0]), r[1], H(completed(H(r[2])))};
 }
 Array svdvals(const Array& a) { return svd(a).s; }
 std::pair<Array, Array> eigh(const Array& a) {
   Arrays r = mc::apply(Op::Eigh, {inexact(a)});
   return {r[0], r[1]};
 }
-std::pair<Array, Array> qr(const Array& a) {
-  Arrays r = mc::apply(Op::Qr, {inexact(a)});
+std::pair<Array, Array> eig(const Array& a) {
+  Arrays r = mc::apply(Op::Eig, {inexact(a)});
   return {r[0], r[1]};
 }
-Array cholesky(const Array& a) { return apply1(Op::Cholesky, {inexact(a)}); }
+Array eigvals(const Array& a) { return eig(a).first; }
+std::pair<Array, Array> qr(const Array& a, bool complete) {
+  const Array x = inexact(a);
+  if (complete && x.ndim() >= 2 && x.shape(-2) > x.shape(-1)) {
+    // Of [a, 1] the first columns of r are those of a, and q is square.
+    const int64_t m = x.shape(-2);
+    Shape s = with_last(x.shape(), {m, m});
+    const Arrays r = mc::apply(Op::Qr, {concatenate({x, broadcast_to(eye(m, -1, 0, x.dtype()), s)}, -1)});
+    return {r[0], slice_axis(r[1], -1, 0, x.shape(-1))};
+  }
+  Arrays r = mc::apply(Op::Qr, {x});
+  return {r[0], r[1]};
+}
+Array cholesky(const Array& a, bool upper) {
+  if (!upper) return apply1(Op::Cholesky, {inexact(a)});
+  return H(apply1(Op::Cholesky, {H(inexact(a))}));
+}
 Array solve(const Array& a, const Array& b) {
   return solved(a, b, [](const Array& x, const Array& y) { return apply1(Op::Solve, {x, y}); });
 }
@@ -358,7 +418,7 @@ Array pinv(const Array& a, double rcond) {
       rcond >= 0 ? rcond : finfo(r.s.dtype()).eps * static_cast<double>(std::max(a.shape(-1), a.shape(-2)));
   const Array keep = greater(r.s, max(r.s, {-1}, true) * tolerance);
   const Array inverse = where(keep, 1 / where(keep, r.s, ones_like(r.s)), zeros_like(r.s));
-  return matmul(T(r.vt) * row(inverse), T(r.u));
+  return matmul(H(r.vt) * row(inverse), H(r.u));
 }
 Array lstsq(const Array& a, const Array& b, double rcond) { return matmul(pinv(a, rcond), inexact(b)); }
 

@@ -121,6 +121,7 @@ struct Samples {
   const char* oracle = nullptr;  // NumPy expression over in0, in1, in2 for elementwise operations
   std::vector<SampleCase> (*cases)() = nullptr;  // for structured operations
   bool smooth = true;                            // finite differences make sense in [lo, hi)
+  uint32_t no_grad = 0;                          // dtypes whose gradient is refused
 };
 
 // --- lowering to StableHLO

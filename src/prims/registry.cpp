@@ -24,7 +24,7 @@ const Table& table() {
     Table t{};
     for (Rows rows : {unary_rows(), binary_rows(), cast_rows(), creation_rows(), shape_rows(), slice_rows(),
                       reduce_rows(), index_rows(), sort_rows(), random_rows(), matmul_rows(), quant_rows(),
-                      norm_rows(), attention_rows(), linalg_rows(), control_rows()})
+                      norm_rows(), attention_rows(), linalg_rows(), fft_rows(), control_rows()})
       for (const OpDef& d : rows) t[static_cast<size_t>(d.op)] = &d;
     for (int i = 0; i < kOpCount; ++i) {
       const OpDef* d = t[static_cast<size_t>(i)];

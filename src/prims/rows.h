@@ -22,5 +22,6 @@ Rows quant_rows();
 Rows norm_rows();       // softmax, log_softmax, rms_norm, layer_norm, cross_entropy, swiglu
 Rows attention_rows();  // rope, scaled_dot_product_attention
 Rows linalg_rows();
+Rows fft_rows();
 Rows control_rows();  // stop_gradient, barrier, checkpoint
 }  // namespace mc

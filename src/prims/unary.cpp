@@ -48,18 +48,18 @@ MC_RULE(d_negative, negative(g))
 MC_RULE(d_sqrt, g * 0.5 / conj(y))
 MC_RULE(d_rsqrt, g * -0.5 * y * y * y)
 MC_RULE(d_exp, g* conj(y))
-MC_RULE(d_expm1, g*(y + 1))
+MC_RULE(d_expm1, g* conj(y + 1))
 MC_RULE(d_log, g / conj(x))
-MC_RULE(d_log1p, g / (x + 1))
-MC_RULE(d_log2, g / (x * ln2))
+MC_RULE(d_log1p, g / conj(x + 1))
+MC_RULE(d_log2, g / conj(x * ln2))
 MC_RULE(d_sin, g* conj(cos(x)))
 MC_RULE(d_cos, negative(g* conj(sin(x))))
-MC_RULE(d_tan, g*(y* y + 1))
-MC_RULE(d_arcsin, g* rsqrt(1 - x * x))
-MC_RULE(d_arccos, negative(g* rsqrt(1 - x * x)))
-MC_RULE(d_arctan, g / (x * x + 1))
-MC_RULE(d_sinh, g* cosh(x))
-MC_RULE(d_cosh, g* sinh(x))
+MC_RULE(d_tan, g* conj(y* y + 1))
+MC_RULE(d_arcsin, g* conj(rsqrt(1 - x * x)))
+MC_RULE(d_arccos, negative(g* conj(rsqrt(1 - x * x))))
+MC_RULE(d_arctan, g / conj(x * x + 1))
+MC_RULE(d_sinh, g* conj(cosh(x)))
+MC_RULE(d_cosh, g* conj(sinh(x)))
 MC_RULE(d_tanh, g* conj(1 - y * y))
 MC_RULE(d_erf, g*(exp(negative(x* x)) * (2 * inv_sqrtpi)))
 MC_RULE(d_erfinv, g*(exp(y* y) * (0.5 / inv_sqrtpi)))
@@ -115,23 +115,24 @@ const OpDef* make_rows(size_t& count) {
       smooth(Op::Rsqrt, "1/sqrt(x)", rule<d_rsqrt>, "stablehlo.rsqrt", "1/np.sqrt(in0)", 0.1, 9),
       smooth(Op::Exp, "e to the x", rule<d_exp>, "stablehlo.exponential", "np.exp(in0)", -3, 3, 4, kInexact),
       smooth(Op::Expm1, "e to the x, minus 1, exact near 0", rule<d_expm1>, "stablehlo.exponential_minus_one",
-             "np.expm1(in0)", -2, 2),
+             "np.expm1(in0)", -2, 2, 4, kInexact),
       smooth(Op::Log, "natural logarithm", rule<d_log>, "stablehlo.log", "np.log(in0)", 0.1, 9, 4, kInexact),
       smooth(Op::Log1p, "log(1+x), exact near 0", rule<d_log1p>, "stablehlo.log_plus_one", "np.log1p(in0)",
-             -0.5, 3),
-      smooth(Op::Log2, "logarithm to base 2", rule<d_log2>, nullptr, "np.log2(in0)", 0.1, 9),
+             -0.5, 3, 4, kInexact),
+      smooth(Op::Log2, "logarithm to base 2", rule<d_log2>, nullptr, "np.log2(in0)", 0.1, 9, 4, kInexact),
       smooth(Op::Sin, "sine of radians", rule<d_sin>, "stablehlo.sine", "np.sin(in0)", -6, 6, 4, kInexact),
       smooth(Op::Cos, "cosine of radians", rule<d_cos>, "stablehlo.cosine", "np.cos(in0)", -6, 6, 4,
              kInexact),
-      smooth(Op::Tan, "tangent of radians", rule<d_tan>, "stablehlo.tan", "np.tan(in0)", -1.2, 1.2, 8),
+      smooth(Op::Tan, "tangent of radians", rule<d_tan>, "stablehlo.tan", "np.tan(in0)", -1.2, 1.2, 8,
+             kInexact),
       smooth(Op::Arcsin, "inverse sine, in [-pi/2, pi/2]", rule<d_arcsin>, "chlo.asin", "np.arcsin(in0)",
-             -0.9, 0.9),
+             -0.9, 0.9, 4, kInexact),
       smooth(Op::Arccos, "inverse cosine, in [0, pi]", rule<d_arccos>, "chlo.acos", "np.arccos(in0)", -0.9,
-             0.9),
+             0.9, 4, kInexact),
       smooth(Op::Arctan, "inverse tangent, in [-pi/2, pi/2]", rule<d_arctan>, "chlo.atan", "np.arctan(in0)",
-             -3, 3),
-      smooth(Op::Sinh, "hyperbolic sine", rule<d_sinh>, "chlo.sinh", "np.sinh(in0)", -3, 3),
-      smooth(Op::Cosh, "hyperbolic cosine", rule<d_cosh>, "chlo.cosh", "np.cosh(in0)", -3, 3),
+             -3, 3, 4, kInexact),
+      smooth(Op::Sinh, "hyperbolic sine", rule<d_sinh>, "chlo.sinh", "np.sinh(in0)", -3, 3, 4, kInexact),
+      smooth(Op::Cosh, "hyperbolic cosine", rule<d_cosh>, "chlo.cosh", "np.cosh(in0)", -3, 3, 4, kInexact),
       smooth(Op::Tanh, "hyperbolic tangent", rule<d_tanh>, "stablehlo.tanh", "np.tanh(in0)", -3, 3, 4,
              kInexact),
       smooth(Op::Erf, "error function", rule<d_erf>, "chlo.erf", "sp.erf(in0)", -3, 3),
@@ -185,7 +186,15 @@ Rows unary_rows() {
 
 Array abs(const Array& a) { return is_bool(a.dtype()) || is_unsigned(a.dtype()) ? a : one(Op::Abs, a); }
 Array negative(const Array& a) { return one(Op::Negative, is_bool(a.dtype()) ? astype(a, Dtype::I32) : a); }
-Array sign(const Array& a) { return one(Op::Sign, is_bool(a.dtype()) ? astype(a, Dtype::I32) : a); }
+Array sign(const Array& a) {
+  if (!is_complex(a.dtype())) return one(Op::Sign, is_bool(a.dtype()) ? astype(a, Dtype::I32) : a);
+  // x/|x| of x over its larger part: neither overflows nor vanishes.
+  const Array re = real(a), im = imag(a), larger = stop_gradient(maximum(abs(re), abs(im)));
+  const Array none = equal(larger, 0), by = where(none, ones_like(larger), larger);
+  const Array x = where(none, ones_like(re), re / by), y = where(none, zeros_like(im), im / by);
+  const Array length = sqrt(x * x + y * y), zero = zeros_like(re);
+  return complex(where(none, zero, x / length), where(none, zero, y / length));
+}
 Array sqrt(const Array& a) { return float_one(Op::Sqrt, a); }
 Array rsqrt(const Array& a) { return is_complex(a.dtype()) ? reciprocal(sqrt(a)) : float_one(Op::Rsqrt, a); }
 Array square(const Array& a) { return a * a; }
@@ -204,6 +213,51 @@ Array arctan(const Array& a) { return float_one(Op::Arctan, a); }
 Array sinh(const Array& a) { return float_one(Op::Sinh, a); }
 Array cosh(const Array& a) { return float_one(Op::Cosh, a); }
 Array tanh(const Array& a) { return float_one(Op::Tanh, a); }
+namespace {
+// i·z and -i·z, exact in every part.
+Array turned(const Array& z) { return complex(negative(imag(z)), real(z)); }
+Array turned_back(const Array& z) { return complex(imag(z), negative(real(z))); }
+// Above it x² ± 1 is x².
+double large_for(Dtype d) { return d == Dtype::F16 ? 1e2 : 1e8; }
+Array with_sign(const Array& magnitude, const Array& of) {
+  const Dtype bits = itemsize(of.dtype()) == 8   ? Dtype::I64
+                     : itemsize(of.dtype()) == 4 ? Dtype::I32
+                                                 : Dtype::I16;
+  const Array m = abs(magnitude);
+  return where(less(bitcast(of, bits), 0), negative(m), m);
+}
+}  // namespace
+Array arcsinh(const Array& a) {
+  const Array x = to_inexact(a);
+  if (is_complex(x.dtype())) return turned_back(arcsin(turned(x)));
+  const Array m = abs(x), big = greater(m, large_for(x.dtype())), safe = where(big, ones_like(m), m);
+  const Array square = safe * safe;
+  const Array r = where(big, log(m) + ln2, log1p(safe + square / (1 + sqrt(square + 1))));
+  return with_sign(r, x);
+}
+Array arccosh(const Array& a) {
+  const Array x = to_inexact(a);
+  if (is_complex(x.dtype())) {  // ±i·arccos, with the real part that is not negative
+    const Array c = arccos(x);
+    return complex(abs(imag(c)), with_sign(real(c), imag(x)));
+  }
+  const Array big = greater(x, large_for(x.dtype())), t = where(big, ones_like(x), x) - 1;
+  const Array inside = where(less(t, 0), full_like(t, std::nan("")), t);
+  return where(big, log(x) + ln2, log1p(inside + sqrt(inside * (inside + 2))));
+}
+Array arctanh(const Array& a) {
+  const Array x = to_inexact(a);
+  if (is_complex(x.dtype())) return turned_back(arctan(turned(x)));
+  return (log1p(x) - log1p(negative(x))) * 0.5;
+}
+Array log10(const Array& a) {
+  const Array x = to_inexact(a);
+  if (is_complex(x.dtype())) {
+    const Array r = log(x);
+    return complex(real(r) * std::numbers::log10e, imag(r) * std::numbers::log10e);
+  }
+  return x.dtype() == Dtype::F64 ? log(x) / std::numbers::ln10 : log2(x) * std::log10(2.0);
+}
 Array erf(const Array& a) { return float_one(Op::Erf, a); }
 Array erfinv(const Array& a) { return float_one(Op::Erfinv, a); }
 Array sigmoid(const Array& a) { return float_one(Op::Sigmoid, a); }

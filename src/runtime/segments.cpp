@@ -170,7 +170,11 @@ Backend& host_engine() {
 }
 
 bool runs_on_host(const Graph& graph, const GraphNode& node, Backend& backend) {
-  if (op_kind(node.op) != OpKind::Host || &backend == &host_engine()) return false;
+  if (&backend == &host_engine()) return false;
+  bool may = op_kind(node.op) == OpKind::Host;
+  for (ValueId v : graph.operands_of(node))
+    may = may || is_complex(graph.values[static_cast<size_t>(v)].dtype);
+  if (!may) return false;
   std::vector<Aval> in;
   for (ValueId v : graph.operands_of(node)) in.push_back(graph.values[static_cast<size_t>(v)]);
   return !backend.supports(node.op, in, node.attrs).native &&

@@ -19,8 +19,8 @@ MC_ENGINE_API std::unique_ptr<Executable> make_segmented(const Graph& graph, con
 
 // The engine that is part of this library.
 MC_ENGINE_API Backend& host_engine();
-// Whether the node is one of those that run on the host where an engine lacks them (Kind Host) and this
-// engine does.
+// Whether the node is one of those that run on the host where an engine lacks them (Kind Host, and any of
+// complex numbers) and this engine does.
 bool runs_on_host(const Graph& graph, const GraphNode& node, Backend& backend);
 // compile(), with such nodes cut out.
 std::unique_ptr<Executable> compile_with_host(const Graph& graph, Backend& backend,

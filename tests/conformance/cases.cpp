@@ -95,9 +95,10 @@ Array draw_structured(Rng& rng, const Case& c, size_t i) {
   if (fixed && (is_integer(d) || is_bool(d))) return draw_values(rng, shape, d, sc.int_lo, sc.int_hi);
   Array a = draw_values(rng, shape, d, s.lo, s.hi);
   if (i == 0 && sc.draw == Draw::Sorted) a = sort(a, -1);
-  if (i == 0 && sc.draw == Draw::Symmetric) a = (a + swapaxes(a, -1, -2)) * 0.5;
+  if (i == 0 && sc.draw == Draw::Symmetric) a = (a + conj(swapaxes(a, -1, -2))) * 0.5;
   if (i == 0 && sc.draw == Draw::PositiveDefinite)
-    a = matmul(a, swapaxes(a, -1, -2)) + eye(shape.back(), -1, 0, d) * static_cast<double>(shape.back());
+    a = matmul(a, conj(swapaxes(a, -1, -2))) +
+        eye(shape.back(), -1, 0, d) * static_cast<double>(shape.back());
   return eval({a}), a;
 }
 
@@ -169,6 +170,7 @@ std::string Case::name(const char* mode, const Backend& backend) const {
 }
 
 bool Case::differentiable() const {
+  if (in_set(swept, def->samples.no_grad)) return false;
   if (def->has(kNoGrad) || (!def->vjp && !def->decompose) || !def->samples.smooth) return false;
   for (Dtype d : dtypes)
     if (is_inexact(d)) return true;

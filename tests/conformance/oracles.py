@@ -275,7 +275,11 @@ def philox(keys, shape):
 
 
 def transposed(a):
-    return a.swapaxes(-1, -2)
+    return a.swapaxes(-1, -2).conj()
+
+
+def exact(a):
+    return a.astype(np.complex128 if a.dtype.kind == "c" else np.float64)
 
 
 def far(got, want, eps, scale):
@@ -294,7 +298,7 @@ def first(*findings):
 @oracle
 def svd(a):
     def check(outputs, eps):
-        u, s, vt = (o.astype(np.float64) for o in outputs)
+        u, s, vt = (exact(o) for o in outputs)
         norm = np.abs(a).sum(-1).max()
         eye = np.eye(s.shape[-1])
         return first(
@@ -310,7 +314,7 @@ def svd(a):
 @oracle
 def eigh(a):
     def check(outputs, eps):
-        w, v = (o.astype(np.float64) for o in outputs)
+        w, v = (exact(o) for o in outputs)
         norm = np.abs(a).sum(-1).max()
         return first(
             ("v·w·vᵀ", far(v * w[..., None, :] @ transposed(v), a, eps, norm)),
@@ -322,16 +326,30 @@ def eigh(a):
 
 
 @oracle
+def eig(a):
+    def check(outputs, eps):
+        w, v = (exact(o) for o in outputs)
+        norm = np.abs(a).sum(-1).max(initial=0.0)
+        return first(
+            ("a·v", far(a @ v, v * w[..., None, :], eps, norm)),
+            ("lengths of v", far(np.linalg.norm(v, axis=-2), np.ones(w.shape), eps, 1)),
+            ("sum of the eigenvalues", far(w.sum(-1, keepdims=True), np.trace(a, axis1=-2, axis2=-1)[..., None], eps, norm)),
+        )
+
+    return Property(check)
+
+
+@oracle
 def qr(a):
     def check(outputs, eps):
-        q, r = (o.astype(np.float64) for o in outputs)
+        q, r = (exact(o) for o in outputs)
         norm = np.abs(a).sum(-1).max()
         diagonal = np.diagonal(r, axis1=-2, axis2=-1)
         return first(
             ("q·r", far(q @ r, a, eps, norm)),
             ("qᵀ·q", far(transposed(q) @ q, np.eye(q.shape[-1]), eps, 1)),
             ("below the diagonal of r", far(np.tril(r[..., : r.shape[-2]], -1), 0 * r[..., : r.shape[-2]], eps, 0)),
-            ("diagonal of r", "it is negative" if np.any(diagonal < 0) else None),
+            ("diagonal of r", "it is negative" if np.any((diagonal.real < 0) | (diagonal.imag != 0)) else None),
         )
 
     return Property(check)

@@ -63,6 +63,7 @@ std::span<const KernelRow> random_kernels();
 std::span<const KernelRow> fused_kernels();
 std::span<const KernelRow> quant_kernels();
 std::span<const KernelRow> linalg_kernels();
+std::span<const KernelRow> fft_kernels();
 
 // Several QuantizedMatmul nodes with one x as a step: inputs x, then each node's parts; one output a node.
 extern const KernelRow kQuantizedMatmulGroup;

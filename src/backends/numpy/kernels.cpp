@@ -16,7 +16,7 @@ const Table& table() {
     Table t{};
     for (std::span<const KernelRow> rows :
          {shape_kernels(), reduce_kernels(), matmul_kernels(), index_kernels(), sort_kernels(),
-          random_kernels(), fused_kernels(), quant_kernels(), linalg_kernels()})
+          random_kernels(), fused_kernels(), quant_kernels(), linalg_kernels(), fft_kernels()})
       for (const KernelRow& r : rows) t[static_cast<size_t>(r.op)] = &r;
     return t;
   }();

@@ -1,48 +1,12 @@
 // Decompositions by LAPACK, one matrix of the batch after another. LAPACK is column-major: a row-major matrix
 // is its transpose there.
-#include <algorithm>
-#include <cmath>
-#include <limits>
-#include <vector>
-
-#include "backends/numpy/kernel.h"
-#include "backends/numpy/lapack.h"
-#include "prims/attrs.h"
+#include "backends/numpy/linalg.h"
 
 namespace mc::numpy {
 namespace {
 
-strided::MatrixDims dims_of(const Tensor& t, std::string_view where) {
-  return strided::matrix_dims(t.shape, where, "LAPACK");
-}
-
-template <class T>
-void transpose(const T* src, int rows, int cols, T* dst) {
-  for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < cols; ++j)
-      dst[static_cast<size_t>(j) * static_cast<size_t>(rows) + static_cast<size_t>(i)] =
-          src[static_cast<size_t>(i) * static_cast<size_t>(cols) + static_cast<size_t>(j)];
-}
-
-template <class T>
-bool finite(const std::vector<T>& v) {
-  return std::all_of(v.begin(), v.end(), [](T x) { return std::isfinite(x); });
-}
-
-[[noreturn]] void failed(std::string_view op, std::string why) {
-  throw Error(ErrorCode::SingularMatrix, std::move(why), std::string(op));
-}
-
-template <class F>
-void with_float(Dtype d, F f) {
-  if (d == Dtype::F32)
-    f(float{});
-  else
-    f(double{});
-}
-size_t area(int64_t a, int64_t b) { return static_cast<size_t>(a) * static_cast<size_t>(b); }
-
 void svd(const Call& c) {
+  if (is_complex(c.in[0].dtype)) return complex_svd(c);
   const auto [m, n, batch] = dims_of(c.in[0], "svd");
   const int k = std::min(m, n);
   with_float(c.in[0].dtype, [&, m = m, n = n, batch = batch](auto tag) {
@@ -73,6 +37,7 @@ void svd(const Call& c) {
 }
 
 void eigh(const Call& c) {
+  if (is_complex(c.in[0].dtype)) return complex_eigh(c);
   const auto [m, n, batch] = dims_of(c.in[0], "eigh");
   (void)m;
   with_float(c.in[0].dtype, [&, n = n, batch = batch](auto tag) {
@@ -102,6 +67,7 @@ void eigh(const Call& c) {
 }
 
 void qr(const Call& c) {
+  if (is_complex(c.in[0].dtype)) return complex_qr(c);
   const auto [m, n, batch] = dims_of(c.in[0], "qr");
   const int k = std::min(m, n);
   with_float(c.in[0].dtype, [&, m = m, n = n, batch = batch](auto tag) {
@@ -137,7 +103,7 @@ void qr(const Call& c) {
 void cholesky(const Call& c) {
   const auto [m, n, batch] = dims_of(c.in[0], "cholesky");
   (void)m;
-  with_float(c.in[0].dtype, [&, n = n, batch = batch](auto tag) {
+  with_number(c.in[0].dtype, [&, n = n, batch = batch](auto tag) {
     using T = decltype(tag);
     for (int64_t b = 0; b < batch; ++b) {
       T* l = c.out[0].as<T>() + b * n * n;
@@ -157,7 +123,7 @@ void solve(const Call& c) {
   const auto [m, n, batch] = dims_of(c.in[0], "solve");
   (void)m;
   const int k = static_cast<int>(c.in[1].shape.at(-1));
-  with_float(c.in[0].dtype, [&, n = n, batch = batch](auto tag) {
+  with_number(c.in[0].dtype, [&, n = n, batch = batch](auto tag) {
     using T = decltype(tag);
     if (n == 0 || k == 0) return;
     std::vector<T> a(area(n, n)), x(area(n, k));
@@ -180,7 +146,7 @@ void solve_triangular(const Call& c) {
   const auto [m, n, batch] = dims_of(c.in[0], "solve_triangular");
   (void)m;
   const int k = static_cast<int>(c.in[1].shape.at(-1));
-  with_float(c.in[0].dtype, [&, n = n, batch = batch](auto tag) {
+  with_number(c.in[0].dtype, [&, n = n, batch = batch](auto tag) {
     using T = decltype(tag);
     if (n == 0 || k == 0) return;
     std::vector<T> x(area(n, k));
@@ -199,7 +165,7 @@ void solve_triangular(const Call& c) {
 void det(const Call& c) {
   const auto [m, n, batch] = dims_of(c.in[0], "det");
   (void)m;
-  with_float(c.in[0].dtype, [&, n = n, batch = batch](auto tag) {
+  with_number(c.in[0].dtype, [&, n = n, batch = batch](auto tag) {
     using T = decltype(tag);
     std::vector<T> a(area(n, n));
     std::vector<int> pivot(static_cast<size_t>(n));
@@ -220,7 +186,7 @@ void det(const Call& c) {
 constexpr KernelRow kRows[] = {{Op::Svd, svd},     {Op::Eigh, eigh},
                                {Op::Qr, qr},       {Op::Cholesky, cholesky},
                                {Op::Solve, solve}, {Op::SolveTriangular, solve_triangular},
-                               {Op::Det, det}};
+                               {Op::Det, det},     {Op::Eig, eig}};
 
 }  // namespace
 

@@ -39,19 +39,20 @@ void* symbol(const char* name) {
 }
 
 template <class T>
-Lapack<T> load(char letter) {
+Lapack<T> load(char letter, bool complex) {
   Lapack<T> l;
   auto get = [&](auto& slot, const char* name) {
     slot = reinterpret_cast<std::remove_reference_t<decltype(slot)>>(symbol(cat(letter, name, "_").c_str()));
   };
   get(l.gesdd, "gesdd");
-  get(l.syevd, "syevd");
+  get(l.syevd, complex ? "heevd" : "syevd");
   get(l.geqrf, "geqrf");
-  get(l.orgqr, "orgqr");
+  get(l.orgqr, complex ? "ungqr" : "orgqr");
   get(l.potrf, "potrf");
   get(l.getrf, "getrf");
   get(l.getrs, "getrs");
   get(l.trtrs, "trtrs");
+  if constexpr (requires { l.geev; }) get(l.geev, "geev");
   return l;
 }
 
@@ -59,12 +60,22 @@ Lapack<T> load(char letter) {
 
 template <>
 const Lapack<float>& lapack<float>() {
-  static const Lapack<float> l = load<float>('s');
+  static const Lapack<float> l = load<float>('s', false);
   return l;
 }
 template <>
 const Lapack<double>& lapack<double>() {
-  static const Lapack<double> l = load<double>('d');
+  static const Lapack<double> l = load<double>('d', false);
+  return l;
+}
+template <>
+const Lapack<std::complex<float>>& lapack<std::complex<float>>() {
+  static const auto l = load<std::complex<float>>('c', true);
+  return l;
+}
+template <>
+const Lapack<std::complex<double>>& lapack<std::complex<double>>() {
+  static const auto l = load<std::complex<double>>('z', true);
   return l;
 }
 

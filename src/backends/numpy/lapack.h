@@ -1,6 +1,8 @@
 // LAPACK, loaded when a decomposition is first needed.
 #pragma once
 
+#include <complex>
+
 namespace mc::numpy {
 
 // Column-major, 32-bit integers, arguments by address: the Fortran interface.
@@ -19,7 +21,27 @@ struct Lapack {
                 const int*, int*);
 };
 
-// float or double. Throws BackendMissing naming the library and the command that installs it.
+// Of complex numbers; those without real parts have the same form.
+template <class R>
+struct Lapack<std::complex<R>> {
+  using T = std::complex<R>;
+  void (*gesdd)(const char*, const int*, const int*, T*, const int*, R*, T*, const int*, T*, const int*, T*,
+                const int*, R*, int*, int*);
+  void (*syevd)(const char*, const char*, const int*, T*, const int*, R*, T*, const int*, R*, const int*,
+                int*, const int*, int*);
+  void (*geqrf)(const int*, const int*, T*, const int*, T*, T*, const int*, int*);
+  void (*orgqr)(const int*, const int*, const int*, T*, const int*, const T*, T*, const int*, int*);
+  void (*potrf)(const char*, const int*, T*, const int*, int*);
+  void (*getrf)(const int*, const int*, T*, const int*, int*, int*);
+  void (*getrs)(const char*, const int*, const int*, const T*, const int*, const int*, T*, const int*, int*);
+  void (*trtrs)(const char*, const char*, const char*, const int*, const int*, const T*, const int*, T*,
+                const int*, int*);
+  void (*geev)(const char*, const char*, const int*, T*, const int*, T*, T*, const int*, T*, const int*, T*,
+               const int*, R*, int*);
+};
+
+// float, double or complex ones of them. Throws BackendMissing naming the library and the command that
+// installs it.
 template <class T>
 const Lapack<T>& lapack();
 

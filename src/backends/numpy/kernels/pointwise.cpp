@@ -18,7 +18,7 @@ constexpr const char* kNames[] = {
     "multiply",    "divide",      "power",       "floor_divide", "remainder",  "maximum",     "minimum",
     "arctan2",     "equal",       "not_equal",   "less",         "less_equal", "greater",     "greater_equal",
     "logical_and", "logical_or",  "logical_xor", "bitwise_and",  "bitwise_or", "bitwise_xor", "left_shift",
-    "right_shift", "where"};
+    "right_shift", "complex",     "where"};
 static_assert(std::size(kNames) == kPwOpCount);
 constexpr int kInputs[] = {
 #define MC_PW_INPUTS(name, inputs) inputs,
@@ -118,6 +118,7 @@ Dtype tile_result(PwOp op, Dtype dtype) {
     case PwOp::Abs:
     case PwOp::Real:
     case PwOp::Imag: return real_dtype(dtype);
+    case PwOp::Complex: return dtype == Dtype::F64 ? Dtype::C128 : Dtype::C64;
     default: return dtype;
   }
 }

@@ -16,6 +16,12 @@ struct DivMod {
 template <class T>
 DivMod<T> divmod(T a, T b) {
   if (b == 0) return {a / b, std::numeric_limits<T>::quiet_NaN()};
+  // The standard's quotient of an infinity is that of the division (Python's is NaN, and -1 for opposite
+  // signs).
+  if (std::isinf(a) || std::isinf(b)) {
+    const T mod = std::fmod(a, b);
+    return {a / b, mod != 0 && (b < 0) != (mod < 0) ? mod + b : mod == 0 ? std::copysign(T{0}, b) : mod};
+  }
   T mod = std::fmod(a, b);
   T div = (a - mod) / b;
   if (mod != 0) {
@@ -47,11 +53,19 @@ void zeros(const void*, const void*, const void*, void* out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) static_cast<T*>(out)[i] = T{};
 }
 template <class T>
+void complex(const void* a, const void* b, const void*, void* out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    static_cast<T*>(out)[2 * i] = static_cast<const T*>(a)[i];
+    static_cast<T*>(out)[2 * i + 1] = static_cast<const T*>(b)[i];
+  }
+}
+template <class T>
 constexpr TileRow float_any() {
   TileRow r;
   r[PwOp::FloorDivide] = floor_divide<T>;
   r[PwOp::Remainder] = remainder<T>;
   r[PwOp::Imag] = zeros<T>;
+  r[PwOp::Complex] = complex<T>;
   return r;
 }
 
@@ -94,8 +108,9 @@ void by_float(const void* a, const void* b, const void*, void* out, int64_t n) {
 template <class H, PwOp op>
 constexpr void set_half(TileRow& r) {
   if constexpr (op != PwOp::Copy && op != PwOp::Where && op != PwOp::Conj && op != PwOp::Real &&
-                op != PwOp::BitwiseNot && op != PwOp::BitwiseAnd && op != PwOp::BitwiseOr &&
-                op != PwOp::BitwiseXor && op != PwOp::LeftShift && op != PwOp::RightShift)
+                op != PwOp::Complex && op != PwOp::BitwiseNot && op != PwOp::BitwiseAnd &&
+                op != PwOp::BitwiseOr && op != PwOp::BitwiseXor && op != PwOp::LeftShift &&
+                op != PwOp::RightShift)
     r[op] = by_float<H, op>;
 }
 template <class H>
