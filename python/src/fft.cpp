@@ -1,6 +1,8 @@
 // Fourier transforms.
 #include "mc/fft.h"
 
+#include <nanobind/stl/string.h>
+
 #include "common.h"
 
 namespace mcpy {

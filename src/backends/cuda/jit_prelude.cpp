@@ -190,6 +190,7 @@ INL bool op_abs(bool a) { return a; }
     else mod = copysign##s((T)0, b);                                                                 \
     if (div != 0) { T w = floor##s(div); if (div - w > (T)0.5) w += 1; div = w; }                    \
     else div = copysign##s((T)0, a / b);                                                             \
+    if (isinf(a) || isinf(b)) div = a / b;                                                           \
     q = div; r = mod;                                                                                \
   }                                                                                                  \
   INL T op_floordiv(T a, T b) { T q, r; divmod(a, b, q, r); return q; }                              \
@@ -224,7 +225,22 @@ REAL(double, )
 )MC";
 
 // Complex numbers are computed in float64; complex64 is rounded once.
+// Of parts that are not finite: the host engine's text.
+constexpr const char* kSpecialNames = R"MC(
+typedef cd Z;
+#define MC_SPECIAL INL
+#define kInf __longlong_as_double(0x7ff0000000000000ll)
+#define kNaN __longlong_as_double(0x7ff8000000000000ll)
+)MC";
+#define MC_SHARED_CODE(...) #__VA_ARGS__
+constexpr const char* kSpecial =
+#include "prims/complex_special.h"
+    ;
+#undef MC_SHARED_CODE
+
 constexpr const char* kComplex = R"MC(
+
+#define SPECIAL(f) if (ends(a.re) || ends(a.im)) return special_##f(a.re, a.im)
 INL cd op_add(cd a, cd b) { return {a.re + b.re, a.im + b.im}; }
 INL cd op_sub(cd a, cd b) { return {a.re - b.re, a.im - b.im}; }
 INL cd op_mul(cd a, cd b) { return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
@@ -247,6 +263,7 @@ INL double op_abs(cd a) {
   return sqrt(x * x + y * y) * s;
 }
 INL cd op_exp(cd a) {
+  SPECIAL(exp);
   double s, c;
   sincos(a.im, &s, &c);
   const double h = exp(a.re * 0.5);
@@ -254,6 +271,7 @@ INL cd op_exp(cd a) {
   return {h * c * h, h * s * h};
 }
 INL cd op_log(cd a) {
+  SPECIAL(log);
   const double big = fmax(fabs(a.re), fabs(a.im)), small = fmin(fabs(a.re), fabs(a.im));
   double re;
   if (isinf(a.re) || isinf(a.im)) re = __longlong_as_double(0x7ff0000000000000ll);
@@ -263,6 +281,7 @@ INL cd op_log(cd a) {
 }
 INL cd op_log2(cd a) { const cd r = op_log(a); return {r.re * 1.4426950408889634, r.im * 1.4426950408889634}; }
 INL cd op_sqrt(cd a) {
+  SPECIAL(sqrt);
   const double inf = __longlong_as_double(0x7ff0000000000000ll);
   const double s = size_of(a), x = a.re / s, y = a.im / s, m = sqrt(x * x + y * y);
   const double t = sqrt((fabs(x) + m) * 0.5), u = fabs(y) / (t + t), r = sqrt(s);
@@ -274,19 +293,32 @@ INL cd op_sqrt(cd a) {
   return {re, copysign(im, a.im)};
 }
 INL cd op_rsqrt(cd a) { return op_div(cd{1, 0}, op_sqrt(a)); }
-INL cd op_sin(cd a) {
-  double s, c;
-  sincos(a.re, &s, &c);
-  return {s * cosh(a.im), a.im == 0 ? a.im * c : c * sinh(a.im)};
+INL double times_cosh(double t, double y) {
+  if (t == 0) return t;
+  const double h = exp(fabs(y) * 0.5);
+  return fabs(y) > 700 ? t * (h * 0.5) * h : t * cosh(y);
 }
-INL cd op_cos(cd a) {
-  double s, c;
-  sincos(a.re, &s, &c);
-  return {c * cosh(a.im), -(a.im == 0 ? a.im * s : s * sinh(a.im))};
+INL double times_sinh(double t, double y) {
+  if (t == 0 || y == 0) return copysign(0.0, signbit(y) ? -t : t);
+  const double h = exp(fabs(y) * 0.5);
+  return fabs(y) > 700 ? (y < 0 ? -t : t) * (h * 0.5) * h : t * sinh(y);
 }
-INL cd op_sinh(cd a) { const cd r = op_sin(cd{-a.im, a.re}); return {r.im, -r.re}; }
-INL cd op_cosh(cd a) { return op_cos(cd{-a.im, a.re}); }
+INL cd op_sinh(cd a) {
+  SPECIAL(sinh);
+  double s, c;
+  sincos(a.im, &s, &c);
+  return {times_sinh(c, a.re), times_cosh(a.im == 0 ? a.im : s, a.re)};
+}
+INL cd op_cosh(cd a) {
+  SPECIAL(cosh);
+  double s, c;
+  sincos(a.im, &s, &c);
+  return {times_cosh(c, a.re), times_sinh(a.im == 0 ? a.im : s, a.re)};
+}
+INL cd op_sin(cd a) { const cd r = op_sinh(cd{-a.im, a.re}); return {r.im, -r.re}; }
+INL cd op_cos(cd a) { return op_cosh(cd{-a.im, a.re}); }
 INL cd op_tanh(cd a) {
+  SPECIAL(tanh);
   double s, c;
   sincos(a.im, &s, &c);
   if (fabs(a.re) > 22) return {copysign(1.0, a.re), s * c * 4 * exp(-2 * fabs(a.re))};
@@ -299,22 +331,68 @@ INL cd op_pow(cd a, cd b) {
   if (a.re == 0 && a.im == 0) { const double z = b.re > 0 ? 0.0 : nan(""); return {z, z}; }
   return op_exp(op_mul(b, op_log(a)));
 }
-INL cd op_sign(cd a) {
-  const double s = size_of(a), x = a.re / s, y = a.im / s, m = sqrt(x * x + y * y);
-  if (m == 0) return {0, 0};
-  return {x / m, y / m};
-}
 INL cd op_expm1(cd a) {
+  SPECIAL(expm1);
   double s, c;
   sincos(a.im, &s, &c);
   const double h = sin(a.im * 0.5), e = expm1(a.re);
-  return {e * c - 2 * h * h, (e + 1) * s};
+  if (a.re > 40) return op_exp(a);
+  return {e * c - 2 * h * h, a.im == 0 ? a.im : (e + 1) * s};
 }
 INL cd op_log1p(cd a) {
+  SPECIAL(log);
   const double r = fma(a.re, a.re + 2, a.im * a.im);
   const cd far = op_log(cd{a.re + 1, a.im});
   return {fabs(r) < 0.5 ? log1p(r) * 0.5 : far.re, far.im};
 }
+// As the host engine's: Hull, Fairgrieve and Tang (1997).
+INL double length_of(double x, double y) { return op_abs(cd{x, y}); }
+struct Arc { double sine, cosine, b, high; bool flat; };
+INL Arc arc_parts(cd z) {
+  const double x = fabs(z.re), y = fabs(z.im), big = fmax(x, y);
+  if (big > 1e150) {
+    const double u = x / big, v = y / big;
+    return {u, v, 2, log(big) + log(u * u + v * v) * 0.5 + 0.6931471805599453, false};
+  }
+  const double r = length_of(x + 1, y), s = length_of(x - 1, y), a = (r + s) * 0.5, sum = a + x;
+  const double rest = y * (y / (r + (x + 1)));
+  double near, cosine;
+  if (x <= 1) {
+    near = y == 0 ? 0.0 : y * (y / (s + (1 - x)));
+    cosine = sqrt(0.5 * sum * (rest + (s + (1 - x))));
+  } else {
+    near = s + (x - 1);
+    cosine = y * sqrt(0.5 * (sum / (r + (x + 1)) + sum / (s + (x - 1))));
+  }
+  const double am1 = 0.5 * (rest + near), b = x / a;
+  double high = a < 1.5 ? log1p(am1 + sqrt(am1 * (a + 1))) : log(a + sqrt(a * a - 1));
+  if (y < 1e-150 && x < 1) high = y / sqrt((1 - x) * (1 + x));
+  return {x, cosine, b, high, b <= 0.6417};
+}
+INL cd op_asin(cd a) {
+  SPECIAL(asin);
+  const Arc p = arc_parts(a);
+  return {copysign(p.flat ? asin(p.b) : atan2(p.sine, p.cosine), a.re), copysign(p.high, a.im)};
+}
+INL cd op_acos(cd a) {
+  SPECIAL(acos);
+  const Arc p = arc_parts(a);
+  return {p.flat ? acos(copysign(p.b, a.re)) : atan2(p.cosine, copysign(p.sine, a.re)), copysign(p.high, -a.im)};
+}
+INL cd op_atanh(cd a) {
+  SPECIAL(atanh);
+  const double x = fabs(a.re), y = fabs(a.im), big = fmax(x, y), gap = 1 - x;
+  if (big > 1e150) {
+    const double u = x / big, v = y / big;
+    return {copysign(u / (u * u + v * v) / big, a.re), copysign(1.5707963267948966, a.im)};
+  }
+  const double re = gap == 0 && y < 1e-150 ? (0.6931471805599453 - log(y)) * 0.5
+                                           : log1p(x * 4 / fma(gap, gap, y * y)) * 0.25;
+  return {copysign(re, a.re), copysign(atan2(y + y, fma(gap, 1 + x, -(y * y))) * 0.5, a.im)};
+}
+INL cd op_atan(cd a) { const cd r = op_atanh(cd{-a.im, a.re}); return {r.im, -r.re}; }
+INL cd op_complex(float a, float b) { return {(double)a, (double)b}; }
+INL cd op_complex(double a, double b) { return {a, b}; }
 INL cd op_round(cd a) { return {rint(a.re), rint(a.im)}; }
 INL bool op_eq(cd a, cd b) { return a.re == b.re && a.im == b.im; }
 INL bool op_ne(cd a, cd b) { return a.re != b.re || a.im != b.im; }
@@ -326,7 +404,8 @@ INL bool op_isfinite(cd a) { return isfinite(a.re) && isfinite(a.im); }
 }  // namespace
 
 const std::string& jit_prelude() {
-  static const std::string text = std::string(kTypes) + kCasts + kReal + kComplex;
+  static const std::string text =
+      std::string(kTypes) + kCasts + kReal + kSpecialNames + kSpecial + "\n" + kComplex;
   return text;
 }
 

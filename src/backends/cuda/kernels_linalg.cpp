@@ -332,10 +332,14 @@ void solve_triangular(const Call& c) {
   });
 }
 
-constexpr KernelRow kRows[] = {{Op::Svd, svd, kWaits},     {Op::Eigh, eigh, kWaits},
-                               {Op::Qr, qr, kWaits},       {Op::Cholesky, cholesky, kWaits},
-                               {Op::Solve, solve, kWaits}, {Op::SolveTriangular, solve_triangular, kWaits},
-                               {Op::Det, det, kWaits}};
+// Complex matrices are the host's.
+bool of_reals(std::span<const Aval> in, const Attrs&) { return !is_complex(in[0].dtype); }
+
+constexpr KernelRow kRows[] = {
+    {Op::Svd, svd, kWaits, of_reals},     {Op::Eigh, eigh, kWaits, of_reals},
+    {Op::Qr, qr, kWaits, of_reals},       {Op::Cholesky, cholesky, kWaits, of_reals},
+    {Op::Solve, solve, kWaits, of_reals}, {Op::SolveTriangular, solve_triangular, kWaits, of_reals},
+    {Op::Det, det, kWaits, of_reals}};
 
 }  // namespace
 

@@ -36,7 +36,7 @@ const char* function_of(Op op) {
     set(Op::LessEqual, "op_le"), set(Op::Greater, "op_gt"), set(Op::GreaterEqual, "op_ge");
     set(Op::LogicalAnd, "op_land"), set(Op::LogicalOr, "op_lor"), set(Op::BitwiseAnd, "op_and");
     set(Op::BitwiseOr, "op_or"), set(Op::BitwiseXor, "op_xor"), set(Op::LeftShift, "op_shl");
-    set(Op::RightShift, "op_shr"), set(Op::Where, "op_where");
+    set(Op::RightShift, "op_shr"), set(Op::Where, "op_where"), set(Op::Complex, "op_complex");
     return t;
   }();
   return table[static_cast<size_t>(op)];
@@ -280,7 +280,8 @@ std::vector<std::string> pointwise_samples() {
       if (!in_set(dtype, def.samples.dtypes)) continue;
       const bool two = o >= static_cast<int>(Op::Add);
       const bool real = op == Op::Abs && is_complex(dtype);
-      const Dtype result = def.has(kPredicate) ? Dtype::Bool : real ? real_dtype(dtype) : dtype;
+      Dtype result = def.has(kPredicate) ? Dtype::Bool : real ? real_dtype(dtype) : dtype;
+      if (op == Op::Complex) result = dtype == Dtype::F64 ? Dtype::C128 : Dtype::C64;
       GraphNode n;
       n.op = op;
       text += cat(

@@ -41,6 +41,7 @@ std::span<const LowerRow> sort_rows();
 std::span<const LowerRow> product_rows();
 std::span<const LowerRow> quant_rows();
 std::span<const LowerRow> random_rows();
+std::span<const LowerRow> fft_rows();
 // The row of an operation; null where there is none.
 const LowerRow* find_row(Op op);
 

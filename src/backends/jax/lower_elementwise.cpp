@@ -190,6 +190,11 @@ void lower_floor_divide(const Lower& l) {
       q = h.select(h.compare(h.sub(q, floor), h.filled(q.aval, 0.5), "GT"), h.add(floor, h.whole(q.aval, 1)),
                    floor);
       q = h.select(h.compare(q, zero, "EQ"), h.mul(h.whole(q.aval, 0), h.div(a, b)), q);
+      // Of infinities the standard's quotient is that of the division.
+      const Val inf = h.infinity(a.aval);
+      const Val wide_one = h.lor(h.compare(h.same("stablehlo.abs", a), inf, "EQ"),
+                                 h.compare(h.same("stablehlo.abs", b), inf, "EQ"));
+      q = h.select(wide_one, h.div(a, b), q);
       return h.select(h.compare(b, zero, "EQ"), h.div(a, b), q);
     }
     const Val none = h.compare(b, zero, "EQ"), safe = h.select(none, h.whole(b.aval, 1), b);
@@ -231,6 +236,14 @@ void lower_where(const Lower& l) {
   l.give(l.h.select(l.h.broadcast(l.in[0], s), l.h.broadcast(l.in[1], s), l.h.broadcast(l.in[2], s)));
 }
 
+void lower_complex(const Lower& l) {
+  const Pair p = operands(l);
+  l.give(l.h.op("stablehlo.complex", {p.a, p.b}, l.out[0]));
+}
+// Complex ones go to the host: what the compiler makes of them differs between its releases and at
+// infinities.
+bool of_reals(std::span<const Aval> in, const Attrs&) { return !is_complex(in[0].dtype); }
+
 constexpr LowerRow kRows[] = {
     {Op::Abs, lower_abs},
     {Op::Negative, lower_negative},
@@ -238,18 +251,18 @@ constexpr LowerRow kRows[] = {
     {Op::Sqrt, lower_sqrt},
     {Op::Rsqrt, lower_rsqrt},
     {Op::Exp, lower_exp},
-    {Op::Expm1, lower_expm1},
+    {Op::Expm1, lower_expm1, of_reals},
     {Op::Log, lower_log},
-    {Op::Log1p, lower_log1p},
-    {Op::Log2, lower_log2},
+    {Op::Log1p, lower_log1p, of_reals},
+    {Op::Log2, lower_log2, of_reals},
     {Op::Sin, lower_sin},
     {Op::Cos, lower_cos},
-    {Op::Tan, lower_tan},
-    {Op::Arcsin, lower_arcsin},
-    {Op::Arccos, lower_arccos},
-    {Op::Arctan, lower_arctan},
-    {Op::Sinh, lower_sinh},
-    {Op::Cosh, lower_cosh},
+    {Op::Tan, lower_tan, of_reals},
+    {Op::Arcsin, lower_arcsin, of_reals},
+    {Op::Arccos, lower_arccos, of_reals},
+    {Op::Arctan, lower_arctan, of_reals},
+    {Op::Sinh, lower_sinh, of_reals},
+    {Op::Cosh, lower_cosh, of_reals},
     {Op::Tanh, lower_tanh},
     {Op::Erf, lower_erf},
     {Op::Erfinv, lower_erfinv},
@@ -293,6 +306,7 @@ constexpr LowerRow kRows[] = {
     {Op::LeftShift, lower_left_shift},
     {Op::RightShift, lower_right_shift},
     {Op::Where, lower_where},
+    {Op::Complex, lower_complex},
 };
 
 // float64 to float32 such that rounding that to 16 bits is rounding once: to odd where it is not exact.

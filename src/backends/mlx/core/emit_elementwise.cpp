@@ -139,6 +139,11 @@ bool emit_elementwise(const Emit& e) {
     case Op::BitwiseXor: return e.give(mx::bitwise_xor(e.x(), e.y(), s));
     case Op::LeftShift: return e.give(shifted(e, true));
     case Op::RightShift: return e.give(shifted(e, false));
+    case Op::Complex: {
+      if (d != Dtype::F32) return false;
+      const std::vector<mx::array> parts = mx::broadcast_arrays({e.x(), e.y()}, s);
+      return e.give(mx::squeeze(mx::view(mx::stack(parts, -1, s), mx::complex64, s), -1, s));
+    }
     case Op::Where: return e.give(mx::where(e.x(), e.y(), e.in[2], s));
     case Op::Full: return e.give(full_of(e.as<FullAttrs>(), s));
     default: return false;
