@@ -24,6 +24,23 @@ def wide(x):
     return x.astype({"f": np.longdouble, "c": np.clongdouble}.get(x.dtype.kind, x.dtype))
 
 
+@oracle
+def log1p(x):
+    """NumPy's own of complex numbers takes the logarithm of |1 + x|, which loses digits near 1."""
+    if x.dtype.kind != "c":
+        return np.log1p(x)
+    re, im = x.real.astype(np.longdouble), x.imag.astype(np.longdouble)
+    return (np.log1p(re * (re + 2) + im * im) / 2 + 1j * np.arctan2(im, re + 1)).astype(np.complex128)
+
+
+@oracle
+def floor_divide(x, y):
+    """The array API standard's: of infinities that of the division, where NumPy follows Python."""
+    if x.dtype.kind != "f":
+        return np.floor_divide(x, y)
+    return np.where(np.isinf(x) | np.isinf(y), x / y, np.floor_divide(x, y))
+
+
 # ---- dtypes
 
 LIMITS = {np.dtype(t): np.iinfo(t) for t in ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")}

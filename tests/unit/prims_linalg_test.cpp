@@ -83,8 +83,11 @@ TEST(PrimsLinalg, ShapesAndRefusals) {
   expect_error(ErrorCode::ShapeMismatch, "square", [] { cholesky(zeros({3, 2})); });
   expect_error(ErrorCode::ShapeMismatch, "square", [] { inv(zeros({3, 2})); });
   expect_error(ErrorCode::ShapeMismatch, "does not fit", [] { solve(zeros({3, 3}), zeros({2, 1})); });
-  expect_error(ErrorCode::DtypeMismatch, "complex64", [] {
-    solve(zeros({3, 3}, Dtype::C64), zeros({3, 1}, Dtype::C64));
+  expect_aval(solve(zeros({3, 3}, Dtype::C64), zeros({3, 1}, Dtype::C64)), {3, 1}, Dtype::C64);
+  expect_aval(eigh(zeros({3, 3}, Dtype::C128)).first, {3}, Dtype::F64);
+  expect_aval(eig(zeros({3, 3}, Dtype::F64)).second, {3, 3}, Dtype::C128);
+  expect_error(ErrorCode::NotDifferentiable, "svd of complex", [] {
+    grad([](const Arrays& a) { return Arrays{sum(svdvals(a[0]))}; })({eye(3, -1, 0, Dtype::C64)});
   });
   expect_error(ErrorCode::InvalidArgument, "one or two axes", [] { norm(zeros({2, 2, 2}), {0, 1, 2}); });
   expect_error(ErrorCode::SingularMatrix, "not positive definite", [] { cholesky(negative(eye(3))).eval(); });
