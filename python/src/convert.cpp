@@ -126,7 +126,7 @@ Array from_nested(PyObject* p, std::optional<Dtype> want) {
                         [](PyObject* x) { return static_cast<int64_t>(PyLong_AsLongLong(x)); });
   if (want && mc::is_integer(*want) && !s.huge) {  // a number that does not fit is an error, as in NumPy 2
     const mc::IntInfo info = mc::iinfo(*want);
-    const Array host = a;
+    const Array& host = a;
     const int64_t n = host.size();
     const auto* v = static_cast<const int64_t*>(nullptr);
     std::vector<int64_t> copy;

@@ -35,12 +35,12 @@ inline void cpu_pause() {
 #endif
 }
 
-void futex_wait(std::atomic<int>* word, int expected) {
-  syscall(SYS_futex, reinterpret_cast<int*>(word), FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+void futex_wait(int* word, int expected) {
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
 }
-void futex_wake_all(std::atomic<int>* word) {
-  syscall(SYS_futex, reinterpret_cast<int*>(word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
-}
+void futex_wake_all(int* word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0); }
+void futex_wait(std::atomic<int>* word, int expected) { futex_wait(reinterpret_cast<int*>(word), expected); }
+void futex_wake_all(std::atomic<int>* word) { futex_wake_all(reinterpret_cast<int*>(word)); }
 
 // Whole CPUs granted by quotas, or a large number.
 int cgroup_cpus() {
@@ -57,6 +57,17 @@ int cgroup_cpus() {
   return cpus;
 }
 
+// CPUs that this process may use.
+int usable_cpus() {
+  static const int cpus = [] {
+    cpu_set_t set;
+    const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                              : static_cast<int>(std::thread::hardware_concurrency());
+    return std::max(1, std::min(n, cgroup_cpus()));
+  }();
+  return cpus;
+}
+
 int default_threads() {
   if (const char* env = std::getenv("MC_NUM_THREADS"); env && *env) {
     char* end = nullptr;
@@ -66,18 +77,18 @@ int default_threads() {
                   cat("MC_NUM_THREADS must be a number from 1 to 1024, got '", env, "'"), "MC_NUM_THREADS");
     return static_cast<int>(n);
   }
-  cpu_set_t set;
-  int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
-                                                      : static_cast<int>(std::thread::hardware_concurrency());
-  return std::clamp(std::min(n, cgroup_cpus()), 1, 1024);
+  return std::min(usable_cpus(), 1024);
 }
 
-constexpr int kSpins = 4000;  // about 20-50 us of pause instructions
+// How long to spin before sleeping: 20-50 us of pause instructions; not at all where more threads than CPUs would
+// only keep the others from running.
+int spins_for(int threads) { return threads > usable_cpus() ? 0 : 4000; }
+
 thread_local bool in_region = false;
 
 class Pool {
  public:
-  explicit Pool(int threads) : threads_(threads) {
+  explicit Pool(int threads) : threads_(threads), spins_(spins_for(threads)) {
     for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
   }
   ~Pool() {
@@ -96,7 +107,7 @@ class Pool {
     if (sleepers_.load() > 0) futex_wake_all(&start_);
     call(0);
     for (int spin = 0; int left = pending_.load(std::memory_order_acquire);) {
-      if (++spin < kSpins) {
+      if (++spin < spins_) {
         cpu_pause();
       } else {
         waiting_ = true;
@@ -123,7 +134,7 @@ class Pool {
     int seen = 0;
     for (;;) {
       int now = start_.load(std::memory_order_acquire);
-      for (int spin = 0; now == seen && spin < kSpins; ++spin) {
+      for (int spin = 0; now == seen && spin < spins_; ++spin) {
         cpu_pause();
         now = start_.load(std::memory_order_acquire);
       }
@@ -140,7 +151,7 @@ class Pool {
     }
   }
 
-  const int threads_;
+  const int threads_, spins_;
   FunctionRef<void(int, int)>* job_ = nullptr;
   alignas(64) std::atomic<int> start_{0};
   alignas(64) std::atomic<int> pending_{0};
@@ -218,20 +229,26 @@ void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> 
   });
 }
 
+SpinBarrier::SpinBarrier(int threads) : threads_(threads), spins_(spins_for(threads)) {}
+
 void SpinBarrier::wait() {
   if (threads_ == 1) return;
-  std::atomic_ref<int> arrived(arrived_), generation(generation_);
+  std::atomic_ref<int> arrived(arrived_), generation(generation_), sleepers(sleepers_);
   const int gen = generation.load(std::memory_order_acquire);
   if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
     arrived.store(0, std::memory_order_relaxed);
-    generation.store(gen + 1, std::memory_order_release);
+    generation.store(gen + 1);
+    if (sleepers.load() > 0) futex_wake_all(&generation_);
     return;
   }
   for (int spin = 0; generation.load(std::memory_order_acquire) == gen; ++spin) {
-    if (spin < kSpins)
+    if (spin < spins_) {
       cpu_pause();
-    else
-      sched_yield();
+    } else {
+      sleepers.fetch_add(1);
+      futex_wait(&generation_, gen);
+      sleepers.fetch_sub(1);
+    }
   }
 }
 

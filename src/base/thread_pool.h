@@ -38,19 +38,20 @@ MC_ENGINE_API void parallel_region(FunctionRef<void(int thread, int threads)> fn
 // caller. Which thread runs which range must not change results.
 MC_ENGINE_API void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> fn);
 
-// A barrier for use inside one parallel_region; all its threads must call wait().
 // Makes the pool now, so that what is registered for the process's end from here on runs before the pool's.
 void start_thread_pool();
 
+// A barrier for use inside one parallel_region; all its threads must call wait(). Spins briefly, then sleeps.
 class SpinBarrier {
  public:
-  explicit SpinBarrier(int threads) : threads_(threads) {}
+  explicit SpinBarrier(int threads);
   void wait();
 
  private:
   alignas(64) int arrived_ = 0;
   alignas(64) int generation_ = 0;
-  int threads_;
+  int sleepers_ = 0;
+  int threads_, spins_;
 };
 
 }  // namespace mc

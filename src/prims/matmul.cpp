@@ -162,9 +162,10 @@ Term contract(const Term& a, const Term& b, const std::string& needed) {
       reshape(arrange(widened(a), batch + left + summed), {size(batch), size(left), size(summed)});
   const Array y =
       reshape(arrange(widened(b), batch + summed + right), {size(batch), size(summed), size(right)});
+  const std::string letters = cat(batch, left, right);
   Shape out;
-  for (char l : batch + left + right) out.push_back(dims[l]);
-  return {reshape(matmul(x, y), out), batch + left + right};
+  for (char l : letters) out.push_back(dims[l]);
+  return {reshape(matmul(x, y), out), letters};
 }
 
 }  // namespace

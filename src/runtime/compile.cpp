@@ -28,8 +28,8 @@ struct Program {
 
 class Compiled {
  public:
-  Compiled(Function f, bool shapeless, const std::vector<int>& donate)
-      : f_(std::move(f)), shapeless_(shapeless), donate_(donate) {}
+  Compiled(Function f, bool shapeless, std::vector<int> donate)
+      : f_(std::move(f)), shapeless_(shapeless), donate_(std::move(donate)) {}
 
   Arrays call(const Arrays& args) {
     for (const Array& a : args) {
@@ -233,7 +233,7 @@ class Compiled {
 
 Function compile(const Function& f, bool shapeless, std::vector<int> donate) {
   require_callable(f, "compile");
-  auto state = std::make_shared<Compiled>(f, shapeless, donate);
+  auto state = std::make_shared<Compiled>(f, shapeless, std::move(donate));
   return [state](const Arrays& args) { return state->call(args); };
 }
 

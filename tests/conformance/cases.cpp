@@ -177,6 +177,16 @@ bool Case::differentiable() const {
   return false;
 }
 
+bool has_dtypes(const Backend& backend, const Case& c) {
+  Arrays in;
+  for (size_t i = 0; i < c.dtypes.size(); ++i) {
+    if (!backend.has_dtype(c.dtypes[i])) return false;
+    in.push_back(zeros(c.sample.shapes[i], c.dtypes[i]));
+  }
+  const Arrays results = apply(c.def->op, in, c.sample.attrs);  // inferred, never computed
+  return std::all_of(results.begin(), results.end(), [&](const Array& a) { return backend.has_dtype(a.dtype()); });
+}
+
 std::vector<Case> all_cases(const Backend& backend, int& left_out) {
   std::vector<Case> out;
   for (int i = 0; i < kOpCount; ++i) {
@@ -187,10 +197,7 @@ std::vector<Case> all_cases(const Backend& backend, int& left_out) {
     auto add = [&](Layout layout, const std::string& number) {
       c.layout = layout;
       c.variant = cat(number, layout_name(layout));
-      for (Dtype t : c.dtypes)
-        if (!backend.has_dtype(t)) return void(++left_out);
-      if (d.op == Op::Astype && !backend.has_dtype(c.sample.attrs.as<AstypeAttrs>().dtype))
-        return void(++left_out);
+      if (!has_dtypes(backend, c)) return void(++left_out);
       out.push_back(c);
     };
     auto each_dtype = [&](auto f) {

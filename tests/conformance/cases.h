@@ -40,6 +40,9 @@ struct Case {
   bool differentiable() const;
 };
 
+// Whether the engine has the dtypes of the case's inputs and of what the operation makes of them.
+bool has_dtypes(const Backend& backend, const Case& c);
+
 // All cases of the table. Dtypes that the engine lacks are left out and counted.
 std::vector<Case> all_cases(const Backend& backend, int& left_out);
 

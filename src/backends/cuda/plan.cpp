@@ -37,7 +37,7 @@ Plan make_plan(const Graph& graph, const std::vector<bool>& donated) {
                                            .products = true,
                                            .apart = kApart});
   Plan plan;
-  static_cast<strided::Memory&>(plan) = std::move(from);
+  static_cast<strided::Memory&>(plan) = std::move(static_cast<strided::Memory&>(from));
   plan.steps.reserve(from.steps.size());
   for (strided::Step& s : from.steps) {
     Step step;

@@ -133,9 +133,9 @@ T narrow(W v) {
   }
 }
 template <class T>
-struct is_complex_t : std::false_type {};
+struct IsComplex : std::false_type {};
 template <class T>
-struct is_complex_t<std::complex<T>> : std::true_type {};
+struct IsComplex<std::complex<T>> : std::true_type {};
 
 template <class T>
 void combine(T* dst, const T* src, int64_t n, ScatterMode mode) {
@@ -147,7 +147,7 @@ void combine(T* dst, const T* src, int64_t n, ScatterMode mode) {
     const auto x = widen(dst[i]), y = widen(src[i]);
     if constexpr (std::is_same_v<T, bool>) {
       dst[i] = mode == ScatterMode::Multiply || mode == ScatterMode::Min ? (x && y) : (x || y);
-    } else if constexpr (is_complex_t<T>::value) {
+    } else if constexpr (IsComplex<T>::value) {
       dst[i] = mode == ScatterMode::Multiply ? x * y
                                              : x + y;  // max and min are refused when the operation is built
     } else {

@@ -66,7 +66,7 @@ A wrapping(A a, A b, bool product) {
 }
 template <class A>
 bool is_nan(A v) {
-  if constexpr (std::is_floating_point_v<A>) return v != v;
+  if constexpr (std::is_floating_point_v<A>) return std::isnan(v);
   return false;
 }
 template <class A>

@@ -1,6 +1,7 @@
 // Stable sorting along an axis, NaN last, and searching in sorted rows.
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <complex>
 #include <cstring>
 #include <numeric>
@@ -20,7 +21,7 @@ namespace {
 template <class T>
 struct Less {
   bool operator()(T a, T b) const {
-    if constexpr (std::is_floating_point_v<T>) return a < b || (b != b && a == a);
+    if constexpr (std::is_floating_point_v<T>) return a < b || (std::isnan(b) && !std::isnan(a));
     return a < b;
   }
 };
@@ -30,7 +31,7 @@ template <class T>
 auto sort_key(T v) {
   if constexpr (std::is_floating_point_v<T>) {
     using U = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
-    if (v != v) return static_cast<U>(~U{0});
+    if (std::isnan(v)) return static_cast<U>(~U{0});
     v += T{0};
     const U u = std::bit_cast<U>(v), top = U{1} << (8 * sizeof(U) - 1);
     return static_cast<U>(u & top ? ~u : u | top);

@@ -17,7 +17,7 @@ Plan make_plan(const Graph& graph, const std::vector<bool>& donated) {
       graph, donated,
       {.engine = "the host engine", .kernel_flags = kernel_flags, .guard = guard_bytes(), .products = true});
   Plan plan;
-  static_cast<strided::Memory&>(plan) = std::move(from);
+  static_cast<strided::Memory&>(plan) = std::move(static_cast<strided::Memory&>(from));
   plan.steps.reserve(from.steps.size());
   for (strided::Step& s : from.steps) {
     Step step;

@@ -11,8 +11,8 @@ namespace {
 
 // x as `fast` sees it: blocks of 32 in steps of their largest magnitude over 127.
 mx::array int8_blocks(const mx::array& x, const mx::Stream& s) {
-  mx::Shape blocks = x.shape();
-  const mx::Shape shape = x.shape();
+  const mx::Shape& shape = x.shape();
+  mx::Shape blocks = shape;
   blocks.back() /= 32;
   blocks.push_back(32);
   const mx::array v = mx::reshape(x, blocks, s), zero(0.0f), one(1.0f);

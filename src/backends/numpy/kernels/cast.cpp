@@ -1,5 +1,6 @@
 // Conversions between all dtypes; see pointwise.h for what they do outside the target's range.
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <tuple>
@@ -46,7 +47,7 @@ inline D saturate(F x) {
   constexpr F high = static_cast<F>(uint64_t{1} << (std::numeric_limits<D>::digits - 1)) * 2;
   if (x >= high) return std::numeric_limits<D>::max();
   if (x > static_cast<F>(std::numeric_limits<D>::min())) return static_cast<D>(x);
-  return x == x ? std::numeric_limits<D>::min() : D{0};
+  return std::isnan(x) ? D{0} : std::numeric_limits<D>::min();
 }
 template <class D, class S>
 inline D convert(S s) {
