@@ -36,8 +36,8 @@ def run(module: str, suite: str, examples: int, env: dict[str, str]) -> dict:
     r = subprocess.run([sys.executable, "-m", "pytest", "-q", f"--max-examples={examples}", "-rfE", "--tb=no", "-W", "ignore",
                         "-p", "no:cacheprovider", "array_api_tests"], cwd=suite, capture_output=True, text=True,
                        env={**env, "ARRAY_API_TESTS_MODULE": module, "ARRAY_API_TESTS_VERSION": VERSION, "COLUMNS": "300"})
-    counts = {kind.rstrip("s") if kind.startswith("error") else kind: int(n)
-              for n, kind in COUNTS.findall(r.stdout.rstrip().splitlines()[-1])}
+    closing = (r.stdout.rstrip().splitlines() or [""])[-1]
+    counts = {kind.rstrip("s") if kind.startswith("error") else kind: int(n) for n, kind in COUNTS.findall(closing)}
     if not counts.get("passed"):
         raise SystemExit(f"array_api: the suite did not run on {module}:\n{r.stdout[-2000:]}{r.stderr[-2000:]}")
     failing = sorted({name for _, name in NAMES.findall(r.stdout)})
@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument("--max-examples", type=int, default=20)
     parser.add_argument("--path", action="append", default=[])
     args = parser.parse_args()
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([*args.path, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([*map(os.path.abspath, args.path), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)}
     results, absent = {}, []
     for module in args.modules:
         version = version_of(module, env)
