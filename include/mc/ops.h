@@ -105,7 +105,8 @@ MC_API Array dynamic_update_rows(const Array& a, const Array& update, const Arra
   X(rsqrt)                                                                                                   \
   X(square)                                                                                                  \
   X(reciprocal)                                                                                              \
-  X(exp) X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) X(tan) X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) \
+  X(exp)                                                                                                     \
+  X(expm1) X(log) X(log1p) X(log2) X(sin) X(cos) X(tan) X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh)        \
       X(tanh) X(arcsinh) X(arccosh) X(arctanh) X(log10) X(erf) X(erfinv) X(sigmoid) X(silu) X(relu) X(floor) \
           X(ceil) X(isnan) X(isinf) X(isfinite) X(logical_not) X(bitwise_not) X(conj) X(real) X(imag)        \
               X(stop_gradient)
@@ -127,7 +128,8 @@ MC_API Array round(const Array& a, int decimals = 0);
   X(power)                                                                                                  \
   X(floor_divide)                                                                                           \
   X(remainder)                                                                                              \
-  X(maximum) X(minimum) X(arctan2) X(equal) X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal)  \
+  X(maximum)                                                                                                \
+  X(minimum) X(arctan2) X(equal) X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal)             \
       X(logical_and) X(logical_or) X(logical_xor) X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(left_shift) \
           X(right_shift) X(logaddexp)
 #define MC_DECLARE(name)                             \

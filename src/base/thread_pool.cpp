@@ -61,8 +61,9 @@ int cgroup_cpus() {
 int usable_cpus() {
   static const int cpus = [] {
     cpu_set_t set;
-    const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
-                                                              : static_cast<int>(std::thread::hardware_concurrency());
+    const int n = sched_getaffinity(0, sizeof set, &set) == 0
+                      ? CPU_COUNT(&set)
+                      : static_cast<int>(std::thread::hardware_concurrency());
     return std::max(1, std::min(n, cgroup_cpus()));
   }();
   return cpus;
@@ -80,8 +81,8 @@ int default_threads() {
   return std::min(usable_cpus(), 1024);
 }
 
-// How long to spin before sleeping: 20-50 us of pause instructions; not at all where more threads than CPUs would
-// only keep the others from running.
+// How long to spin before sleeping: 20-50 us of pause instructions; not at all where more threads than CPUs
+// would only keep the others from running.
 int spins_for(int threads) { return threads > usable_cpus() ? 0 : 4000; }
 
 thread_local bool in_region = false;

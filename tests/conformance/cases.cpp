@@ -184,7 +184,8 @@ bool has_dtypes(const Backend& backend, const Case& c) {
     in.push_back(zeros(c.sample.shapes[i], c.dtypes[i]));
   }
   const Arrays results = apply(c.def->op, in, c.sample.attrs);  // inferred, never computed
-  return std::all_of(results.begin(), results.end(), [&](const Array& a) { return backend.has_dtype(a.dtype()); });
+  return std::all_of(results.begin(), results.end(),
+                     [&](const Array& a) { return backend.has_dtype(a.dtype()); });
 }
 
 std::vector<Case> all_cases(const Backend& backend, int& left_out) {

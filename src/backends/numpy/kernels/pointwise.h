@@ -11,28 +11,28 @@
 namespace mc::kernels {
 
 // X(name, number of inputs)
-#define MC_PW_OPS(X)                                                                                     \
-  X(Copy, 1)                                                                                             \
-  X(Negative, 1)                                                                                         \
-  X(Abs, 1)                                                                                              \
-  X(Sign, 1)                                                                                             \
-  X(Sqrt, 1)                                                                                             \
-  X(Rsqrt, 1)                                                                                            \
-  X(Square, 1)                                                                                           \
-  X(Reciprocal, 1)                                                                                       \
-  X(Exp, 1)                                                                                              \
-  X(Expm1, 1)                                                                                            \
-  X(Exp2, 1)                                                                                             \
-  X(Log, 1)                                                                                              \
-  X(Log1p, 1) X(Log2, 1) X(Sin, 1) X(Cos, 1) X(Tan, 1) X(Arcsin, 1) X(Arccos, 1) X(Arctan, 1) X(Sinh, 1) \
-      X(Cosh, 1) X(Tanh, 1) X(Erf, 1) X(Erfinv, 1) X(Sigmoid, 1) X(Silu, 1) X(Gelu, 1) X(GeluTanh, 1)    \
-          X(Floor, 1) X(Ceil, 1) X(Round, 1) X(IsNan, 1) X(IsInf, 1) X(IsFinite, 1) X(LogicalNot, 1)     \
-              X(BitwiseNot, 1) X(Conj, 1) X(Real, 1) X(Imag, 1) X(Add, 2) X(Subtract, 2) X(Multiply, 2)  \
-                  X(Divide, 2) X(Power, 2) X(FloorDivide, 2) X(Remainder, 2) X(Maximum, 2) X(Minimum, 2) \
-                      X(Arctan2, 2) X(Equal, 2) X(NotEqual, 2) X(Less, 2) X(LessEqual, 2) X(Greater, 2)  \
-                          X(GreaterEqual, 2) X(LogicalAnd, 2) X(LogicalOr, 2) X(LogicalXor, 2)           \
-                              X(BitwiseAnd, 2) X(BitwiseOr, 2) X(BitwiseXor, 2) X(LeftShift, 2)          \
-                                  X(RightShift, 2) X(Complex, 2) X(Where, 3)
+#define MC_PW_OPS(X)                                                                                         \
+  X(Copy, 1)                                                                                                 \
+  X(Negative, 1)                                                                                             \
+  X(Abs, 1)                                                                                                  \
+  X(Sign, 1)                                                                                                 \
+  X(Sqrt, 1)                                                                                                 \
+  X(Rsqrt, 1)                                                                                                \
+  X(Square, 1)                                                                                               \
+  X(Reciprocal, 1)                                                                                           \
+  X(Exp, 1)                                                                                                  \
+  X(Expm1, 1)                                                                                                \
+  X(Exp2, 1)                                                                                                 \
+  X(Log, 1)                                                                                                  \
+  X(Log1p, 1)                                                                                                \
+  X(Log2, 1) X(Sin, 1) X(Cos, 1) X(Tan, 1) X(Arcsin, 1) X(Arccos, 1) X(Arctan, 1) X(Sinh, 1) X(Cosh, 1)      \
+      X(Tanh, 1) X(Erf, 1) X(Erfinv, 1) X(Sigmoid, 1) X(Silu, 1) X(Gelu, 1) X(GeluTanh, 1) X(Floor, 1)       \
+          X(Ceil, 1) X(Round, 1) X(IsNan, 1) X(IsInf, 1) X(IsFinite, 1) X(LogicalNot, 1) X(BitwiseNot, 1)    \
+              X(Conj, 1) X(Real, 1) X(Imag, 1) X(Add, 2) X(Subtract, 2) X(Multiply, 2) X(Divide, 2)          \
+                  X(Power, 2) X(FloorDivide, 2) X(Remainder, 2) X(Maximum, 2) X(Minimum, 2) X(Arctan2, 2)    \
+                      X(Equal, 2) X(NotEqual, 2) X(Less, 2) X(LessEqual, 2) X(Greater, 2) X(GreaterEqual, 2) \
+                          X(LogicalAnd, 2) X(LogicalOr, 2) X(LogicalXor, 2) X(BitwiseAnd, 2) X(BitwiseOr, 2) \
+                              X(BitwiseXor, 2) X(LeftShift, 2) X(RightShift, 2) X(Complex, 2) X(Where, 3)
 
 enum class PwOp : uint8_t {
 #define MC_PW_ENUM(name, inputs) name,

@@ -295,16 +295,16 @@ MC_INL M64 nonzero(C64 a) { return ne(a.re, F64::zero()) | ne(a.im, F64::zero())
 #define MC_COMPLEX_2(X) \
   X(Add, x + y) X(Subtract, x - y) X(Multiply, x* y) X(Divide, x / y) X(Power, pow(x, y))
 #define MC_COMPLEX_R(X) X(Abs, magnitude(x)) X(Real, x.re) X(Imag, x.im)
-#define MC_COMPLEX_B(X)                                                       \
-  X(Equal, eq(x.re, y.re) & eq(x.im, y.im))                                   \
-  X(NotEqual, ne(x.re, y.re) | ne(x.im, y.im))                                \
-  X(LogicalAnd, nonzero(x) & nonzero(y))                                      \
-  X(LogicalOr, nonzero(x) | nonzero(y))                                       \
-  X(LogicalNot, ~nonzero(x))                                                  \
-  X(LogicalXor, (nonzero(x) & ~nonzero(y)) | (~nonzero(x) & nonzero(y)))      \
-      X(IsNan, is_nan(x.re) | is_nan(x.im))                                   \
-          X(IsInf, eq(abs(x.re), set64(kInfD)) | eq(abs(x.im), set64(kInfD))) \
-              X(IsFinite, lt(abs(x.re), set64(kInfD)) & lt(abs(x.im), set64(kInfD)))
+#define MC_COMPLEX_B(X)                                                  \
+  X(Equal, eq(x.re, y.re) & eq(x.im, y.im))                              \
+  X(NotEqual, ne(x.re, y.re) | ne(x.im, y.im))                           \
+  X(LogicalAnd, nonzero(x) & nonzero(y))                                 \
+  X(LogicalOr, nonzero(x) | nonzero(y))                                  \
+  X(LogicalNot, ~nonzero(x))                                             \
+  X(LogicalXor, (nonzero(x) & ~nonzero(y)) | (~nonzero(x) & nonzero(y))) \
+  X(IsNan, is_nan(x.re) | is_nan(x.im))                                  \
+  X(IsInf, eq(abs(x.re), set64(kInfD)) | eq(abs(x.im), set64(kInfD)))    \
+  X(IsFinite, lt(abs(x.re), set64(kInfD)) & lt(abs(x.im), set64(kInfD)))
 MC_COMPLEX_1(MC_C1)
 MC_COMPLEX_S(MC_CS)
 MC_COMPLEX_2(MC_C2)
