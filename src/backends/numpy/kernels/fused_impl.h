@@ -168,20 +168,19 @@ static void gated_range(const RowsArgs& a, const void* up, int64_t up_stride, Ga
   });
 }
 
+// cs and sn as rope_rows lays them out: by halves, or for pairs of neighbours twice each, sines of alternate sign.
 template <class T>
 static void rope_row(const RopeArgs& a, const T* x, T* out, const float* cs, const float* sn) {
   const int half = a.dims / 2;
   if (a.traditional) {
     // Products and sum each rounded, as in the other form.
-    for (int i = 0; i < half; ++i) {
-      const F32 p = vload(x + 2 * i, 2);
-      float v[16];
+    for_vectors(a.dims, [&](int64_t i, int k) MC_LAMBDA {
+      const F32 p = vload_n(x + i, k);
+      float v[16], swapped[16];
       F32::store(v, p);
-      const float c = cs[i], s = sn[i];
-      const float lo = v[0] * c - v[1] * s, hi = v[0] * s + v[1] * c;
-      float w[16] = {lo, hi};
-      vstore(out + 2 * i, F32::load(w), 2);
-    }
+      for (int l = 0; l < 16; ++l) swapped[l] = v[l ^ 1];
+      vstore_n(out + i, p * F32::load(cs + i) + F32::load(swapped) * F32::load(sn + i), k);
+    });
   } else {
     for_vectors(half, [&](int64_t i, int k) MC_LAMBDA {
       const F32 c = vload_n(cs + i, k), s = vload_n(sn + i, k);
@@ -195,8 +194,10 @@ static void rope_row(const RopeArgs& a, const T* x, T* out, const float* cs, con
 }
 static void rope_rows(const RopeArgs& a, int64_t begin, int64_t end) {
   constexpr int kMaxHalf = 1024;
-  alignas(64) float cs[kMaxHalf], sn[kMaxHalf];
+  alignas(64) float cs[kMaxHalf], sn[kMaxHalf], cs2[2 * kMaxHalf], sn2[2 * kMaxHalf];
   const int half = a.dims / 2;
+  if (a.traditional)
+    for (int i = a.dims; i < (a.dims + 15) / 16 * 16; ++i) cs2[i] = sn2[i] = 0;
   with_float_type(a.dtype, [&](auto* tag) {
     using T = std::remove_pointer_t<decltype(tag)>;
     for (int64_t bt = begin; bt < end; ++bt) {
@@ -210,10 +211,16 @@ static void rope_rows(const RopeArgs& a, int64_t begin, int64_t end) {
         vstore_n(sn + i, r.s, k);
         vstore_n(cs + i, r.c, k);
       });
+      if (a.traditional)
+        for (int i = 0; i < half; ++i) {
+          cs2[2 * i] = cs2[2 * i + 1] = cs[i];
+          sn2[2 * i] = -sn[i];
+          sn2[2 * i + 1] = sn[i];
+        }
       for (int64_t h = 0; h < a.heads; ++h)
         rope_row(a, static_cast<const T*>(a.x) + b * a.x_stride[0] + h * a.x_stride[1] + t * a.x_stride[2],
-                 static_cast<T*>(a.out) + b * a.out_stride[0] + h * a.out_stride[1] + t * a.out_stride[2], cs,
-                 sn);
+                 static_cast<T*>(a.out) + b * a.out_stride[0] + h * a.out_stride[1] + t * a.out_stride[2],
+                 a.traditional ? cs2 : cs, a.traditional ? sn2 : sn);
     }
   });
 }

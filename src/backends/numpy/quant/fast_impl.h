@@ -274,30 +274,14 @@ void fast_strip(int m, const FastStrip& w, const FastTokens& x, float* c, int64_
     for (int r = 0; r < 32; r += NV * V::kLanes)
       fast_tile<V, BITS, MIN, HALVES, NV, M>(w, r, t, out + r, ldc);
   };
-  if constexpr (V::kLanes == 16) {
-    switch (m) {
-      case 1: return rows.template operator()<1>(x, c);
-      case 2: return rows.template operator()<2>(x, c);
-      case 3: return rows.template operator()<3>(x, c);
-      case 4: return rows.template operator()<4>(x, c);
-      case 5: return rows.template operator()<5>(x, c);
-      default: return rows.template operator()<6>(x, c);
-    }
-  } else {
-    for (int i = 0; i < m;) {
-      const FastTokens t = x.from(i);
-      if (V::kLanes > 1 && m - i >= 3) {
-        if constexpr (V::kLanes > 1) rows.template operator()<3>(t, c + i * ldc);
-        i += 3;
-      } else if (V::kLanes > 1 && m - i == 2) {
-        if constexpr (V::kLanes > 1) rows.template operator()<2>(t, c + i * ldc);
-        i += 2;
-      } else {
-        rows.template operator()<1>(t, c + i * ldc);
-        i += 1;
-      }
-    }
-  }
+  // As many tokens as the registers hold sums for.
+  constexpr int kRows = V::kLanes == 16 ? 6 : V::kLanes == 8 ? 3 : 1;
+  int i = 0;
+  for (; i + kRows <= m; i += kRows) rows.template operator()<kRows>(x.from(i), c + i * ldc);
+  const auto rest = [&]<int... M>(std::integer_sequence<int, M...>) MC_INLINE_LAMBDA {
+    ((m - i == M + 1 ? rows.template operator()<M + 1>(x.from(i), c + i * ldc) : void()), ...);
+  };
+  rest(std::make_integer_sequence<int, kRows - 1>{});
 }
 
 }  // namespace mc::numpy::quant

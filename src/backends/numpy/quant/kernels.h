@@ -56,7 +56,7 @@ struct FastTokens {
             start_stride};
   }
 };
-inline constexpr int kFastTokens = 6;
+inline constexpr int kFastTokens = 12;
 using FastStripFn = void (*)(int m, const FastStrip& w, const FastTokens& x, float* c, int64_t ldc);
 
 struct FastRow {

@@ -68,7 +68,12 @@ struct VecAvx2 {
   // into 32.
   static constexpr bool kExactDot = false;
   MC_V I pairs16(I u, I s) { return _mm256_maddubs_epi16(u, s); }
-  MC_V I add16(I a, I b) { return _mm256_add_epi16(a, b); }
+  // Kept as written: reassociated into a tree, a chain of these needs more registers than there are.
+  MC_V I add16(I a, I b) {
+    I sum = _mm256_add_epi16(a, b);
+    asm("" : "+x"(sum));
+    return sum;
+  }
   MC_V I pairs32(I v) { return _mm256_madd_epi16(v, _mm256_set1_epi16(1)); }
   MC_V I add_i(I a, I b) { return _mm256_add_epi32(a, b); }
   MC_V void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
