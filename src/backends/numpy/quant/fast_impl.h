@@ -36,15 +36,13 @@ void quantize_tokens(int64_t k, const float* x, const QuantizedRow& out) {
       if (top >= 0x7f800000) d = std::bit_cast<float>(0x7fc00000);
       for (int i = 0; i < 32; ++i) q[i] = 0;
     } else {
-      for (int h = 0; h < 2; ++h) {
-        int32_t s = 0;
-        for (int i = 0; i < 16; ++i) {
-          const float rounded = in[16 * h + i] * inverse + kMagic;
-          const int32_t code = std::bit_cast<int32_t>(rounded) - std::bit_cast<int32_t>(kMagic);
-          q[16 * h + i] = static_cast<int8_t>(code);
-          s += code;
-        }
-        sum[h] = s;
+      int32_t whole[32];
+      for (int i = 0; i < 32; ++i)
+        whole[i] = std::bit_cast<int32_t>(in[i] * inverse + kMagic) - std::bit_cast<int32_t>(kMagic);
+      for (int i = 0; i < 32; ++i) q[i] = static_cast<int8_t>(whole[i]);
+      for (int i = 0; i < 16; ++i) {
+        sum[0] += whole[i];
+        sum[1] += whole[16 + i];
       }
     }
     out.scales[b] = d;
@@ -211,27 +209,26 @@ MC_Q void fast_tile(const FastStrip& w, int first, const FastTokens& x, float* c
   for (int v = 0; v < NV; ++v)
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) sum[v][m] = V::zero();
-  const int64_t nb = w.blocks;
-  const uint8_t* wb[NV];
-  const float *ws[NV], *wm[NV];
-#pragma GCC unroll 16
-  for (int v = 0; v < NV; ++v) {
-    const int row = first + v * V::kLanes, panel = row / kPanel, lane = row % kPanel;
-    wb[v] = w.bytes + panel * nb * 32 * kPanel + 4 * lane;
-    ws[v] = w.scales + panel * nb * H * kPanel + lane;
-    wm[v] = w.minima + panel * nb * kPanel + lane;
-  }
-  for (int64_t b = 0; b < nb; ++b) {
+  // Vector v lies `kLane` lanes into panel v / kInPanel: constants where one panel holds the tile.
+  constexpr int kInPanel = kPanel / V::kLanes;
+  const int64_t nb = w.blocks, panel = first / kPanel, lane = first % kPanel;
+  const uint8_t* wb = w.bytes + panel * nb * 32 * kPanel + 4 * lane;
+  const float *ws = w.scales + panel * nb * H * kPanel + lane, *wm = w.minima + panel * nb * kPanel + lane;
+  const auto at = [&](int v, int64_t per_block) MC_INLINE_LAMBDA {
+    return v / kInPanel * nb * per_block * kPanel + v % kInPanel * V::kLanes * (per_block == 32 ? 4 : 1);
+  };
+  for (int64_t b = 0; b < nb; ++b, wb += 32 * kPanel, ws += H * kPanel, wm += kPanel) {
     const int8_t* xb[M];
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) xb[m] = x.codes + m * x.code_stride + 32 * b;
-    const auto codes = [&]<int G>(int v)
-                           MC_INLINE_LAMBDA { return V::load_i(wb[v] + b * 32 * kPanel + G * 4 * kPanel); };
+    const auto codes = [&]<int G>(int v) MC_INLINE_LAMBDA { return V::load_i(wb + at(v, 32) + G * 4 * kPanel); };
     const auto half = [&]<int PART>() MC_INLINE_LAMBDA {
       typename V::I acc[NV][M];
 #pragma GCC unroll 16
       for (int m = 0; m < M; ++m) {
-        const auto start = start_value<V>(x.starts + m * x.start_stride + b * H + PART);
+        // Codes of formats with a minimum have no bias.
+        const auto start =
+            MIN ? V::set1_i(0) : start_value<V>(x.starts + m * x.start_stride + b * H + PART);
 #pragma GCC unroll 16
         for (int v = 0; v < NV; ++v) acc[v][m] = start;
       }
@@ -241,7 +238,7 @@ MC_Q void fast_tile(const FastStrip& w, int first, const FastTokens& x, float* c
         block_dots<V, BITS, NV, M, 0, 8>(acc, xb, codes);
 #pragma GCC unroll 16
       for (int v = 0; v < NV; ++v) {
-        const auto d = V::load(ws[v] + (b * H + PART) * kPanel);
+        const auto d = V::load(ws + at(v, H) + PART * kPanel);
 #pragma GCC unroll 16
         for (int m = 0; m < M; ++m)
           sum[v][m] =
@@ -253,7 +250,7 @@ MC_Q void fast_tile(const FastStrip& w, int first, const FastTokens& x, float* c
     if constexpr (MIN) {
 #pragma GCC unroll 16
       for (int v = 0; v < NV; ++v) {
-        const auto low = V::load(wm[v] + b * kPanel);
+        const auto low = V::load(wm + at(v, 1));
 #pragma GCC unroll 16
         for (int m = 0; m < M; ++m)
           sum[v][m] = V::fma(low, V::set1(x.scaled_sums[m * x.scale_stride + b]), sum[v][m]);
