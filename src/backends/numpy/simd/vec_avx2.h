@@ -23,7 +23,12 @@ struct F32x8 {
   }
   MC_INLINE Reg load_mask(const T* p, Mask m) { return _mm256_maskload_ps(p, m); }
   MC_INLINE void store_mask(T* p, Mask m, Reg r) { _mm256_maskstore_ps(p, m, r); }
-  MC_INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
+  // Always the form that adds to its third operand: a compiler that mixes the forms moves sums about until some of the
+  // twelve live in memory, and their chains wait for it.
+  MC_INLINE Reg fma(Reg a, Reg b, Reg c) {
+    asm("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
+    return c;
+  }
   MC_INLINE Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
   template <class Src>
   MC_INLINE Reg load_as(const Src* p) {
@@ -71,7 +76,10 @@ struct F64x4 {
   }
   MC_INLINE Reg load_mask(const T* p, Mask m) { return _mm256_maskload_pd(p, m); }
   MC_INLINE void store_mask(T* p, Mask m, Reg r) { _mm256_maskstore_pd(p, m, r); }
-  MC_INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_pd(a, b, c); }
+  MC_INLINE Reg fma(Reg a, Reg b, Reg c) {
+    asm("vfmadd231pd %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
+    return c;
+  }
   MC_INLINE Reg add(Reg a, Reg b) { return _mm256_add_pd(a, b); }
   template <class Src>
   MC_INLINE Reg load_as(const Src* p) {
