@@ -168,7 +168,8 @@ static void gated_range(const RowsArgs& a, const void* up, int64_t up_stride, Ga
   });
 }
 
-// cs and sn as rope_rows lays them out: by halves, or for pairs of neighbours twice each, sines of alternate sign.
+// cs and sn as rope_rows lays them out: by halves, or for pairs of neighbours twice each, sines of alternate
+// sign.
 template <class T>
 static void rope_row(const RopeArgs& a, const T* x, T* out, const float* cs, const float* sn) {
   const int half = a.dims / 2;

@@ -221,14 +221,14 @@ MC_Q void fast_tile(const FastStrip& w, int first, const FastTokens& x, float* c
     const int8_t* xb[M];
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) xb[m] = x.codes + m * x.code_stride + 32 * b;
-    const auto codes = [&]<int G>(int v) MC_INLINE_LAMBDA { return V::load_i(wb + at(v, 32) + G * 4 * kPanel); };
+    const auto codes = [&]<int G>(int v)
+                           MC_INLINE_LAMBDA { return V::load_i(wb + at(v, 32) + G * 4 * kPanel); };
     const auto half = [&]<int PART>() MC_INLINE_LAMBDA {
       typename V::I acc[NV][M];
 #pragma GCC unroll 16
       for (int m = 0; m < M; ++m) {
         // Codes of formats with a minimum have no bias.
-        const auto start =
-            MIN ? V::set1_i(0) : start_value<V>(x.starts + m * x.start_stride + b * H + PART);
+        const auto start = MIN ? V::set1_i(0) : start_value<V>(x.starts + m * x.start_stride + b * H + PART);
 #pragma GCC unroll 16
         for (int v = 0; v < NV; ++v) acc[v][m] = start;
       }

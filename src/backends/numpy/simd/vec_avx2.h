@@ -23,8 +23,8 @@ struct F32x8 {
   }
   MC_INLINE Reg load_mask(const T* p, Mask m) { return _mm256_maskload_ps(p, m); }
   MC_INLINE void store_mask(T* p, Mask m, Reg r) { _mm256_maskstore_ps(p, m, r); }
-  // Always the form that adds to its third operand: a compiler that mixes the forms moves sums about until some of the
-  // twelve live in memory, and their chains wait for it.
+  // Always the form that adds to its third operand: a compiler that mixes the forms moves sums about until
+  // some of the twelve live in memory, and their chains wait for it.
   MC_INLINE Reg fma(Reg a, Reg b, Reg c) {
     asm("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
     return c;
