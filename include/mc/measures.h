@@ -12,6 +12,10 @@
 
 namespace mc {
 
+struct Interval {
+  double low = 0, high = 0;
+};
+
 // ---- centred kernel alignment ----
 
 struct CkaOptions {
@@ -20,8 +24,11 @@ struct CkaOptions {
   bool rbf = false;  // exp(-d²/(2σ²)), σ the median distance (of at most 1,000 samples) times `bandwidth`
   double bandwidth = 1;
   // Rows of the second matrix shuffled so many times, over at most `null_rows` samples: what unrelated
-  // representations would give.
+  // representations would give. Within one set each unordered pair is shuffled once: p(x, y) = p(y, x).
   int64_t permutations = 0, null_rows = 500;
+  // 95 % by the delete-one jackknife over samples (Efron & Stein 1981), exact: every sample's own sum of the
+  // centred Grams' product tells what CKA is without it. RBF keeps its σ.
+  bool intervals = false;
   uint64_t seed = 0;
 };
 struct CkaResult {
@@ -32,6 +39,8 @@ struct CkaResult {
   // mean and 95th percentile.
   std::vector<double> p_values, null_mean, null_high;
   int64_t null_rows = 0;
+  // With intervals: left × right, within [-1, 1]; NaN where there are less than 5 samples or no value.
+  std::vector<Interval> intervals;
 };
 // Similarity of every matrix of `a` with every one of `b` (of `a` itself where null), over the same samples:
 // <K, L>/sqrt(<K, K><L, L>), K and L centred Grams. Blockwise: no n × n matrix is held. At least 4 samples.
@@ -40,9 +49,6 @@ MC_API CkaResult cka(const SampleSet& a, const SampleSet* b = nullptr, const Cka
 
 // ---- spectrum of the covariance ----
 
-struct Interval {
-  double low = 0, high = 0;
-};
 struct SpectrumResult {
   std::string name;
   int64_t rows = 0, width = 0;

@@ -207,7 +207,16 @@ void shuffle_null(const SampleSet& a, const SampleSet* b, const CkaOptions& o, C
     for (size_t i = 0; i < v.size(); ++i) null[i].push_back(v[i]);
   }
   result.null_rows = m;
+  const size_t columns = right.size();
   for (size_t i = 0; i < seen.size(); ++i) {
+    // Within one set a shuffle of x against y is the inverse shuffle of y against x: one of both is told.
+    const size_t x = i / columns, y = i % columns;
+    if (!b && x > y) {
+      result.p_values.push_back(result.p_values[y * columns + x]);
+      result.null_mean.push_back(result.null_mean[y * columns + x]);
+      result.null_high.push_back(result.null_high[y * columns + x]);
+      continue;
+    }
     std::vector<double>& v = null[i];
     const auto larger = std::count_if(v.begin(), v.end(), [&](double x) { return x >= seen[i]; });
     result.p_values.push_back(std::isnan(seen[i]) ? NAN
@@ -217,6 +226,95 @@ void shuffle_null(const SampleSet& a, const SampleSet* b, const CkaOptions& o, C
     std::sort(v.begin(), v.end());
     result.null_high.push_back(v[std::min(v.size() - 1, v.size() * 95 / 100)]);
   }
+}
+
+// What each sample adds to <A, B> of centred Grams A and B: `pairs` (n × left × right), and <A, A>, <B, B>
+// (n × left, n × right); with the Grams' own diagonals where they are not zero.
+struct Shares {
+  std::vector<double> pairs, left, right, left_diagonal, right_diagonal;
+};
+
+Shares shares_of(const std::vector<Side>& left, const std::vector<Side>& right, const CkaOptions& o) {
+  const int64_t n = left[0].x.shape(0);
+  const bool same = &left == &right;
+  Shares out;
+  const int64_t step = block_rows(n, 2 * (left.size() + (same ? 0 : right.size())));
+  for (int64_t at = 0; at < n; at += step) {
+    check_interrupt();
+    const int64_t end = std::min(at + step, n);
+    const Array mask = o.debiased ? off_diagonal(at, end, 0, n) : Array();
+    auto append = [](std::vector<double>& to, const Array& from) {
+      const std::vector<double> v = astype(from, Dtype::F64).to_vector<double>();
+      to.insert(to.end(), v.begin(), v.end());
+    };
+    auto stack = [&](const std::vector<Side>& sides, std::vector<double>& squares,
+                     std::vector<double>& diagonal) {
+      Arrays rows;
+      for (const Side& s : sides) {
+        Array k = kernel(s, o.rbf, at, end, 0) - slice_axis(s.rows, 0, at, end) - transpose(s.rows) +
+                  static_cast<float>(s.all);
+        if (mask.defined()) k = k * mask;
+        rows.push_back(expand_dims(k, {1}).eval());
+      }
+      const Array all = concatenate(rows, 1).eval();  // (rows, sides, n)
+      append(squares, sum(square(all), {2}));
+      if (!o.debiased) {
+        const Array own = expand_dims(arange(static_cast<int>(at), static_cast<int>(end)), {1, 2});
+        append(diagonal, take_along_axis(all, broadcast_to(own, {end - at, all.shape(1), 1}), 2));
+      }
+      return all;
+    };
+    const Array a = stack(left, out.left, out.left_diagonal);
+    const Array b = same ? a : stack(right, out.right, out.right_diagonal);
+    append(out.pairs, matmul(a, swapaxes(b, 1, 2)));
+  }
+  if (same) {
+    out.right = out.left;
+    out.right_diagonal = out.left_diagonal;
+  }
+  return out;
+}
+
+// Delete-one jackknife. A and B are centred, so that without sample i their rows sum to -A_ij and -B_ij, and
+// <A', B'> after centring anew follows from what i added. Debiased (zero diagonals): S - 2r(n-2)/(n-3);
+// biased: S - 2r + d - 2(r - d)/(n-1) + d/(n-1)², d = A_ii·B_ii. Factors common to all three cancel.
+void jackknife(const std::vector<Side>& left, const std::vector<Side>& right, const CkaOptions& o,
+               CkaResult& result) {
+  const size_t n = static_cast<size_t>(left[0].x.shape(0)), l = left.size(), r = right.size();
+  const Shares shares = shares_of(left, right, o);
+  const double m = static_cast<double>(n);
+  auto without = [&](double total, double share, double diagonal) {
+    if (o.debiased) return total - 2 * share * (m - 2) / (m - 3);
+    return total - 2 * share + diagonal - 2 * (share - diagonal) / (m - 1) + diagonal / ((m - 1) * (m - 1));
+  };
+  auto totals = [&](const std::vector<double>& v, size_t width) {
+    std::vector<double> out(width);
+    for (size_t i = 0; i < v.size(); ++i) out[i % width] += v[i];
+    return out;
+  };
+  const std::vector<double> all = totals(shares.pairs, l * r), all_left = totals(shares.left, l),
+                            all_right = totals(shares.right, r);
+  std::vector<double> each(n);
+  for (size_t x = 0; x < l; ++x)
+    for (size_t y = 0; y < r; ++y) {
+      double mean = 0;
+      for (size_t i = 0; i < n; ++i) {
+        const double dx = o.debiased ? 0 : shares.left_diagonal[i * l + x],
+                     dy = o.debiased ? 0 : shares.right_diagonal[i * r + y];
+        const double h = without(all[x * r + y], shares.pairs[(i * l + x) * r + y], dx * dy),
+                     hx = without(all_left[x], shares.left[i * l + x], dx * dx),
+                     hy = without(all_right[y], shares.right[i * r + y], dy * dy);
+        each[i] = hx > 0 && hy > 0 ? h / std::sqrt(hx * hy) : NAN;
+        mean += each[i] / m;
+      }
+      double variance = 0;
+      for (double v : each) variance += (v - mean) * (v - mean) * (m - 1) / m;
+      const double value = result.values[x * r + y], half = 1.959964 * std::sqrt(variance);
+      if (n < 5 || !std::isfinite(value + half))
+        result.intervals.push_back({NAN, NAN});
+      else
+        result.intervals.push_back({std::max(-1.0, value - half), std::min(1.0, value + half)});
+    }
 }
 
 }  // namespace
@@ -249,6 +347,7 @@ CkaResult cka(const SampleSet& a, const SampleSet* b, const CkaOptions& o) {
   } else {
     r.values = ratios(products(left, right, o), own(left, o), own(right, o));
   }
+  if (o.intervals) jackknife(left, b ? right : left, o, r);
   left.clear();
   right.clear();
   if (o.permutations > 0) shuffle_null(a, b, o, r);

@@ -81,6 +81,45 @@ def test_cka_of_unrelated_samples(mc, tmp_path):
     assert same["null"]["p_values"][0][0] == pytest.approx(1 / 301)
 
 
+@pytest.mark.parametrize("estimator", ["debiased", "biased"])
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_cka_intervals_are_the_jackknife(mc, tmp_path, kernel, estimator):
+    """Every sample left out in turn, the Grams formed and centred anew; RBF with the width of all samples."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(41, 7)).astype(np.float32) + 2
+    y = (x[:, :5] + rng.normal(size=(41, 5))).astype(np.float32)
+    told = measure(mc, "cka", save(tmp_path / "x.npy", x), "--against", save(tmp_path / "y.npy", y), "--kernel", kernel,
+                   "--estimator", estimator, "--intervals")  # fmt: skip
+    grams = [gram(m, kernel) for m in (x, y)]
+
+    def value(keep):
+        a, b = (centred(g[np.ix_(keep, keep)], estimator == "debiased").ravel() for g in grams)
+        return a @ b / np.sqrt((a @ a) * (b @ b))
+
+    n = len(x)
+    each = np.array([value(np.delete(np.arange(n), i)) for i in range(n)])
+    half = 1.959964 * np.sqrt((n - 1) * np.mean((each - each.mean()) ** 2))
+    whole = value(np.arange(n))
+    assert 0.1 < whole < 0.9 and half < 0.5, "a case that tells nothing"
+    assert told["intervals"]["values"][0][0] == pytest.approx([max(-1, whole - half), min(1, whole + half)], abs=1e-4)
+    assert "jackknife" in told["intervals"]["method"]
+    # Within one set: the same interval both ways, a sure 1 on the diagonal.
+    np.savez(tmp_path / "both.npz", x=x, y=y)
+    both = np.array(measure(mc, "cka", tmp_path / "both.npz", "--kernel", kernel, "--estimator", estimator, "--intervals")
+                    ["intervals"]["values"])  # fmt: skip
+    assert np.allclose(both[0, 1], told["intervals"]["values"][0][0], atol=1e-5) and np.allclose(both[0, 1], both[1, 0], atol=1e-6)
+    assert np.allclose(both[[0, 1], [0, 1]], 1, atol=1e-5)
+
+
+def test_cka_shuffles_each_pair_once(mc, tmp_path):
+    rng = np.random.default_rng(9)
+    np.savez(tmp_path / "all.npz", **{f"m{i}": rng.normal(size=(40, 6 + i)).astype(np.float32) for i in range(4)})
+    null = measure(mc, "cka", tmp_path / "all.npz", "--permutations", 50)["null"]
+    for key in ("p_values", "mean", "percentile_95"):
+        values = np.array(null[key])
+        assert (values == values.T).all() and len(np.unique(values[np.triu_indices(4, 1)])) > 2, key
+
+
 def test_cka_does_not_change_with_rotation_shift_and_scale(mc, tmp_path):
     rng = np.random.default_rng(5)
     x = rng.normal(size=(150, 40))

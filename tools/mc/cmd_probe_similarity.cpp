@@ -24,6 +24,12 @@ std::string grid(const std::vector<std::string>& left, const std::vector<std::st
   return table_of(rows);
 }
 
+constexpr const char* kJackknife = "delete-one jackknife over samples (Efron & Stein 1981)";
+
+std::optional<Interval> shown(const Interval& i) {
+  return std::isfinite(i.low) ? std::optional(i) : std::nullopt;
+}
+
 int run_cka(const Args& args) {
   const Engine engine(args);
   CkaOptions o;
@@ -31,6 +37,7 @@ int run_cka(const Args& args) {
   o.rbf = args.text("kernel", "linear") == "rbf";
   o.bandwidth = args.real("bandwidth", 1);
   o.permutations = args.integer("permutations", 0);
+  o.intervals = args.has("intervals");
   o.seed = static_cast<uint64_t>(args.integer("seed", 0));
   const SampleSet a = samples_of(args);
   std::optional<SampleSet> b;
@@ -48,6 +55,15 @@ int run_cka(const Args& args) {
   write_svg(args, svg_of(map));
   if (args.format == Format::Text) {
     write_out(cat(estimator, ", ", show_count(r.rows), " samples\n", grid(map.rows, map.columns, r.values)));
+    if (o.intervals) {
+      std::vector<std::vector<std::string>> rows(1, {""});
+      for (const std::string& n : map.columns) rows[0].push_back(n);
+      for (size_t i = 0; i < r.intervals.size(); ++i) {
+        if (i % map.columns.size() == 0) rows.push_back({map.rows[i / map.columns.size()]});
+        rows.back().push_back(show_interval(shown(r.intervals[i])));
+      }
+      write_out(cat("95 % intervals, ", kJackknife, "\n", table_of(rows)));
+    }
     if (o.permutations > 0) {
       double most = 0, mean = 0;
       for (size_t i = 0; i < r.null_high.size(); ++i) {
@@ -68,6 +84,18 @@ int run_cka(const Args& args) {
       .set("rows", Value::list_of(r.left))
       .set("columns", Value::list_of(r.right))
       .set("values", matrix_of(r.values, r.left.size()));
+  if (o.intervals) {
+    Value rows = Value::list();
+    for (size_t i = 0; i < r.left.size(); ++i) {
+      Value row = Value::list();
+      for (size_t j = 0; j < r.right.size(); ++j)
+        row.push(value_of(shown(r.intervals[i * r.right.size() + j])));
+      rows.push(std::move(row));
+    }
+    v.set("intervals", Value::object().set("method", cat(kJackknife, ", 95 %")).set("values", rows));
+  } else {
+    v.set("intervals", Value());
+  }
   if (o.permutations > 0)
     v.set("null", Value::object()
                       .set("permutations", o.permutations)
@@ -176,10 +204,12 @@ Command probe_cka_command() {
            {"bandwidth", Kind::Real, "X", "of rbf, in median distances (default 1)", 1e-6, 1e6},
            {"permutations", Kind::Integer, "N",
             "shuffle the samples so many times for p values (default 0: none)", 0, 1000000},
+           {"intervals", Kind::Flag, "", "95 % intervals by a delete-one jackknife over samples"},
            kOnly,
            kSvg},
       .notes = kSourceNotes,
       .examples =
+          "  mc probe cka states --intervals\n"
           "  mc probe cka states --permutations 200 --svg cka.svg\n"
           "  mc probe cka states --against other_model_states --output json\n",
       .run = run_cka,
@@ -187,15 +217,17 @@ Command probe_cka_command() {
 }
 
 Command probe_neighbours_command() {
-  return {
-      .name = "probe neighbours",
-      .summary = "share of nearest neighbours that captured layers have in common",
-      .groups = kEngine,
-      .options = {kAgainst, {"neighbours", Kind::Integer, "N", "neighbours (default 10)", 1, 1 << 20}, kOnly, kSvg},
-      .notes = kSourceNotes,
-      .examples = "  mc probe neighbours states --neighbours 20 --svg neighbours.svg\n",
-      .run = run_neighbours,
-      .words = kSources};
+  return {.name = "probe neighbours",
+          .summary = "share of nearest neighbours that captured layers have in common",
+          .groups = kEngine,
+          .options = {kAgainst,
+                      {"neighbours", Kind::Integer, "N", "neighbours (default 10)", 1, 1 << 20},
+                      kOnly,
+                      kSvg},
+          .notes = kSourceNotes,
+          .examples = "  mc probe neighbours states --neighbours 20 --svg neighbours.svg\n",
+          .run = run_neighbours,
+          .words = kSources};
 }
 
 Command probe_procrustes_command() {
