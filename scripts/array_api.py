@@ -4,7 +4,8 @@ usage: array_api.py SUITE [--max-examples N] [--path DIR ...] [MODULE ...]
 
 SUITE is a checkout of data-apis/array-api-tests (with its submodule); the interpreter needs what the suite needs (pytest,
 hypothesis, ndindex). MODULEs default to modelcypher array_api_strict numpy mlx.core; one that can't be imported is left out
-and named. DIRs are added to the path of the modules. Counts and the names of what fails go to docs/verified/array-api.json.
+and named. DIRs are added to the path of the modules. Counts and the names of what fails go to docs/verified/array-api.json,
+the counts also into the table of docs/array-api.md.
 """
 from __future__ import annotations
 
@@ -44,6 +45,19 @@ def run(module: str, suite: str, examples: int, env: dict[str, str]) -> dict:
     return {**counts, "failing": failing if len(failing) <= 60 else failing[:60] + [f"and {len(failing) - 60} more"]}
 
 
+MARKS = "<!-- counts: written by scripts/array_api.py -->", "<!-- end of counts -->"
+
+
+def write_table(facts: dict) -> None:
+    rows = ["| library | passed | failed | errors | skipped |", "|---|---|---|---|---|"]
+    for name, r in facts["modules"].items():
+        rows.append(f"| {name} ({r['version']}) | " + " | ".join(f"{r.get(k, 0):,}" for k in ("passed", "failed", "error", "skipped")) + " |")
+    page = ours.ROOT / "docs/array-api.md"
+    before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    page.write_text(f"{before}{MARKS[0]}\n" + "\n".join(rows) + f"\n{MARKS[1]}{after}", encoding="utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suite")
@@ -66,7 +80,8 @@ def main() -> int:
              "max_examples": args.max_examples, "absent": absent, "modules": results}
     target = ours.ROOT / "docs/verified/array-api.json"
     target.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {target.relative_to(ours.ROOT)}")
+    write_table(facts)
+    print(f"wrote {target.relative_to(ours.ROOT)} and docs/array-api.md")
     return 0
 
 

@@ -56,6 +56,14 @@ Array flat_nonzero(const Array& a, std::optional<int64_t> size, const char* wher
   return positions(mask, count);
 }
 
+// An order in which equal elements are neighbours, of equal ones the first first. Complex numbers have none of their own:
+// real parts decide, then imaginary ones.
+Array grouping_order(const Array& line) {
+  if (!is_complex(line.dtype())) return argsort(line);
+  const Array by_imaginary = argsort(imag(line));
+  return take(by_imaginary, argsort(take(real(line), by_imaginary, 0)), 0);
+}
+
 }  // namespace
 
 Array count_nonzero(const Array& a) { return sum(astype(truth(a), Dtype::I32)); }
@@ -115,7 +123,7 @@ UniqueResult unique_all(const Array& a) {
     r.inverse = zeros(a.shape(), Dtype::I32);
     return r;
   }
-  const Array flat = reshape(a, {-1}), order = argsort(flat), line = take(flat, order, 0);
+  const Array flat = reshape(a, {-1}), order = grouping_order(flat), line = take(flat, order, 0);
   const Array first = concatenate(
       {full({1}, true, Dtype::Bool), not_equal(slice_axis(line, 0, 1, kEnd), slice_axis(line, 0, 0, n - 1))});
   const int64_t count =

@@ -280,7 +280,7 @@ std::string draw(const Table& t, bool markdown) {
 
 std::string text_of(const std::vector<Column>& columns, const std::string& choice, bool markdown) {
   const auto title = [&](const char* s) { return markdown ? cat("\n### ", s, "\n\n") : cat("\n", s, "\n"); };
-  std::string out = cat(markdown ? "" : "", "chosen here: ", choice, "\n");
+  std::string out = cat("chosen here: ", choice, "\n");
   Table quick{{"engine", "here", "how to get it"}};
   for (const Column& c : columns)
     quick.push_back({c.status.name, c.status.available ? join(c.status.devices, "; ") : c.status.message,

@@ -79,7 +79,7 @@ class Joiner {
     auto* p = dynamic_cast<JoinedProducts*>(step(i).joined.get());
     if (!p || step(i).tensors[0].numel() != p->weights[0].as<QuantAttrs>().cols || !same_form(*p)) return;
     // The norm before.
-    for (size_t j = i; j-- > 0 && i - j <= kReach;) {
+    for (size_t j = i - 1; j < i && i - j <= kReach; --j) {  // ends below 0
       const Step& n = step(j);
       if (gone_[j] || !n.kernel || n.op != Op::RmsNorm ||
           n.operands[static_cast<size_t>(n.n_in)].storage != step(i).operands[0].storage)

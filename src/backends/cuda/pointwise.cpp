@@ -146,7 +146,7 @@ PointwiseKernel::PointwiseKernel(const Graph& g, const PointwiseGroup& group, st
 std::string PointwiseKernel::source(int width) const {
   const int rank = shape_.ndim();
   std::string params = cat("struct P { i64 n; ", strided_ ? cat("i64 dim[", rank, "]; ") : "", "void* out; ");
-  std::string formal, vec_formal, actual, vec_actual, loads, vec_loads;
+  std::string formal, actual, vec_actual, loads, vec_loads;
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const Input& x = inputs_[i];
     const char* s = jit_stored(x.dtype);

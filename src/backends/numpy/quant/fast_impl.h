@@ -266,19 +266,19 @@ MC_Q void fast_tile(const FastStrip& w, int first, const FastTokens& x, float* c
 // c (m, 32) for m <= kFastTokens tokens against a strip of 32 rows.
 template <class V, int BITS, bool MIN, bool HALVES>
 void fast_strip(int m, const FastStrip& w, const FastTokens& x, float* c, int64_t ldc) {
-  const auto rows = [&]<int M>(const FastTokens& t, float* out) MC_INLINE_LAMBDA {
-    constexpr int NV = V::kLanes == 1 ? 1 : 2;
-    for (int r = 0; r < 32; r += NV * V::kLanes)
-      fast_tile<V, BITS, MIN, HALVES, NV, M>(w, r, t, out + r, ldc);
-  };
-  // As many tokens as the registers hold sums for.
+  constexpr int NV = V::kLanes == 1 ? 1 : 2;
+  // As many tokens as the registers hold sums for; a tile's rows stay in the first-level cache for all tokens.
   constexpr int kRows = V::kLanes == 16 ? 6 : V::kLanes == 8 ? 3 : 1;
-  int i = 0;
-  for (; i + kRows <= m; i += kRows) rows.template operator()<kRows>(x.from(i), c + i * ldc);
-  const auto rest = [&]<int... M>(std::integer_sequence<int, M...>) MC_INLINE_LAMBDA {
-    ((m - i == M + 1 ? rows.template operator()<M + 1>(x.from(i), c + i * ldc) : void()), ...);
-  };
-  rest(std::make_integer_sequence<int, kRows - 1>{});
+  for (int r = 0; r < 32; r += NV * V::kLanes) {
+    int i = 0;
+    for (; i + kRows <= m; i += kRows)
+      fast_tile<V, BITS, MIN, HALVES, NV, kRows>(w, r, x.from(i), c + i * ldc + r, ldc);
+    const auto rest = [&]<int... M>(std::integer_sequence<int, M...>) MC_INLINE_LAMBDA {
+      ((m - i == M + 1 ? fast_tile<V, BITS, MIN, HALVES, NV, M + 1>(w, r, x.from(i), c + i * ldc + r, ldc) : void()),
+       ...);
+    };
+    rest(std::make_integer_sequence<int, kRows - 1>{});
+  }
 }
 
 }  // namespace mc::numpy::quant

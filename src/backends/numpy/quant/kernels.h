@@ -56,7 +56,7 @@ struct FastTokens {
             start_stride};
   }
 };
-inline constexpr int kFastTokens = 12;
+inline constexpr int kFastTokens = 48;
 using FastStripFn = void (*)(int m, const FastStrip& w, const FastTokens& x, float* c, int64_t ldc);
 
 struct FastRow {

@@ -315,7 +315,7 @@ struct Kernels {
       case 1: return gemv_rows<1>(n, K, x, ldx, w, y, ldy);
       case 2: return gemv_rows<2>(n, K, x, ldx, w, y, ldy);
       case 3: return gemv_rows<3>(n, K, x, ldx, w, y, ldy);
-      case 4: return gemv_rows<4>(n, K, x, ldx, w, y, ldy);
+      default: return gemv_rows<4>(n, K, x, ldx, w, y, ldy);
     }
   }
   static void gemv_packed(int m, int64_t n, int64_t K, const T* x, int64_t ldx, const void* w, Dtype dtype,
