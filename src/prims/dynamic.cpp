@@ -56,8 +56,8 @@ Array flat_nonzero(const Array& a, std::optional<int64_t> size, const char* wher
   return positions(mask, count);
 }
 
-// An order in which equal elements are neighbours, of equal ones the first first. Complex numbers have none of their own:
-// real parts decide, then imaginary ones.
+// An order in which equal elements are neighbours, of equal ones the first first. Complex numbers have none
+// of their own: real parts decide, then imaginary ones.
 Array grouping_order(const Array& line) {
   if (!is_complex(line.dtype())) return argsort(line);
   const Array by_imaginary = argsort(imag(line));

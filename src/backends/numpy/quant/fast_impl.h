@@ -40,10 +40,11 @@ void quantize_tokens(int64_t k, const float* x, const QuantizedRow& out) {
       for (int i = 0; i < 32; ++i)
         whole[i] = std::bit_cast<int32_t>(in[i] * inverse + kMagic) - std::bit_cast<int32_t>(kMagic);
       for (int i = 0; i < 32; ++i) q[i] = static_cast<int8_t>(whole[i]);
-      for (int i = 0; i < 16; ++i) {
-        sum[0] += whole[i];
-        sum[1] += whole[16 + i];
-      }
+      int32_t low = 0, high = 0;
+      for (int i = 0; i < 16; ++i) low += whole[i];
+      for (int i = 16; i < 32; ++i) high += whole[i];
+      sum[0] = low;
+      sum[1] = high;
     }
     out.scales[b] = d;
     out.sums16[2 * b] = sum[0];
@@ -267,14 +268,16 @@ MC_Q void fast_tile(const FastStrip& w, int first, const FastTokens& x, float* c
 template <class V, int BITS, bool MIN, bool HALVES>
 void fast_strip(int m, const FastStrip& w, const FastTokens& x, float* c, int64_t ldc) {
   constexpr int NV = V::kLanes == 1 ? 1 : 2;
-  // As many tokens as the registers hold sums for; a tile's rows stay in the first-level cache for all tokens.
+  // As many tokens as the registers hold sums for; a tile's rows stay in the first-level cache for all
+  // tokens.
   constexpr int kRows = V::kLanes == 16 ? 6 : V::kLanes == 8 ? 3 : 1;
   for (int r = 0; r < 32; r += NV * V::kLanes) {
     int i = 0;
     for (; i + kRows <= m; i += kRows)
       fast_tile<V, BITS, MIN, HALVES, NV, kRows>(w, r, x.from(i), c + i * ldc + r, ldc);
     const auto rest = [&]<int... M>(std::integer_sequence<int, M...>) MC_INLINE_LAMBDA {
-      ((m - i == M + 1 ? fast_tile<V, BITS, MIN, HALVES, NV, M + 1>(w, r, x.from(i), c + i * ldc + r, ldc) : void()),
+      ((m - i == M + 1 ? fast_tile<V, BITS, MIN, HALVES, NV, M + 1>(w, r, x.from(i), c + i * ldc + r, ldc)
+                       : void()),
        ...);
     };
     rest(std::make_integer_sequence<int, kRows - 1>{});
