@@ -107,6 +107,17 @@ Side side_of(const Array& given, const CkaOptions& o) {
   return s;
 }
 
+// out += a · bᵀ, few rows of very many columns: a batch of pieces of `piece` columns, so that each is whole
+// on one thread; the pieces are added in float64.
+void multiply_into(std::vector<double>& out, const Array& a, const Array& b, int64_t piece) {
+  auto cut = [&](const Array& m) {
+    return swapaxes(reshape(m, {m.shape(0), m.shape(1) / piece, piece}), 0, 1);
+  };
+  const Array product = matmul(cut(a), swapaxes(cut(b), 1, 2));
+  const std::vector<double> part = sum(astype(product, Dtype::F64), {0}).to_vector<double>();
+  for (size_t i = 0; i < part.size(); ++i) out[i] += part[i];
+}
+
 // Inner products of centred Grams: all left with all right, blockwise. Only the upper triangle is formed;
 // what stands above the diagonal block counts twice.
 std::vector<double> products(const std::vector<Side>& left, const std::vector<Side>& right,
@@ -134,8 +145,7 @@ std::vector<double> products(const std::vector<Side>& left, const std::vector<Si
       return concatenate(rows, 0).eval();
     };
     const Array a = stack(left), b = same ? a : stack(right);
-    const std::vector<float> part = matmul(a, transpose(b)).to_vector<float>();
-    for (size_t i = 0; i < part.size(); ++i) out[i] += static_cast<double>(part[i]);
+    multiply_into(out, a, b, n - at);
   }
   return out;
 }
