@@ -24,8 +24,9 @@ def median_of(runs, once):
     return statistics.median(times[1:]), min(times[1:]), max(times[1:])
 
 
-def numpy_cka(layers):
-    """What a careful user writes: a Gram a layer, centred, all pairs by one product."""
+def numpy_cka(path):
+    """What a careful user writes: a Gram a layer, centred, all pairs by one product. Reads the file, as mc does."""
+    layers = list(np.load(path).values())
     n = len(layers[0])
     rows = []
     for x in layers:
@@ -61,14 +62,18 @@ def main():
                                           stdout=subprocess.DEVNULL)  # fmt: skip
 
         table.append(("CKA, 30 layers of 2,000 × 576", "mc probe cka", median_of(args.runs, mc("cka", folder / "layers.npz"))))
-        table.append(("", "NumPy", median_of(args.runs, lambda: numpy_cka(layers))))
+        table.append(("", "NumPy", median_of(args.runs, lambda: numpy_cka(folder / "layers.npz"))))
         table.append(("20 neighbours of 10,000 × 576", "mc probe neighbours", median_of(
             args.runs, mc("neighbours", folder / "points.npy", "--neighbours", 20))))
         try:
             from sklearn.neighbors import NearestNeighbors
 
+            def neighbours(path):
+                x = np.load(path)
+                return NearestNeighbors(n_neighbors=21, algorithm="brute").fit(x).kneighbors(x)
+
             table.append(("", "scikit-learn, brute force", median_of(
-                args.runs, lambda: NearestNeighbors(n_neighbors=21, algorithm="brute").fit(points).kneighbors(points))))
+                args.runs, lambda: neighbours(folder / "points.npy"))))
         except ImportError as e:
             table.append(("", f"scikit-learn: {e}", None))
         table.append(("dimension of 10,000 × 576", "mc probe dimension", median_of(
@@ -76,7 +81,7 @@ def main():
         try:
             import skdim
 
-            table.append(("", "scikit-dimension, TwoNN", median_of(args.runs, lambda: skdim.id.TwoNN().fit(points))))
+            table.append(("", "scikit-dimension, TwoNN", median_of(args.runs, lambda: skdim.id.TwoNN().fit(np.load(folder / "points.npy")))))
         except ImportError as e:
             table.append(("", f"scikit-dimension: {e}", None))
     for what, who, t in table:
