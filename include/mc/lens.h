@@ -47,4 +47,19 @@ MC_API std::vector<std::vector<LensCell>> logit_lens(const std::shared_ptr<const
                                                      const std::vector<int>& layers,
                                                      const std::vector<Edit>& edits = {});
 
+// Whether a direction causes anything: KL(model ‖ model without it), mean over all tokens, where its
+// component is taken out at `sites` (Arditi et al. 2024), beside the same for control directions.
+struct AblationCheck {
+  int64_t texts = 0, tokens = 0;
+  double kl = 0, error = 0;      // nats; the mean's standard error, texts taken as independent (NaN for one)
+  double top1 = 0;               // share of tokens whose most probable next token stays
+  std::vector<double> controls;  // mean KL of each
+  double p_value = 1;            // (1 + controls at least as large)/(1 + controls)
+};
+// `direction` and each of `controls` are (d,), of any length. Throws InvalidArgument, what Session does.
+MC_API AblationCheck check_by_ablation(const std::shared_ptr<const Model>& model,
+                                       const std::vector<std::vector<int32_t>>& texts,
+                                       const std::vector<Site>& sites, const Array& direction,
+                                       const Arrays& controls = {});
+
 }  // namespace mc

@@ -149,6 +149,12 @@ struct DirectionResult {
 MC_API DirectionResult mean_direction(const SampleSet& positive, size_t i, const SampleSet& negative,
                                       size_t j, const DirectionOptions& options = {});
 
+// Controls for what a direction causes: differences of means, of unit length, of the same samples with their
+// classes shuffled, `count` × width. They keep what is common to both classes, such as a few large features.
+MC_API std::vector<std::vector<float>> shuffled_directions(const SampleSet& positive, size_t i,
+                                                           const SampleSet& negative, size_t j, int64_t count,
+                                                           uint64_t seed = 0);
+
 // ---- figures ----
 
 // A heat map of rows × columns values and lines over an axis, as SVG, legible on white and dark pages.

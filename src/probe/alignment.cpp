@@ -120,4 +120,42 @@ DirectionResult mean_direction(const SampleSet& positive, size_t i, const Sample
   return r;
 }
 
+std::vector<std::vector<float>> shuffled_directions(const SampleSet& positive, size_t i,
+                                                    const SampleSet& negative, size_t j, int64_t count,
+                                                    uint64_t seed) {
+  const size_t d = static_cast<size_t>(positive.width(i)), n = static_cast<size_t>(positive.rows()),
+               m = n + static_cast<size_t>(negative.rows());
+  if (negative.width(j) != positive.width(i))
+    throw Error(ErrorCode::ShapeMismatch,
+                cat("one class has ", positive.width(i), " features, the other ", negative.width(j)),
+                positive.name(i));
+  std::vector<float> x = positive.load(i).to_vector<float>(), rest = negative.load(j).to_vector<float>();
+  x.insert(x.end(), rest.begin(), rest.end());
+  std::vector<double> total(d);
+  for (size_t r = 0; r < m; ++r)
+    for (size_t f = 0; f < d; ++f) total[f] += static_cast<double>(x[r * d + f]);
+  std::vector<size_t> order(m);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::mt19937_64 random(seed);
+  std::vector<std::vector<float>> out;
+  while (static_cast<int64_t>(out.size()) < count) {
+    for (size_t k = m - 1; k > 0; --k) std::swap(order[k], order[random() % (k + 1)]);
+    std::vector<double> u(d);
+    for (size_t k = 0; k < n; ++k)
+      for (size_t f = 0; f < d; ++f) u[f] += static_cast<double>(x[order[k] * d + f]);
+    double norm = 0;
+    for (size_t f = 0; f < d; ++f) {
+      u[f] = u[f] / static_cast<double>(n) - (total[f] - u[f]) / static_cast<double>(m - n);
+      norm += u[f] * u[f];
+    }
+    norm = std::sqrt(norm);
+    if (!(norm > 0))
+      throw Error(ErrorCode::InvalidArgument, "the samples do not differ: there are no directions",
+                  positive.name(i));
+    out.emplace_back();
+    for (double v : u) out.back().push_back(static_cast<float>(v / norm));
+  }
+  return out;
+}
+
 }  // namespace mc

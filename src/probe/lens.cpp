@@ -1,6 +1,7 @@
 #include "mc/lens.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "mc/detail/str.h"
 #include "mc/error.h"
@@ -126,6 +127,67 @@ std::vector<std::vector<LensCell>> logit_lens(const std::shared_ptr<const Model>
       for (size_t i = 0; i < p.size(); ++i) out[l].push_back({p[i], d[i], static_cast<double>(given[i])});
     }
   }
+  return out;
+}
+
+AblationCheck check_by_ablation(const std::shared_ptr<const Model>& model,
+                                const std::vector<std::vector<int32_t>>& texts,
+                                const std::vector<Site>& sites, const Array& direction,
+                                const Arrays& controls) {
+  if (!model || texts.empty() || sites.empty())
+    throw Error(ErrorCode::InvalidArgument, "a model, texts and sites are needed", "check_by_ablation");
+  AblationCheck out;
+  std::vector<double> sums(controls.size() + 1), own;  // own: means of each text
+  std::vector<int64_t> lengths;
+  int64_t same = 0;
+  for (const std::vector<int32_t>& ids : texts) {
+    Head plain(model, ids, {});
+    const int64_t n = plain.tokens(), step = slab_of(*model) / 2 + 1;
+    for (size_t c = 0; c < sums.size(); ++c) {
+      std::vector<Edit> edits;
+      for (const Site& site : sites) {
+        Edit e;
+        e.kind = EditKind::ProjectOut;
+        e.site = site;
+        e.value = c == 0 ? direction : controls[c - 1];
+        edits.push_back(std::move(e));
+      }
+      Head without(model, ids, std::move(edits));
+      double sum = 0;
+      for (int64_t at = 0; at < n; at += step) {
+        check_interrupt();
+        const int64_t end = std::min(at + step, n);
+        const Array p = plain.logp(at, end), q = without.logp(at, end);
+        for (double v : kl(p, q)) sum += v;
+        if (c > 0) continue;
+        const std::vector<Prediction> a = read(p), b = read(q);
+        for (size_t i = 0; i < a.size(); ++i) same += a[i].top == b[i].top;
+      }
+      sums[c] += sum;
+      if (c == 0) {
+        own.push_back(sum / static_cast<double>(n));
+        lengths.push_back(n);
+      }
+    }
+    out.tokens += n;
+  }
+  const double m = static_cast<double>(out.tokens), k = static_cast<double>(texts.size());
+  out.texts = static_cast<int64_t>(texts.size());
+  out.kl = sums[0] / m;
+  out.top1 = static_cast<double>(same) / m;
+  // Of a ratio of sums over texts: each text's deviation, weighed by its tokens.
+  double squares = 0;
+  for (size_t i = 0; i < own.size(); ++i) {
+    const double d = static_cast<double>(lengths[i]) * (own[i] - out.kl);
+    squares += d * d;
+  }
+  out.error = k > 1 ? std::sqrt(squares * k / (k - 1)) / m : NAN;
+  int64_t larger = 0;
+  for (size_t c = 1; c < sums.size(); ++c) {
+    out.controls.push_back(sums[c] / m);
+    larger += sums[c] >= sums[0];
+  }
+  out.p_value = static_cast<double>(1 + larger) / static_cast<double>(sums.size());
   return out;
 }
 

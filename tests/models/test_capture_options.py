@@ -134,7 +134,7 @@ def kill_when(mc, arguments, ready):
 
 
 def test_resume_after_kills_gives_the_same_bytes(mc, tmp_path):
-    """Five kills of one capture. In full over 10,000 prompts, which take no more memory than 200."""
+    """Five kills of one capture. In full over 10,000 prompts, which take no more memory than 2,000."""
     full = bool(os.environ.get("MC_TEST_FULL"))
     data = write_data(tmp_path / "data.jsonl", prompts(10000 if full else 140))
     pool, layers = ("last", [0, 6, 12, 18, 24]) if full else ("none", WIDE)
@@ -142,10 +142,10 @@ def test_resume_after_kills_gives_the_same_bytes(mc, tmp_path):
     first = capture(mc, "smollm2", data, whole, "--pool", pool, layers=layers, timeout=3600)
     assert first.code == 0
     if full:
-        few = write_data(tmp_path / "few.jsonl", prompts(200))
+        few = write_data(tmp_path / "few.jsonl", prompts(2000))  # more than a shard holds
         peaks = [peak_of(r) for r in (first, capture(mc, "smollm2", few, tmp_path / "few", "--pool", pool, layers=layers))]
-        print("peaks of 10,000 and of 200 prompts", peaks)
-        assert peaks[0] <= peaks[1] + 16e6  # as in test_memory_does_not_grow_with_the_data
+        print("peaks of 10,000 and of 2,000 prompts", peaks)
+        assert peaks[0] <= peaks[1] + 8e6  # another shape bucket, the allocator's grain
     want = files_of(whole)
     assert len(want) >= 6
     arguments = ["probe", "capture", "--model", model_path("smollm2"), "--data", data, "--out", out, "--pool", pool,

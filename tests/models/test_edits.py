@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import error_of, model_path, simd_levels
-from test_capture import capture, write_data
+from test_capture import capture, read_safetensors, write_data
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "golden"))
@@ -174,6 +174,50 @@ def test_ablations(mc, subject, tmp_path):
             ("attn_out", LAYER + 2): add, ("pattern", LAYER + 3): keys}  # fmt: skip
     ours = logprobs(score(mc, name, more=["--edits", tmp_path / "edits.json"]).json())
     check(ours, expected(reference, ids[TEXT], want), plain)
+
+
+def test_what_a_direction_causes(mc, subject, tmp_path):
+    """`mc probe direction --check`: KL of the model to itself without the direction, against the reference's."""
+    name, reference, ids = subject
+    hot, cold = [[f"{a} {b}" for a in ("In summer", "Today", "On the beach", "At noon") for b in end] for end in
+                 (["it is very hot.", "the sun burns.", "everyone sweats."], ["it is very cold.", "the snow falls.", "everyone freezes."])]  # fmt: skip
+    for label, texts in (("hot", hot), ("cold", cold)):
+        data = write_data(tmp_path / f"{label}.jsonl", texts)
+        assert capture(mc, name, data, tmp_path / label, "--pool", "last", layers=[LAYER, 10]).code == 0
+    check_texts = write_data(tmp_path / "check.jsonl", [TEXT, OTHER])
+    arguments = ["probe", "direction", tmp_path / "hot", "--against", tmp_path / "cold", "--sites", f"resid_post.{LAYER}",
+                 "--out", tmp_path / "d.safetensors", "--output", "json"]  # fmt: skip
+    told = mc(*arguments, "--model", model_path(name), "--check", check_texts, "--controls", 4).json()["results"][0]
+    direction = read_safetensors(tmp_path / "d.safetensors")[f"resid_post.{LAYER}"].astype(np.float64)
+    divergences, tokens = [], 0
+
+    def log_probabilities(text):
+        y = reference.logits(reference.residual(ids[text])[0])
+        return y - y.max(-1, keepdims=True) - np.log(np.exp(y - y.max(-1, keepdims=True)).sum(-1, keepdims=True))
+
+    agree = []
+    for text in (TEXT, OTHER):
+        p = log_probabilities(text)
+        reference.visit = lambda site, _, x: x - (x @ direction)[:, None] * direction if site == "resid_post" else x
+        q = log_probabilities(text)
+        reference.visit = reference.plain_visit
+        divergences.append((np.exp(p) * (p - q)).sum(-1))
+        agree.append(p.argmax(-1) == q.argmax(-1))
+        tokens += len(p)
+    found = told["ablation"]
+    want = np.concatenate(divergences).mean()
+    print("KL", found["kl"], want, "controls", found["controls"])
+    assert want > 1e-3, "a direction that does nothing shows nothing"
+    assert found["kl"] == pytest.approx(want, rel=1e-2, abs=1e-4)
+    # Two texts: the mean's error, of each text's share.
+    share = [d.sum() - len(d) * want for d in divergences]
+    assert found["standard_error"] == pytest.approx(np.sqrt(2 * np.square(share).sum()) / tokens, rel=2e-2, abs=1e-5)
+    assert found["top1_agreement"] == pytest.approx(np.concatenate(agree).mean(), abs=1.01 / tokens)
+    assert (found["texts"], found["tokens"]) == (2, tokens)
+    assert len(found["controls"]) == 4 and min(found["controls"]) > 0
+    assert found["p_value"] == pytest.approx((1 + sum(c >= found["kl"] for c in found["controls"])) / 5)
+    assert mc(*arguments).json()["results"][0]["ablation"] is None
+    assert "--check" in error_of(mc(*arguments, "--check", check_texts), 2)["message"]
 
 
 def infer(mc, *edits, count=12, name="smollm2"):

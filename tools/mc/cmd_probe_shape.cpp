@@ -1,4 +1,4 @@
-// The shape of one representation: spectrum, intrinsic dimension, geodesic distances; directions in it.
+// The shape of one representation: spectrum, intrinsic dimension, geodesic distances.
 #include <cmath>
 
 #include "commands.h"
@@ -6,7 +6,6 @@
 #include "format.h"
 #include "mc/detail/str.h"
 #include "mc/npy.h"
-#include "mc/safetensors.h"
 #include "measure.h"
 
 namespace mc::tool {
@@ -191,80 +190,6 @@ int run_geodesic(const Args& args) {
   return kOk;
 }
 
-int run_direction(const Args& args) {
-  const Engine engine(args);
-  if (!args.has("against"))
-    usage_error("--against is needed: the samples of the other class", "mc probe direction");
-  const SampleSet positive = samples_of(args), negative(against_of(args));
-  DirectionOptions o;
-  o.train = args.real("train", o.train);
-  o.seed = static_cast<uint64_t>(args.integer("seed", 0));
-  std::vector<DirectionResult> all;
-  for (size_t i = 0; i < positive.size(); ++i) {
-    size_t j = 0;
-    while (j < negative.size() && negative.name(j) != positive.name(i)) ++j;
-    if (j == negative.size() && positive.size() == 1 && negative.size() == 1) j = 0;
-    if (j == negative.size())
-      usage_error(cat("has no ", positive.name(i)), "--against", "capture the same sites of both classes");
-    all.push_back(mean_direction(positive, i, negative, j, o));
-  }
-  if (args.has("out")) {
-    SafetensorsWriter w;
-    for (const DirectionResult& r : all)
-      w.add(r.name, Dtype::F32, {r.width}, std::as_bytes(std::span(r.direction)));
-    w.write(args.text("out"));
-  }
-  if (args.has("svg")) {
-    std::vector<std::string> names;
-    Curves::Line line{"accuracy", {}, {}}, auc{"AUC", {}, {}};
-    for (const DirectionResult& r : all) {
-      names.push_back(r.name);
-      line.y.push_back(r.accuracy);
-      line.band.push_back(r.accuracy_interval);
-      auc.y.push_back(r.auc);
-    }
-    write_svg(args,
-              svg_of(Curves{"Difference of means: held-out accuracy",
-                            cat(all[0].test_positive, " and ", all[0].test_negative, " samples held out"),
-                            "site",
-                            "share",
-                            short_names(names),
-                            {line, auc}}));
-  }
-  if (args.format == Format::Text) {
-    std::vector<std::vector<std::string>> rows{{"", "accuracy", "95 %", "AUC", "norm"}};
-    for (const DirectionResult& r : all)
-      rows.push_back({r.name, show_number(r.accuracy), show_interval(r.accuracy_interval), show_number(r.auc),
-                      show3(r.norm)});
-    write_out(cat("difference of means, ", all[0].train_positive, "+", all[0].train_negative,
-                  " samples train, ", all[0].test_positive, "+", all[0].test_negative, " are held out\n",
-                  table_of(rows)));
-    if (args.has("out"))
-      write_out(cat("see whether it causes anything: --edit \"project-out resid_post.all ", args.text("out"),
-                    "#", all[0].name, "\"\n"));
-    return kOk;
-  }
-  Value list = Value::list();
-  for (const DirectionResult& r : all)
-    list.push(Value::object()
-                  .set("name", r.name)
-                  .set("width", r.width)
-                  .set("norm", r.norm)
-                  .set("threshold", r.threshold)
-                  .set("accuracy", r.accuracy)
-                  .set("accuracy_interval", value_of(std::optional(r.accuracy_interval)))
-                  .set("auc", r.auc)
-                  .set("train", r.train_positive + r.train_negative)
-                  .set("held_out", r.test_positive + r.test_negative));
-  Value v = Value::object();
-  write_result(args.format,
-               v.set("schema", "mc.direction/1")
-                   .set("estimator", "difference of means, threshold halfway; interval of Wilson 1927")
-                   .set("source", "Marks & Tegmark 2023; Arditi et al. 2024")
-                   .set("results", std::move(list)));
-  return kOk;
-}
-
 }  // namespace
 
 Command probe_rank_command() {
@@ -283,50 +208,33 @@ Command probe_rank_command() {
 }
 
 Command probe_dimension_command() {
-  return {.name = "probe dimension",
-          .summary = "intrinsic dimension of a representation (TwoNN, Levina-Bickel)",
-          .groups = kEngine,
-          .options = {{"neighbours", Kind::Integer, "N", "neighbours of Levina-Bickel (default 10)", 3, 1 << 20},
-                      {"bootstrap", Kind::Integer, "N", "resamples of the intervals (default 200; 0: none)",
-                       0, 1000000},
-                      kOnly,
-                      kSvg},
-          .notes = kSourceNotes,
-          .examples = "  mc probe dimension states --neighbours 20 --svg dimension.svg\n",
-          .run = run_dimension,
-          .words = kSources};
+  return {
+      .name = "probe dimension",
+      .summary = "intrinsic dimension of a representation (TwoNN, Levina-Bickel)",
+      .groups = kEngine,
+      .options = {{"neighbours", Kind::Integer, "N", "neighbours of Levina-Bickel (default 10)", 3, 1 << 20},
+                  {"bootstrap", Kind::Integer, "N", "resamples of the intervals (default 200; 0: none)", 0,
+                   1000000},
+                  kOnly,
+                  kSvg},
+      .notes = kSourceNotes,
+      .examples = "  mc probe dimension states --neighbours 20 --svg dimension.svg\n",
+      .run = run_dimension,
+      .words = kSources};
 }
 
 Command probe_geodesic_command() {
-  return {.name = "probe geodesic",
-          .summary = "distances along the graph of nearest neighbours",
-          .groups = kEngine,
-          .options = {{"neighbours", Kind::Integer, "N", "neighbours (default 10)", 1, 1 << 20},
-                      {"out", Kind::Text, "FILE",
-                       "write all distances as a .npy matrix (infinite between components)"},
-                      kOnly},
-          .notes = kSourceNotes,
-          .examples = "  mc probe geodesic states --sites resid_post.12 --neighbours 10 --out distances.npy\n",
-          .run = run_geodesic,
-          .words = kSources};
-}
-
-Command probe_direction_command() {
-  return {.name = "probe direction",
-          .summary = "the direction between two classes of prompts, tested on prompts held out",
-          .groups = kEngine,
-          .options = {kAgainst,
-                      {"train", Kind::Real, "X", "share of each class that makes the direction (default 0.5)",
-                       0.001, 0.999},
-                      {"out", Kind::Text, "FILE", "write the directions as safetensors, for --edit"},
-                      kOnly,
-                      kSvg},
-          .notes = kSourceNotes,
-          .examples =
-              "  mc probe direction harmful --against harmless --out directions.safetensors\n"
-              "  mc infer -m model.gguf --prompt \"…\" --edit \"project-out resid_post.all "
-              "directions.safetensors#resid_post.12\"\n",
-          .run = run_direction,
-          .words = kSources};
+  return {
+      .name = "probe geodesic",
+      .summary = "distances along the graph of nearest neighbours",
+      .groups = kEngine,
+      .options = {{"neighbours", Kind::Integer, "N", "neighbours (default 10)", 1, 1 << 20},
+                  {"out", Kind::Text, "FILE",
+                   "write all distances as a .npy matrix (infinite between components)"},
+                  kOnly},
+      .notes = kSourceNotes,
+      .examples = "  mc probe geodesic states --sites resid_post.12 --neighbours 10 --out distances.npy\n",
+      .run = run_geodesic,
+      .words = kSources};
 }
 }  // namespace mc::tool
