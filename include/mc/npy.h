@@ -18,8 +18,8 @@ MC_API Array read_npy(const std::string& path);
 // Version 1, C order; bfloat16 is widened to float32, which NumPy lacks. Whole or not at all. Throws
 // FileWrite.
 MC_API void write_npy(const std::string& path, const Array& array);
-// As np.savez writes it: stored members, each NAME.npy, in the file's order. Compressed ones
-// (np.savez_compressed) are refused by name.
+// As np.savez and np.savez_compressed write it: members NAME.npy, in the file's order, checksums compared;
+// archives past 4 GiB or 65,535 members (zip64), too.
 MC_API std::vector<std::pair<std::string, Array>> read_npz(const std::string& path);
 MC_API void write_npz(const std::string& path, const std::vector<std::pair<std::string, Array>>& arrays);
 

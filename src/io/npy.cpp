@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 
+#include "inflate.h"
 #include "mapped_file.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
@@ -215,7 +216,8 @@ uint32_t crc32(Bytes data) {
   return ~c;
 }
 
-constexpr uint32_t kLocal = 0x04034b50, kCentral = 0x02014b50, kDirectoryEnd = 0x06054b50;
+constexpr uint32_t kLocal = 0x04034b50, kCentral = 0x02014b50, kDirectoryEnd = 0x06054b50,
+                   kEnd64 = 0x06064b50, kLocator64 = 0x07064b50;
 
 // A 64-bit value of zip64's extra field, where the 32-bit one says so.
 uint64_t wide(Bytes extra, uint32_t narrow, size_t& at, const std::string& where) {
@@ -251,9 +253,17 @@ std::vector<std::pair<std::string, Array>> read_npz(const std::string& path) {
     if (end == 0 || b.size() - end > 22 + 65535) bad("this is no .npz file");
     --end;
   }
-  const size_t entries = le(b, end + 10, 2), directory = le(b, end + 16, 4);
-  if (entries == 0xFFFF || directory == 0xFFFFFFFF)
-    bad("an archive of more than 65,534 members or 4 GiB is not read");
+  uint64_t entries = le(b, end + 10, 2), directory = le(b, end + 16, 4);
+  if (entries == 0xFFFF || directory == 0xFFFFFFFF) {
+    // Zip64: a locator stands before this record, and tells where a wider one is.
+    const auto le8 = [&](uint64_t at) { return le(b, at, 4) | uint64_t{le(b, at + 4, 4)} << 32; };
+    if (end < 20 + 56 || le(b, end - 20, 4) != kLocator64) bad("the archive's directory is damaged");
+    const uint64_t record = le8(end - 20 + 8);
+    if (record > end - 20 - 56 || le(b, record, 4) != kEnd64) bad("the archive's directory is damaged");
+    entries = le8(record + 32);
+    directory = le8(record + 48);
+    end = record;
+  }
   std::vector<std::pair<std::string, Array>> out;
   size_t at = directory;
   for (size_t i = 0; i < entries; ++i) {
@@ -274,15 +284,16 @@ std::vector<std::pair<std::string, Array>> read_npz(const std::string& path) {
     const uint64_t raw = wide(zip64, le(b, at + 24, 4), used, path),
                    packed = wide(zip64, le(b, at + 20, 4), used, path),
                    local = wide(zip64, le(b, at + 42, 4), used, path);
-    if (method != 0)
-      bad(cat("the member ", name,
-              " is compressed: np.savez_compressed's files are not read, np.savez's are"));
-    if (raw != packed || local > end || end - local < 30 || le(b, local, 4) != kLocal)
+    if (method != 0 && method != 8)
+      bad(cat("the member ", name, " is compressed in a way that NumPy does not use (", method, ")"));
+    if ((method == 0 && raw != packed) || local > end || end - local < 30 || le(b, local, 4) != kLocal)
       bad("the archive's directory is damaged");
     const uint64_t data = local + 30 + le(b, local + 26, 2) + le(b, local + 28, 2);
     if (data > end || packed > end - data)
       throw Error(ErrorCode::Truncated, cat("the member ", name, " reaches past the file"), path);
-    const Bytes member = b.subspan(data, packed);
+    const std::vector<std::byte> unpacked =
+        method == 8 ? inflate(b.subspan(data, packed), raw, cat(path, ":", name)) : std::vector<std::byte>();
+    const Bytes member = method == 8 ? Bytes(unpacked) : b.subspan(data, packed);
     if (crc32(member) != crc) bad(cat("the member ", name, " has another checksum: the file is damaged"));
     if (name.ends_with(".npy")) name.resize(name.size() - 4);
     for (const auto& [other, array] : out)
