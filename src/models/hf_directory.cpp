@@ -238,6 +238,13 @@ class Directory {
     const Json* act = find(config_, "hidden_activation");
     if (!act) act = find(config_, "hidden_act");
     if (!act) act = find(config_, "activation_function");
+    if (architecture == "gptneox" && act) {
+      // The tanh form under each of its names.
+      const bool tanh =
+          *act == Json("gelu_fast") || *act == Json("gelu_new") || *act == Json("gelu_pytorch_tanh");
+      writer_.set_bool(key("gelu_tanh"), tanh);
+      if (tanh) act = nullptr;
+    }
     if (act && *act != Json(want) && *act != Json(same))
       bad(cat("the activation is ", act->dump().substr(0, 60), "; ", arch_->model_type,
               " is computed with \"", want, "\""));
@@ -416,8 +423,10 @@ class Directory {
     const double factor = get("factor");
     set("rope.scaling.factor", factor);
     if (kind != "yarn") return;
-    if (const Json* t = find(*scaling, "truncate"); t && *t != Json(true))
-      bad("the rope scaling 'yarn' has truncate false, which is not computed");
+    if (const Json* t = find(*scaling, "truncate")) {
+      if (!t->is_boolean()) bad("the rope scaling's truncate is neither true nor false");
+      writer_.set_bool(key("rope.scaling.yarn_truncate"), t->get<bool>());
+    }
     set("rope.scaling.yarn_beta_fast", get("beta_fast", 32));
     set("rope.scaling.yarn_beta_slow", get("beta_slow", 1));
     auto grown = [&](double m) { return factor > 1 ? 0.1 * m * std::log(factor) + 1 : 1; };

@@ -66,8 +66,12 @@ void Loader::scaled_rotary(nn::Attention& a, ModelConfig& c, std::string_view ki
     };
     if (f("rope.scaling.yarn_log_multiplier", 0.1) != 0.1)
       refuse("rope.scaling.yarn_log_multiplier", cat(f("rope.scaling.yarn_log_multiplier")), "0.1");
-    const double low = std::max(std::floor(turns(f("rope.scaling.yarn_beta_fast", 32))), 0.0),
-                 high = std::min(std::ceil(turns(f("rope.scaling.yarn_beta_slow", 1))), n - 1);
+    // The ramp's ends are whole frequencies unless the model was trained otherwise (gpt-oss).
+    const bool whole = b("rope.scaling.yarn_truncate", true);
+    const double fast = turns(f("rope.scaling.yarn_beta_fast", 32)),
+                 slowest = turns(f("rope.scaling.yarn_beta_slow", 1));
+    const double low = std::max(whole ? std::floor(fast) : fast, 0.0),
+                 high = std::min(whole ? std::ceil(slowest) : slowest, n - 1);
     set([&](double i) {
       const double slow = std::clamp((i - low) / std::max(high - low, 0.001), 0.0, 1.0);
       return plain(i) * (slow / factor + 1 - slow);

@@ -63,6 +63,12 @@ CASES = {
         DECODER | {"rope_parameters": rope("yarn", factor=4.0, original_max_position_embeddings=16)},
         {"weights": "llama", "tokens": 24, "older": True},
     ),
+    "llama-yarn-whole": (
+        tf.LlamaConfig,
+        DECODER
+        | {"max_position_embeddings": 256, "rope_parameters": rope("yarn", factor=4.0, original_max_position_embeddings=64, truncate=False)},
+        {"weights": "llama", "tokens": 24, "older": True},
+    ),
     "mistral": (tf.MistralConfig, DECODER | {"sliding_window": 5, "head_dim": 24}, {}),
     "qwen2": (
         tf.Qwen2Config,
@@ -87,6 +93,11 @@ CASES = {
     "gpt2": (tf.GPT2Config, {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64, "n_inner": 48, "bos_token_id": 1,
               "eos_token_id": 2}, {}),
     "gpt_neox": (tf.GPTNeoXConfig, MHA | {"rotary_pct": 0.5, "num_key_value_heads": None}, {"older": True}),
+    "gpt_neox-fast": (
+        tf.GPTNeoXConfig,
+        MHA | {"rotary_pct": 0.5, "num_key_value_heads": None, "hidden_act": "gelu_fast"},
+        {"weights": "gpt_neox"},
+    ),
     "gpt_neox-serial": (
         tf.GPTNeoXConfig,
         MHA | {"rotary_pct": 0.25, "use_parallel_residual": False, "num_key_value_heads": None, "num_attention_heads": 2},

@@ -26,9 +26,10 @@ using Json = nlohmann::json;
 const char* const kRoot = std::getenv("MC_SOURCE_DIR");
 const fs::path kGolden = fs::path(kRoot ? kRoot : ".") / "tests/golden/transformers";
 constexpr const char* kCases[] = {
-    "llama", "llama-linear", "llama-dynamic",   "llama-llama3", "llama-yarn", "mistral",
-    "qwen2", "qwen3",        "gemma2",          "gemma3",       "phi3",       "phi3-long",
-    "gpt2",  "gpt_neox",     "gpt_neox-serial", "mixtral",      "qwen3_moe",  "bert"};
+    "llama",     "llama-linear", "llama-dynamic", "llama-llama3",    "llama-yarn",    "llama-yarn-whole",
+    "mistral",   "qwen2",        "qwen3",         "gemma2",          "gemma3",        "phi3",
+    "phi3-long", "gpt2",         "gpt_neox",      "gpt_neox-serial", "gpt_neox-fast", "mixtral",
+    "qwen3_moe", "bert"};
 
 // A case as a directory such as people have: its configuration, its weights, a tokenizer of letters.
 class Case {
