@@ -4,6 +4,7 @@
 #include <map>
 
 #include "backends/cuda/cu/decode.h"
+#include "backends/cuda/cu/quant.h"
 #include "backends/cuda/quant_call.h"
 #include "backends/cuda/rope_call.h"
 #include "prims/attrs.h"
@@ -31,6 +32,7 @@ class Joiner {
       products(i);
       cache_write(i);
     }
+    mark_early();
     std::vector<Step> left;
     for (size_t i = 0; i < plan_.steps.size(); ++i)
       if (!gone_[i]) left.push_back(std::move(plan_.steps[i]));
@@ -73,11 +75,35 @@ class Joiner {
     to.tensors.insert(to.tensors.begin() + d, from.tensors[k]);
   }
 
+  // Products whose weights no step writes, behind one that is launched when all before it has ended.
+  void mark_early() {
+    std::vector<bool> written(plan_.storages.size());
+    for (size_t i = 0; i < plan_.steps.size(); ++i)
+      for (size_t k = static_cast<size_t>(step(i).n_in); !gone_[i] && k < step(i).operands.size(); ++k)
+        written[root(step(i).operands[k])] = true;
+    bool stopped = false;
+    for (size_t i = 0; i < plan_.steps.size(); ++i) {
+      if (gone_[i]) continue;
+      Step& s = step(i);
+      auto* p = dynamic_cast<JoinedProducts*>(s.joined.get());
+      if (p && stopped) {
+        p->early = true;
+        const int last = s.n_in - (p->residual ? 1 : 0);
+        for (int k = 1; k < last; ++k) {
+          const size_t m = root(s.operands[static_cast<size_t>(k)]);
+          if (plan_.storages[m].kind != Storage::Kind::Input || written[m]) p->early = false;
+        }
+      }
+      const bool takes = s.kernel && (s.op == Op::QuantizedTake || s.op == Op::Gather);
+      if ((takes || s.fused) && s.tensors.back().numel() > 0) stopped = true;
+    }
+  }
+
   // Step i, if it is products of one vector, with its neighbours.
   void products(size_t i) {
     if (gone_[i] || !step(i).joined) return;
     auto* p = dynamic_cast<JoinedProducts*>(step(i).joined.get());
-    if (!p || step(i).tensors[0].numel() != p->weights[0].as<QuantAttrs>().cols || !same_form(*p)) return;
+    if (!p || !same_form(step(i), *p)) return;
     // The norm before.
     for (size_t j = i - 1; j < i && i - j <= kReach; --j) {  // ends below 0
       const Step& n = step(j);
@@ -86,7 +112,7 @@ class Joiner {
         continue;
       const Tensor &to = n.tensors[static_cast<size_t>(n.n_in)], &x = step(i).tensors[0];
       if (only_reader(n.operands[static_cast<size_t>(n.n_in)]) != i || to.numel() != x.numel() ||
-          to.shape.back() != to.numel() || !can_sink(j, i))
+          to.shape.back() != p->weights[0].as<QuantAttrs>().cols || !can_sink(j, i))
         break;
       const auto& a = n.attrs.as<NormAttrs>();
       Step& s = step(i);
@@ -139,9 +165,10 @@ class Joiner {
   }
   // Whether an output is in no memory that the step reads.
   bool apart(const Step& s, const strided::Operand& out) const { return !reads(s, root(out)); }
-  static bool same_form(const JoinedProducts& p) {
+  static bool same_form(const Step& s, const JoinedProducts& p) {
     const auto& a = p.weights[0].as<QuantAttrs>();
-    return joins_products(p.weights) && !a.fast;
+    const int64_t m = a.cols ? s.tensors[0].numel() / a.cols : 0;
+    return !a.fast && m >= 1 && m <= kFewRows && joins_products(p.weights, s.tensors[0].dtype, m);
   }
 
   // Step i, if it writes turned keys into a cache, with the write of the values and the turn of the queries.

@@ -10,6 +10,7 @@ namespace mc::cuda {
 class JoinedProducts final : public JoinedStep {
  public:
   std::vector<Attrs> weights;  // QuantAttrs
+  bool early = false;          // all weights were there before the program's first full stop
   bool norm = false, norm_weight = false, swiglu = false, residual = false;
   float eps = 0;
   void run(const Call& c) const override;

@@ -83,6 +83,19 @@ QuantWeight vector_weight(const Call& c, const QuantAttrs& a, std::span<const Te
   return weight_of(c, a, std::span<const Tensor>(all, parts.size()));
 }
 
+// How many of m vectors the streaming kernel takes at once; 0: none.
+int streamed_vectors(Dtype dtype, const QuantAttrs& a, int64_t m) {
+  if (a.rows == 0) return 0;
+  while (m && !takes_stream_products(static_cast<int>(dtype), format_of(a), a.cols, a.group, m)) m /= 2;
+  return static_cast<int>(m);
+}
+// False: several vectors that no kernel takes at once.
+bool launch_products(const Call& c, const VectorProducts& v) {
+  if (launch_stream_products(v, c.device.multiprocessors, c.stream)) return true;
+  if (v.m == 1) launch_vector_products(v, c.device.multiprocessors, c.stream);
+  return v.m == 1;
+}
+
 void product(const Call& c, const QuantAttrs& a, const Tensor& x, std::span<const Tensor> parts,
              const Tensor& out) {
   const int64_t m = a.cols ? x.numel() / a.cols : 0,
@@ -92,15 +105,22 @@ void product(const Call& c, const QuantAttrs& a, const Tensor& x, std::span<cons
     check(cudaMemsetAsync(out.data, 0, static_cast<size_t>(bytes), c.stream), "clearing memory");
     return;
   }
-  if (m == 1 && !a.fast && takes_vector_products(format_of(a), a.cols, a.group)) {
+  const bool vectors = m == 1 && !a.fast && takes_vector_products(format_of(a), a.cols, a.group);
+  const int streamed = a.fast || m > kFewRows ? 0 : streamed_vectors(x.dtype, a, m);
+  if (vectors || streamed) {
     VectorProducts v{};
-    v.x = x.data;
     v.dtype = dtype_of(x);
     v.count = 1;
     v.weight[0] = vector_weight(c, a, parts);
-    v.out[0] = out.data;
-    launch_vector_products(v, c.device.multiprocessors, c.stream);
-    return done("quantized_matmul");
+    const int64_t step = streamed ? streamed : 1, item = static_cast<int64_t>(itemsize(x.dtype));
+    int64_t at = 0;
+    for (; at < m; at += step) {
+      v.x = x.data + at * a.cols * item;
+      v.out[0] = out.data + at * a.rows * item;
+      v.m = static_cast<int>(std::min(step, m - at));
+      if (!launch_products(c, v)) break;
+    }
+    if (at >= m) return done("quantized_matmul");
   }
   const QuantWeight w = weight_of(c, a, parts);
   if (a.fast && fast_format(w.format)) return fast_matmul(c, w, x, m, out);
@@ -211,8 +231,10 @@ constexpr KernelRow kRows[] = {
 
 }  // namespace
 
-bool joins_products(const std::vector<Attrs>& weights) {
+bool joins_products(const std::vector<Attrs>& weights, Dtype dtype, int64_t m) {
   const auto& a = weights[0].as<QuantAttrs>();
+  if (m > 1 && !takes_stream_products(static_cast<int>(dtype), format_of(a), a.cols, a.group, m))
+    return false;
   if (weights.size() > kMaxProducts || a.fast || !takes_vector_products(format_of(a), a.cols, a.group))
     return false;
   for (const Attrs& w : weights) {
@@ -224,8 +246,8 @@ bool joins_products(const std::vector<Attrs>& weights) {
 
 void run_products(const Call& c, const JoinedProducts& p) {
   const Tensor& x = c.in[0];
-  const int64_t cols = p.weights[0].as<QuantAttrs>().cols;
-  if (x.numel() != cols || !joins_products(p.weights)) {
+  const int64_t cols = p.weights[0].as<QuantAttrs>().cols, m = cols ? x.numel() / cols : 0;
+  if (m < 1 || m > kFewRows || !joins_products(p.weights, x.dtype, m)) {
     size_t next = 1;
     for (size_t i = 0; i < p.weights.size(); ++i) {
       const auto& a = p.weights[i].as<QuantAttrs>();
@@ -239,10 +261,12 @@ void run_products(const Call& c, const JoinedProducts& p) {
   v.dtype = dtype_of(x);
   v.count = static_cast<int>(p.weights.size());
   size_t next = 1;
+  bool where_they_were = true;
   for (int i = 0; i < v.count; ++i) {
     const auto& a = p.weights[static_cast<size_t>(i)].as<QuantAttrs>();
     const size_t n = parts_of(a);
     v.weight[i] = vector_weight(c, a, c.in.subspan(next, n));
+    where_they_were = where_they_were && v.weight[i].codes == c.in[next].data;
     next += n;
   }
   v.norm = p.norm;
@@ -251,7 +275,22 @@ void run_products(const Call& c, const JoinedProducts& p) {
   v.swiglu = p.swiglu;
   if (p.residual) v.residual = c.in[next].data;
   for (size_t i = 0; i < c.out.size(); ++i) v.out[i] = c.out[i].data;
-  launch_vector_products(v, c.device.multiprocessors, c.stream);
+  v.m = static_cast<int>(m);
+  v.early = p.early && where_they_were;
+  if (launch_products(c, v)) return done("quantized_matmul");
+  // One by one.
+  v.m = 1;
+  const auto item = static_cast<int64_t>(itemsize(x.dtype));
+  auto part = [&](const void* data, int64_t at) -> std::byte* {
+    return data ? static_cast<std::byte*>(const_cast<void*>(data)) + at * item : nullptr;
+  };
+  const VectorProducts all = v;
+  for (int64_t r = 0; r < m; ++r) {
+    v.x = part(all.x, r * cols);
+    v.residual = part(all.residual, r * all.weight[0].rows);
+    for (size_t i = 0; i < c.out.size(); ++i) v.out[i] = part(all.out[i], r * all.weight[i].rows);
+    launch_products(c, v);
+  }
   done("quantized_matmul");
 }
 

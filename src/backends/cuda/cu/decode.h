@@ -21,7 +21,9 @@ inline constexpr int64_t kMaxVector = 32768;  // elements of x: it lies in share
 // the output.
 struct VectorProducts {
   const void* x;
-  int dtype;  // of x, outputs, residual
+  int dtype;   // of x, outputs, residual
+  int m;       // vectors; more than one only for launch_stream_products
+  bool early;  // weights (and the norm's) may be read before the predecessor has ended
   bool norm;
   const float* norm_weight;
   float eps;
@@ -40,6 +42,10 @@ struct VectorProducts {
 bool takes_vector_products(int format, int64_t cols, int group);
 // Codes of weights begin at multiples of 16 bytes where the rows do too, else of 4.
 void launch_vector_products(VectorProducts a, int multiprocessors, cudaStream_t stream);
+// The same for up to eight bfloat16 vectors, (m, cols), outputs (m, rows), on the tensor cores. False: not
+// taken.
+bool takes_stream_products(int dtype, int format, int64_t cols, int group, int64_t m);
+bool launch_stream_products(VectorProducts a, int multiprocessors, cudaStream_t stream);
 
 // Rotary positions of one token's queries into `q.out` and of its keys into the cache, and its values there.
 // The place in the caches is read on the device; a place outside them is not written.

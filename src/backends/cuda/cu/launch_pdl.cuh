@@ -23,6 +23,9 @@ __device__ __forceinline__ void prefetch_l2(const void* p) {
 template <class... Params, class... Args>
 void launch_early(void (*kernel)(Params...), dim3 grid, int threads, size_t shared, cudaStream_t stream,
                   Args... args) {
+  // One division of the multiprocessors' memory for all: a kernel that wants another waits for its predecessor.
+  cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                       cudaSharedmemCarveoutMaxShared);
   cudaLaunchAttribute early{};
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;

@@ -6,6 +6,16 @@ namespace {
 
 constexpr int kThreads = 128;
 
+// Eight numbers as bfloat16.
+__device__ __forceinline__ uint4 eight(const float* v) {
+  uint32_t r[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    r[i] = static_cast<uint32_t>(store<Brain>(v[2 * i]).v) |
+           static_cast<uint32_t>(store<Brain>(v[2 * i + 1]).v) << 16;
+  return make_uint4(r[0], r[1], r[2], r[3]);
+}
+
 // A thread has a block of 32 elements of a row.
 template <int F, bool kTake>
 __global__ void dequantize(const __grid_constant__ QuantWeight w, int64_t first, int64_t count,
@@ -35,9 +45,31 @@ __global__ void dequantize(const __grid_constant__ QuantWeight w, int64_t first,
     for (int k = 0; k < 8; ++k) p[k] = make_float4(v[4 * k], v[4 * k + 1], v[4 * k + 2], v[4 * k + 3]);
     return;
   }
+  if (dtype == kBF16 && n == 32 && w.cols % 8 == 0) {
+    uint4* p = reinterpret_cast<uint4*>(static_cast<Brain*>(out) + at);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) p[k] = eight(v + 8 * k);
+    return;
+  }
 #pragma unroll
   for (int k = 0; k < 32; ++k)
     if (k < n) write_as(out, dtype, at + k, v[k]);
+}
+
+// Affine groups of four bits to bfloat16: a thread has eight codes, so that a warp's writes are one run.
+__global__ void dequantize_nibbles(const __grid_constant__ QuantWeight w, int64_t first, int64_t count,
+                                   uint4* out) {
+  const int64_t eights = w.cols / 8, i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i >= count * eights) return;
+  const int64_t row = first + i / eights, e = i % eights;
+  const uint32_t word =
+      __ldg(reinterpret_cast<const uint32_t*>(static_cast<const uint8_t*>(w.codes) + row * w.row_bytes) + e);
+  const int64_t g = row * (w.cols / w.group) + e * 8 / w.group;
+  const float s = read_as(w.scales, w.scale_dtype, g), b = read_as(w.biases, w.scale_dtype, g);
+  float v[8];
+#pragma unroll
+  for (int k = 0; k < 8; ++k) v[k] = fmaf(s, static_cast<float>(word >> (4 * k) & 15u), b);
+  out[i] = eight(v);
 }
 
 // MLX's choice of scale and bias, operation by operation as the host's definition.
@@ -97,6 +129,12 @@ void launch_dequantize(const QuantWeight& w, int64_t first, int64_t count, void*
                        cudaStream_t stream) {
   const int64_t n = count * ((w.cols + 31) / 32);
   if (n == 0) return;
+  if (w.format == kAffine + 4 && dtype == kBF16 && w.cols % 8 == 0 && w.group % 8 == 0 &&
+      reinterpret_cast<uintptr_t>(out) % 16 == 0 && reinterpret_cast<uintptr_t>(w.codes) % 4 == 0) {
+    dequantize_nibbles<<<blocks_for(count * (w.cols / 8), kThreads), kThreads, 0, stream>>>(
+        w, first, count, static_cast<uint4*>(out));
+    return;
+  }
   with_format(w.format, [&](auto f) {
     dequantize<decltype(f)::value, false>
         <<<blocks_for(n, kThreads), kThreads, 0, stream>>>(w, first, count, nullptr, 0, out, dtype);
