@@ -32,6 +32,7 @@ class Joiner {
       products(i);
       cache_write(i);
     }
+    for (size_t i = 0; i < plan_.steps.size(); ++i) attention(i);
     mark_early();
     std::vector<Step> left;
     for (size_t i = 0; i < plan_.steps.size(); ++i)
@@ -221,6 +222,44 @@ class Joiner {
     s.joined = std::move(joined);
     step(values) = std::move(s);
   }
+  // Step i, if it writes caches, with the attention over them.
+  void attention(size_t i) {
+    if (gone_[i]) return;
+    auto* write = dynamic_cast<JoinedCacheWrite*>(step(i).joined.get());
+    if (!write) return;
+    const Step& w = step(i);
+    const size_t q_out = static_cast<size_t>(w.n_in), j = only_reader(w.operands[q_out]);
+    if (j == SIZE_MAX || j <= i || j > i + kReach || gone_[j]) return;
+    const Step& s = step(j);
+    if (!s.kernel || s.op != Op::Attention || s.operands[0].storage != w.operands[q_out].storage ||
+        s.operands[0].offset != w.operands[q_out].offset || s.tensors[0].shape.ndim() != 4 ||
+        s.tensors[0].shape[2] != 1 || s.attrs.as<AttentionAttrs>().has_mask)
+      return;
+    for (size_t k = 1; k <= 2; ++k) {
+      const Tensor &cache = w.tensors[q_out + k], &seen = s.tensors[k];
+      if (root(s.operands[k]) != root(w.operands[q_out + k]) ||
+          s.operands[k].offset != w.operands[q_out + k].offset || !(cache.strides == seen.strides) ||
+          cache.shape[0] != seen.shape[0] || cache.shape[1] != seen.shape[1] ||
+          cache.shape[3] != seen.shape[3] || cache.dtype != seen.dtype)
+        return;
+    }
+    const strided::Operand& out = s.operands.back();
+    if (!can_sink(i, j) || reads(w, root(out)) || root(out) == root(w.operands[q_out])) return;
+    auto joined = std::make_unique<JoinedAttention>();
+    joined->q = write->q;
+    joined->k = write->k;
+    joined->attention = s.attrs;
+    Step all;
+    all.op = Op::Attention;
+    for (size_t k = 0; k < q_out; ++k) take_operand(all, all.operands.size(), w, k);
+    for (size_t k = 1; k < static_cast<size_t>(s.n_in); ++k) take_operand(all, all.operands.size(), s, k);
+    all.n_in = static_cast<int>(all.operands.size());
+    for (size_t k = q_out; k < w.operands.size(); ++k) take_operand(all, all.operands.size(), w, k);
+    take_operand(all, all.operands.size(), s, s.operands.size() - 1);
+    all.joined = std::move(joined);
+    gone_[i] = true;
+    step(j) = std::move(all);
+  }
   // A row a batch entry into (batch, heads, rows, dim), in place.
   bool in_place_rows(const Step& s) const {
     return s.kernel && s.op == Op::DynamicUpdate && s.attrs.as<DynamicUpdateAttrs>().axis == 2 &&
@@ -241,9 +280,12 @@ class Joiner {
 
 void JoinedProducts::run(const Call& c) const { run_products(c, *this); }
 
-void JoinedCacheWrite::run(const Call& c) const {
-  const auto &qa = q.as<RopeAttrs>(), &ka = k.as<RopeAttrs>();
-  const size_t nq = qa.has_freqs ? 3 : 2, nk = ka.has_freqs ? 3 : 2;
+namespace {
+
+size_t rope_operands(const RopeAttrs& a) { return a.has_freqs ? 3 : 2; }
+
+RopeAndCache cache_write(const Call& c, const RopeAttrs& qa, const RopeAttrs& ka) {
+  const size_t nq = rope_operands(qa), nk = rope_operands(ka);
   const Tensor &value = c.in[nq + nk], &start = c.in[nq + nk + 1], &keys = c.out[1], &values = c.out[2];
   RopeAndCache a{};
   a.q = rope_call(qa, c.in.subspan(0, nq), c.out[0]);
@@ -257,8 +299,25 @@ void JoinedCacheWrite::run(const Call& c) const {
   a.start_dtype = static_cast<int>(start.dtype);
   a.start_stride = start.shape.ndim() && start.shape[0] != 1 ? start.strides[0] : 0;
   a.rows = keys.shape[2];
-  launch_rope_and_cache(a, c.stream);
+  return a;
+}
+
+}  // namespace
+
+void JoinedCacheWrite::run(const Call& c) const {
+  launch_rope_and_cache(cache_write(c, q.as<RopeAttrs>(), k.as<RopeAttrs>()), c.stream);
   check(cudaGetLastError(), "rope");
+}
+
+void JoinedAttention::run(const Call& c) const {
+  const auto &qa = q.as<RopeAttrs>(), &ka = k.as<RopeAttrs>();
+  const RopeAndCache r = cache_write(c, qa, ka);
+  std::vector<Tensor> in{c.out[0]};
+  for (size_t i = rope_operands(qa) + rope_operands(ka) + 2; i < c.in.size(); ++i) in.push_back(c.in[i]);
+  const AttentionLaunch a = attention_call(attention.as<AttentionAttrs>(), in, c.out[3]);
+  if (launch_turned_attention(r, a, c.stream)) return check(cudaGetLastError(), "attention");
+  launch_rope_and_cache(r, c.stream);
+  run_attention(c, a);
 }
 
 void join_steps(Plan& plan) { Joiner(plan).run(); }

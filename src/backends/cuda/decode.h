@@ -24,6 +24,14 @@ class JoinedCacheWrite final : public JoinedStep {
   void run(const Call& c) const override;
 };
 
+// Those and the attention of the turned query over the written caches.
+// Operands: JoinedCacheWrite's inputs, attention's from the keys on; JoinedCacheWrite's outputs, attention's.
+class JoinedAttention final : public JoinedStep {
+ public:
+  Attrs q, k, attention;  // RopeAttrs, AttentionAttrs
+  void run(const Call& c) const override;
+};
+
 // Joins what it can. The plan's temporaries must lie apart from each other.
 void join_steps(Plan& plan);
 

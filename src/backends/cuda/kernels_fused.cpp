@@ -109,24 +109,33 @@ void rope(const Call& c) {
   done("rope");
 }
 
-void attention(const Call& c) {
-  const auto& attrs = c.attr<AttentionAttrs>();
+void attention(const Call& c) { run_attention(c, attention_call(c.attr<AttentionAttrs>(), c.in, c.out[0])); }
+
+}  // namespace
+
+AttentionLaunch attention_call(const AttentionAttrs& attrs, std::span<const Tensor> in, const Tensor& out) {
   AttentionLaunch a{};
-  size_t next = strided::describe_attention(a, attrs, c.in, c.out[0]);
+  size_t next = strided::describe_attention(a, attrs, in, out);
   if (attrs.has_start) {
-    const Tensor& t = c.in[next++];
+    const Tensor& t = in[next++];
     a.q_start = t.as<int32_t>();
     a.start_stride = stride_or_0(t, 0);
   }
   if (attrs.has_len) {
-    const Tensor& t = c.in[next];
+    const Tensor& t = in[next];
     a.kv_len = t.as<int32_t>();
     a.len_stride = stride_or_0(t, 0);
   }
+  return a;
+}
+
+void run_attention(const Call& c, const AttentionLaunch& a) {
   if (!launch_decode_attention(a, c.stream) && !launch_prefill_attention(a, c.stream))
     launch_attention(a, c.device.multiprocessors, c.stream);
   done("attention");
 }
+
+namespace {
 
 bool takes_attention(std::span<const Aval> in, const Attrs& attrs) {
   return in[0].shape[3] <= kMaxHeadDim && in[2].shape[3] <= kMaxHeadDim &&

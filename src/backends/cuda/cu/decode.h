@@ -61,6 +61,9 @@ struct RopeAndCache {
 };
 void launch_rope_and_cache(const RopeAndCache& a, cudaStream_t stream);
 
+// Both in one: each head's block turns its query and key itself. False if the kernel does not take the operands.
+bool launch_turned_attention(const RopeAndCache& r, const AttentionLaunch& a, cudaStream_t stream);
+
 // Attention of one query a head. False if the kernel does not take the operands.
 bool launch_decode_attention(const AttentionLaunch& a, cudaStream_t stream);
 

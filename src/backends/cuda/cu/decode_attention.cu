@@ -1,4 +1,6 @@
 // One token: its keys and values into the caches, and attention of its query.
+#include <type_traits>
+
 #include "backends/cuda/cu/common.cuh"
 #include "backends/cuda/cu/decode.h"
 #include "backends/cuda/cu/launch_pdl.cuh"
@@ -9,10 +11,9 @@ namespace {
 constexpr int kThreads = 128;
 
 template <class T>
-__device__ __forceinline__ void turn(const RopeLaunch& a, int64_t b, int64_t h, int e, int64_t row) {
+__device__ __forceinline__ void turn(const RopeLaunch& a, int64_t b, int64_t h, int e, T* out) {
   const int half = a.dims / 2;
   const T* x = static_cast<const T*>(a.x) + b * a.x_stride[0] + h * a.x_stride[1];
-  T* out = static_cast<T*>(a.out) + b * a.out_stride[0] + h * a.out_stride[1] + row * a.out_stride[2];
   if (e >= half) {
     out[a.dims + e - half] = x[a.dims + e - half];
     return;
@@ -30,6 +31,11 @@ __device__ __forceinline__ void turn(const RopeLaunch& a, int64_t b, int64_t h, 
   out[i1] = store<T>(p * s + q * c);
 }
 
+template <class T>
+__device__ __forceinline__ T* row_of(const RopeLaunch& a, int64_t b, int64_t h, int64_t row) {
+  return static_cast<T*>(a.out) + b * a.out_stride[0] + h * a.out_stride[1] + row * a.out_stride[2];
+}
+
 // A block has a head of the queries, then of the keys, then of the values.
 template <class T>
 __global__ void rope_and_cache(const __grid_constant__ RopeAndCache a) {
@@ -40,14 +46,14 @@ __global__ void rope_and_cache(const __grid_constant__ RopeAndCache a) {
   const int64_t row = read_index(a.start, a.start_dtype, b * a.start_stride);
   if (h < a.q.heads) {
     const int per = a.q.dims / 2 + static_cast<int>(a.q.dim - a.q.dims);
-    for (int e = threadIdx.x; e < per; e += kThreads) turn<T>(a.q, b, h, e, 0);
+    for (int e = threadIdx.x; e < per; e += kThreads) turn<T>(a.q, b, h, e, row_of<T>(a.q, b, h, 0));
     return;
   }
   if (row < 0 || row >= a.rows) return;
   h -= a.q.heads;
   if (h < a.k.heads) {
     const int per = a.k.dims / 2 + static_cast<int>(a.k.dim - a.k.dims);
-    for (int e = threadIdx.x; e < per; e += kThreads) turn<T>(a.k, b, h, e, row);
+    for (int e = threadIdx.x; e < per; e += kThreads) turn<T>(a.k, b, h, e, row_of<T>(a.k, b, h, row));
     return;
   }
   h -= a.k.heads;
@@ -80,14 +86,36 @@ __device__ __forceinline__ float read_query(const void* p, int dtype, int64_t i)
 // A block has a head. L lanes share a key, each with 16 bytes of it; kAhead keys of each are on their way at
 // once. The parts of the keys that lanes saw are joined in a fixed order.
 constexpr int kWarps = 16, kAhead = 4;
-template <class T, int L>
-__global__ void __launch_bounds__(kWarps * 32) decode_attention(const __grid_constant__ AttentionLaunch a) {
+struct Nothing {};
+// With a RopeAndCache the query, the key and the value are this token's own: their row of the caches is
+// written by one head of those that share it and read by none.
+template <class T, int L, class Turn>
+__global__ void __launch_bounds__(kWarps * 32)
+    decode_attention(const __grid_constant__ AttentionLaunch a, const __grid_constant__ Turn r) {
+  constexpr bool kTurn = !std::is_same_v<Turn, Nothing>;
   constexpr int N = Pack<T>::n, D = L * N, kTeams = kWarps * 32 / L;
+  __shared__ uint4 fresh[kTurn ? 3 : 1][kTurn ? L : 1];
   __shared__ float sm[kWarps], ss[kWarps], sq[D];
   __shared__ float sa[kWarps][D];
   start_successor();
+  const int64_t h = blockIdx.x % a.heads, b = blockIdx.x / a.heads, sharers = a.heads / a.kv_heads,
+                kh = h / sharers;
+  if (kTurn && a.q_start) {
+    // The caches come nearer. The place may be stale: it decides nothing else.
+    const int64_t guess = *static_cast<const volatile int32_t*>(a.q_start + b * a.start_stride);
+    const int64_t rows = guess < 0 ? 0 : guess < a.kv_size ? guess : a.kv_size;
+    for (int64_t i = (h % sharers) * kWarps * 32 + threadIdx.x; i < rows; i += sharers * kWarps * 32) {
+      prefetch_l2(static_cast<const T*>(a.k) + b * a.k_stride[0] + kh * a.k_stride[1] + i * a.k_stride[2]);
+      prefetch_l2(static_cast<const T*>(a.v) + b * a.v_stride[0] + kh * a.v_stride[1] + i * a.v_stride[2]);
+      if (sizeof(T) * D > 128) {
+        prefetch_l2(static_cast<const T*>(a.k) + b * a.k_stride[0] + kh * a.k_stride[1] + i * a.k_stride[2] +
+                    128 / sizeof(T));
+        prefetch_l2(static_cast<const T*>(a.v) + b * a.v_stride[0] + kh * a.v_stride[1] + i * a.v_stride[2] +
+                    128 / sizeof(T));
+      }
+    }
+  }
   wait_for_predecessor();
-  const int64_t h = blockIdx.x % a.heads, b = blockIdx.x / a.heads, kh = h / (a.heads / a.kv_heads);
   const int team = threadIdx.x / L, part = threadIdx.x % L, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const T* k = static_cast<const T*>(a.k) + b * a.k_stride[0] + kh * a.k_stride[1] + part * N;
   const T* v = static_cast<const T*>(a.v) + b * a.v_stride[0] + kh * a.v_stride[1] + part * N;
@@ -101,8 +129,34 @@ __global__ void __launch_bounds__(kWarps * 32) decode_attention(const __grid_con
     }
   };
   if (a.window <= 0) fetch(0);
-  if (threadIdx.x < D)
+  int64_t own_row = -1;
+  if constexpr (kTurn) {
+    T *q_own = reinterpret_cast<T*>(fresh[0]), *k_own = reinterpret_cast<T*>(fresh[1]),
+      *v_own = reinterpret_cast<T*>(fresh[2]);
+    own_row = read_index(r.start, r.start_dtype, b * r.start_stride);
+    constexpr int kHalf = kWarps * 16;
+    if (threadIdx.x < kHalf) {
+      const int per = r.q.dims / 2 + static_cast<int>(r.q.dim - r.q.dims);
+      for (int e = threadIdx.x; e < per; e += kHalf) turn<T>(r.q, b, h, e, q_own);
+    } else {
+      const int per = r.k.dims / 2 + static_cast<int>(r.k.dim - r.k.dims);
+      for (int e = threadIdx.x - kHalf; e < per; e += kHalf) turn<T>(r.k, b, kh, e, k_own);
+    }
+    if (threadIdx.x < D)
+      v_own[threadIdx.x] = static_cast<const T*>(r.v)[b * r.v_stride[0] + kh * r.v_stride[1] + threadIdx.x];
+    __syncthreads();
+    if (threadIdx.x < D) {
+      sq[threadIdx.x] = load(q_own[threadIdx.x]);
+      if (h % sharers == 0 && own_row >= 0 && own_row < r.rows) {
+        row_of<T>(r.k, b, kh, own_row)[threadIdx.x] = k_own[threadIdx.x];
+        (static_cast<T*>(r.v_out) + b * r.v_out_stride[0] + kh * r.v_out_stride[1] +
+         own_row * r.v_out_stride[2])[threadIdx.x] = v_own[threadIdx.x];
+      }
+    }
+    if (own_row >= r.rows) own_row = -1;
+  } else if (threadIdx.x < D) {
     sq[threadIdx.x] = read_query(a.q, a.dtype, b * a.q_stride[0] + h * a.q_stride[1] + threadIdx.x);
+  }
   const int64_t start = a.q_start ? a.q_start[b * a.start_stride] : a.kv_size - 1;
   int64_t hi = a.kv_len ? a.kv_len[b * a.len_stride] : a.kv_size;
   hi = hi < 0 ? 0 : hi > a.kv_size ? a.kv_size : hi;
@@ -121,6 +175,8 @@ __global__ void __launch_bounds__(kWarps * 32) decode_attention(const __grid_con
     float s[kAhead];
 #pragma unroll
     for (int u = 0; u < kAhead; ++u) {
+      if (kTurn && base + team + u * kTeams == own_row)
+        ks[u].raw = fresh[kTurn ? 1 : 0][part], vs[u].raw = fresh[kTurn ? 2 : 0][part];
       s[u] = 0;
 #pragma unroll
       for (int i = 0; i < N; ++i) s[u] = fmaf(q[i], ks[u].get(i), s[u]);
@@ -129,17 +185,26 @@ __global__ void __launch_bounds__(kWarps * 32) decode_attention(const __grid_con
     for (int o = L / 2; o; o >>= 1)
 #pragma unroll
       for (int u = 0; u < kAhead; ++u) s[u] += __shfl_xor_sync(0xffffffffu, s[u], o);
+    // A hidden key may be anything.
+    float now = m;
 #pragma unroll
     for (int u = 0; u < kAhead; ++u) {
-      if (base + team + u * kTeams >= hi) continue;  // a hidden key may be anything
-      float x = s[u] * a.scale;
-      if (a.softcap > 0) x = tanhf(x / a.softcap) * a.softcap;
-      const float now = fmaxf(m, x), shift = now == -INFINITY ? 0.0f : now;
-      const float c = m == -INFINITY ? 0.0f : expf(m - shift), p = x == -INFINITY ? 0.0f : expf(x - shift);
-      sum = sum * c + p;
-      m = now;
+      s[u] *= a.scale;
+      if (a.softcap > 0) s[u] = tanhf(s[u] / a.softcap) * a.softcap;
+      if (base + team + u * kTeams < hi) now = fmaxf(now, s[u]);
+    }
+    const float shift = now == -INFINITY ? 0.0f : now, c = m == -INFINITY ? 0.0f : expf(m - shift);
+    m = now;
+    sum *= c;
 #pragma unroll
-      for (int i = 0; i < N; ++i) acc[i] = fmaf(p, vs[u].get(i), acc[i] * c);
+    for (int i = 0; i < N; ++i) acc[i] *= c;
+#pragma unroll
+    for (int u = 0; u < kAhead; ++u) {
+      if (base + team + u * kTeams >= hi) continue;
+      const float p = s[u] == -INFINITY ? 0.0f : expf(s[u] - shift);
+      sum += p;
+#pragma unroll
+      for (int i = 0; i < N; ++i) acc[i] = fmaf(p, vs[u].get(i), acc[i]);
     }
   }
   // The teams of a warp, then the warps. A team that saw only NaN has a sum of NaN and no maximum.
@@ -194,7 +259,10 @@ void launch_rope_and_cache(const RopeAndCache& a, cudaStream_t stream) {
   });
 }
 
-bool launch_decode_attention(const AttentionLaunch& a, cudaStream_t stream) {
+namespace {
+
+template <class Turn>
+bool start_attention(const AttentionLaunch& a, const Turn& r, cudaStream_t stream) {
   if (a.q_len != 1 || a.mask || a.dim != a.v_dim || a.batch * a.heads == 0) return false;
   bool done = false;
   with_float(a.kv_dtype, [&](auto t) {
@@ -205,17 +273,31 @@ bool launch_decode_attention(const AttentionLaunch& a, cudaStream_t stream) {
     };
     if (!aligned(a.k, a.k_stride) || !aligned(a.v, a.v_stride)) return;
     auto start = [&](auto kernel) {
-      launch_early(kernel, dim3(static_cast<unsigned>(a.batch * a.heads)), kWarps * 32, 0, stream, a);
+      launch_early(kernel, dim3(static_cast<unsigned>(a.batch * a.heads)), kWarps * 32, 0, stream, a, r);
       done = true;
     };
     if (a.dim == 32 * n)
-      start(decode_attention<T, 32>);
+      start(decode_attention<T, 32, Turn>);
     else if (a.dim == 16 * n)
-      start(decode_attention<T, 16>);
+      start(decode_attention<T, 16, Turn>);
     else if (a.dim == 8 * n)
-      start(decode_attention<T, 8>);
+      start(decode_attention<T, 8, Turn>);
   });
   return done;
+}
+
+}  // namespace
+
+bool launch_decode_attention(const AttentionLaunch& a, cudaStream_t stream) {
+  return start_attention(a, Nothing{}, stream);
+}
+
+bool launch_turned_attention(const RopeAndCache& r, const AttentionLaunch& a, cudaStream_t stream) {
+  if (a.dtype != a.kv_dtype || r.q.dtype != a.kv_dtype || r.k.dtype != a.kv_dtype || r.q.heads != a.heads ||
+      r.k.heads != a.kv_heads || r.q.dim != a.dim || r.k.dim != a.dim || r.v_dim != a.dim ||
+      r.q.batch != a.batch || r.k.batch != a.batch)
+    return false;
+  return start_attention(a, r, stream);
 }
 
 }  // namespace mc::cuda
