@@ -105,10 +105,12 @@ def micro_table(record):
                 peers = None  # NumPy copies on one thread
             digits = 2 if key.endswith("_us") else 1
             ratio = f"{median(ours) / median(peers):.2f}" if peers else ""
+            if key == "matmul_gflops" and ratio:
+                label += f" (goal 0.9: {'met' if median(ours) >= 0.9 * median(peers) else '**missed**'})"
             lines.append(f"| {label} | {threads} | {spread(ours, digits)} | {spread(peers, digits) if peers else ''} | {ratio} |")
         if "chain_gb_s" in figures["mc"]:
             share = median(figures["mc"]["chain_gb_s"]) / median(figures["mc"]["copy_gb_s"])
-            lines.append(f"| the chain's share of copy bandwidth | {threads} | {share:.2f} | | |")
+            lines.append(f"| the chain's share of copy bandwidth (goal 0.8: {'met' if share >= 0.8 else '**missed**'}) | {threads} | {share:.2f} | | |")
     return lines
 
 

@@ -38,14 +38,14 @@ endfunction()
 mc_engine(NAME numpy RANK 0 BUILTIN MESSAGE "the host engine is always there")
 mc_engine(NAME cuda RANK 1 AUTO gpu AUTO_SIGNS /dev/nvidiactl:/dev/dxg
   MESSAGE "CUDA is required for the CUDA backend"
-  MISSING "this build has no CUDA engine (nvcc was not found when it was built)"
+  MISSING "this build has no CUDA engine (it is built where nvcc is found)"
   FIX "install the CUDA 13 toolkit and build again: ./dev build")
 mc_engine(NAME jax RANK 2 AUTO tpu AUTO_SIGNS /dev/accel0:/dev/vfio/0
   MESSAGE "jax is required for the JAX backend"
-  MISSING "this build has no JAX engine" FIX "build ModelCypher anew")
+  MISSING "this build has no JAX engine" FIX "build it: ./dev build")
 mc_engine(NAME mlx RANK 3 AUTO gpu AUTO_APPLE MESSAGE "mlx is required for the MLX backend"
   MISSING "this build has no MLX engine"
-  FIX "pip install mlx==0.32.4 mlx-cpu==0.32.4, then build ModelCypher anew")
+  FIX "pip install mlx==0.32.4 mlx-cpu==0.32.4, then build again: ./dev build")
 mc_engine(NAME null RANK 9 HIDDEN MESSAGE "the null engine is for tests of graph code"
   MISSING "this build has no null engine" FIX "build ModelCypher with its tests")
 

@@ -165,7 +165,7 @@ class MC_API Array {
         const uint64_t bits = item_int();
         return is_unsigned(dtype()) ? static_cast<T>(bits) : static_cast<T>(static_cast<int64_t>(bits));
       }
-      return static_cast<T>(item_double());
+      return saturated<T>(item_double());
     } else {
       return T(item_complex());
     }
@@ -194,6 +194,16 @@ class MC_API Array {
   void check_dtype(Dtype expected) const;
   void begin_copy(Dtype expected) const;  // evaluates; refuses what the host's memory can't hold
   double item_double() const;
+  // Truncated; beyond T's range its end, NaN 0.
+  template <class T>
+  static T saturated(double v) {
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+      if (!(v > static_cast<double>(std::numeric_limits<T>::min())))
+        return v != v ? T{0} : std::numeric_limits<T>::min();
+      if (v >= static_cast<double>(std::numeric_limits<T>::max())) return std::numeric_limits<T>::max();
+    }
+    return static_cast<T>(v);
+  }
   uint64_t item_int() const;  // of an integer array: its 64 bits
   std::complex<double> item_complex() const;
 

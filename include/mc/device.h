@@ -32,6 +32,13 @@ MC_API Device parse_device(std::string_view spec);
 // saying why.
 MC_API Device default_device();
 MC_API void set_default_device(const Device& device);
+// What default_device() is, or would be at its first call, outside of every DeviceScope; nothing is printed.
+// Throws as default_device() does when the environment names an engine that is not there.
+struct DeviceChoice {
+  Device device;
+  std::string why;
+};
+MC_API DeviceChoice default_choice();
 
 // Makes `device` the default on this thread while it lives.
 class MC_API DeviceScope {

@@ -90,6 +90,8 @@ class MC_API Session {
   struct Impl;
 
  private:
+  Impl& state() const;  // throws InvalidArgument where the session was moved away
+
   std::unique_ptr<Impl> impl_;
 };
 

@@ -363,7 +363,7 @@ def swapaxes(x: Any, axis1: int, axis2: int, /) -> Array:
     return _mc.swapaxes(x, axis1, axis2)
 
 
-def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Array:
+def concat(arrays: Sequence[Any], /, axis: int | None = 0) -> Array:
     if axis is None:
         return _mc.concatenate([_mc.reshape(a, [-1]) if _arr(a).size else _mc.zeros([0], _arr(a).dtype) for a in arrays], 0)
     return _mc.concatenate(arrays, axis)
@@ -377,7 +377,7 @@ def stack(arrays: Sequence[Any], /, axis: int = 0) -> Array:
     return _mc.stack(arrays, axis)
 
 
-def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
+def unstack(x: Any, /, axis: int = 0) -> tuple[Array, ...]:
     a = _arr(x)
     n = a.shape[_axis(axis, a.ndim)]
     return _tuple(_mc.squeeze(p, axis) for p in _mc.split(a, n, axis)) if n else ()
@@ -408,7 +408,7 @@ def roll(x: Any, /, shift: Any, axis: Axis = None) -> Array:
     return a
 
 
-def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Array:
+def repeat(x: Any, repeats: Any, /, axis: int | None = None) -> Array:
     a = _arr(x)
     if axis is None:
         a, axis = _mc.reshape(a, [a.size]), 0
@@ -563,39 +563,39 @@ def _summed(f: Any, x: Any, axis: Axis, dtype: Any, keepdims: bool) -> Array:
     return out if dtype is None or out.dtype == dtype else _mc.astype(out, dtype)
 
 
-def sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+def sum(x: Any, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Array:
     return _summed(_mc.sum, x, axis, dtype, keepdims)
 
 
-def prod(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+def prod(x: Any, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Array:
     return _summed(_mc.prod, x, axis, dtype, keepdims)
 
 
-def mean(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+def mean(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return _mc.mean(x, axis, keepdims)
 
 
-def max(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+def max(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return _mc.max(x, axis, keepdims)
 
 
-def min(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+def min(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return _mc.min(x, axis, keepdims)
 
 
-def any(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+def any(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return _mc.any(x, axis, keepdims)
 
 
-def all(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+def all(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return _mc.all(x, axis, keepdims)
 
 
-def logsumexp(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+def logsumexp(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return _mc.logsumexp(x, axis, keepdims)
 
 
-def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Array:
+def var(x: Any, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False) -> Array:
     if float(correction).is_integer():
         return _mc.var(x, axis, keepdims, int(correction))
     a = _inexact(x)
@@ -604,21 +604,21 @@ def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     return _mc.var(a, axis, keepdims, 0) * (n / (n - correction))
 
 
-def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Array:
+def std(x: Any, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False) -> Array:
     if float(correction).is_integer():
         return _mc.std(x, axis, keepdims, int(correction))
     return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 
-def argmax(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
+def argmax(x: Any, /, axis: int | None = None, *, keepdims: bool = False) -> Array:
     return _mc.argmax(x, axis, keepdims)
 
 
-def argmin(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
+def argmin(x: Any, /, axis: int | None = None, *, keepdims: bool = False) -> Array:
     return _mc.argmin(x, axis, keepdims)
 
 
-def count_nonzero(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+def count_nonzero(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return _mc.count_nonzero(x, axis, keepdims)
 
 
@@ -643,11 +643,11 @@ def _cumulated(f: Any, x: Any, axis: int | None, dtype: Any, first: int, include
     return out if dtype is None or out.dtype == dtype else _mc.astype(out, dtype)
 
 
-def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
+def cumulative_sum(x: Any, /, axis: int | None = None, *, dtype: Any = None, include_initial: bool = False) -> Array:
     return _cumulated(_mc.cumsum, x, axis, dtype, 0, include_initial)
 
 
-def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
+def cumulative_prod(x: Any, /, axis: int | None = None, *, dtype: Any = None, include_initial: bool = False) -> Array:
     return _cumulated(_mc.cumprod, x, axis, dtype, 1, include_initial)
 
 
@@ -692,7 +692,7 @@ def tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Array:
     return _mc.tensordot(a, b, left, right)
 
 
-def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
+def vecdot(x1: Any, x2: Any, /, axis: int = -1) -> Array:
     a, b = _arr(x1), _arr(x2)
     if a.shape[axis] != b.shape[axis]:
         raise ValueError(f"the axes have lengths {a.shape[axis]} and {b.shape[axis]}")
@@ -707,11 +707,11 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
 # ---- indexing, searching, sorting, sets
 
 
-def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Array:
+def take(x: Any, indices: Any, /, axis: int | None = None) -> Array:
     return _mc.take(x, indices, axis)
 
 
-def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Array:
+def take_along_axis(x: Any, indices: Any, /, axis: int = -1) -> Array:
     return _mc.take_along_axis(x, indices, axis)
 
 
@@ -737,12 +737,12 @@ def _sortable(x: Any) -> Array:
     return a
 
 
-def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
+def sort(x: Any, /, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Array:
     a = _sortable(x)
     return _mc.flip(_mc.sort(a, axis), [axis]) if descending else _mc.sort(a, axis)
 
 
-def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
+def argsort(x: Any, /, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Array:
     a = _sortable(x)
     if not descending:
         return _mc.argsort(a, axis)

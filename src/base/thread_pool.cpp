@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -90,14 +91,17 @@ thread_local bool in_region = false;
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads), spins_(spins_for(threads)) {
-    for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+    try {
+      workers_.reserve(static_cast<size_t>(threads));
+      for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+    } catch (const std::system_error&) {
+      const size_t started = workers_.size() + 1;
+      stop();
+      throw Error(ErrorCode::OutOfMemory, cat("the system gave ", started, " of ", threads, " threads"),
+                  "threads", cat("use --threads ", started, " or fewer (MC_NUM_THREADS, set_num_threads)"));
+    }
   }
-  ~Pool() {
-    stop_ = true;
-    start_.fetch_add(1);
-    futex_wake_all(&start_);
-    for (auto& w : workers_) w.join();
-  }
+  ~Pool() { stop(); }
   int threads() const { return threads_; }
 
   void run(FunctionRef<void(int, int)> fn) {
@@ -121,6 +125,12 @@ class Pool {
   }
 
  private:
+  void stop() {
+    stop_ = true;
+    start_.fetch_add(1);
+    futex_wake_all(&start_);
+    for (auto& w : workers_) w.join();
+  }
   void call(int t) {
     in_region = true;
     try {

@@ -87,7 +87,7 @@ const char* stop_reason_name(StopReason r) {
     case StopReason::EndOfText: return "end_of_text";
     case StopReason::MaxTokens: return "max_tokens";
     case StopReason::StopString: return "stop_string";
-    case StopReason::Cancelled: return "cancelled";
+    case StopReason::Cancelled: return "interrupted";
     case StopReason::ContextFull: return "context_full";
   }
   return "";
@@ -96,6 +96,8 @@ const char* stop_reason_name(StopReason r) {
 GenerateResult generate(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& prompt,
                         const GenerateOptions& options, const TokenCallback& on_token) {
   require_causal(model, "generate");
+  for (const std::string& s : options.stop)
+    if (s.empty()) throw Error(ErrorCode::InvalidArgument, "an empty string would stop at once", "stop");
   if (prompt.empty())
     throw Error(ErrorCode::InvalidArgument, "the prompt has no tokens", "prompt",
                 "give at least one character");
@@ -181,6 +183,9 @@ std::vector<std::vector<double>> score(const std::shared_ptr<const Model>& model
                                        const std::vector<std::vector<int32_t>>& rows,
                                        const ScoreOptions& options) {
   require_causal(model, "score");
+  if (options.chunk < 1)
+    throw Error(ErrorCode::InvalidArgument, cat("a chunk has at least one token, got ", options.chunk),
+                "chunk");
   std::vector<std::vector<double>> out(rows.size());
   if (rows.empty()) return out;
   size_t longest = 0;

@@ -14,6 +14,7 @@ namespace mc {
 struct Session::Impl {
   std::shared_ptr<const Model> model;
   int64_t rows = 1, position = 0;
+  bool lost = false;  // a pass failed after it had begun to write into the cache
   std::vector<nn::KvCache> cache;
   std::vector<Edit> edits;
   Arrays operands;                                // of the edits
@@ -100,7 +101,21 @@ struct Session::Impl {
   Arrays run(const Function& f, const std::vector<int32_t>& ids, int64_t tokens,
              const std::vector<int32_t>& lengths = {}) {
     if (caches()) reserve(position + tokens);
-    Arrays out = f(arguments(ids, tokens, lengths));
+    if (lost)
+      throw Error(ErrorCode::InvalidArgument, "an earlier pass failed midway and took the cache along",
+                  "session", "reset() it and give the text again");
+    const Arrays args = arguments(ids, tokens, lengths);
+    Arrays out;
+    try {
+      out = f(args);
+    } catch (...) {  // what was not touched is ours again
+      for (size_t i = 0; i < cache.size(); ++i) {
+        cache[i] = {args[2 + 2 * i], args[3 + 2 * i]};
+        lost = lost || !cache[i].k.is_evaluated() || !cache[i].v.is_evaluated();
+      }
+      if (lost) cache.clear();
+      throw;
+    }
     const size_t heads = out.size() - cache.size() * 2;
     for (size_t i = 0; i < cache.size(); ++i)
       cache[i] = {std::move(out[heads + 2 * i]), std::move(out[heads + 2 * i + 1])};
@@ -146,16 +161,27 @@ Session::Session(std::shared_ptr<const Model> model, int64_t rows, std::vector<E
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 
-void Session::reserve(int64_t tokens) {
-  if (impl_->caches()) impl_->reserve(std::min(tokens, impl_->model->config().context));
+Session::Impl& Session::state() const {
+  if (!impl_)
+    throw Error(ErrorCode::InvalidArgument, "it was moved away", "Session",
+                "use the one that it was moved to");
+  return *impl_;
 }
-void Session::reset() { impl_->position = 0; }
-int64_t Session::position() const { return impl_->position; }
-const Model& Session::model() const { return *impl_->model; }
+
+void Session::reserve(int64_t tokens) {
+  Impl& s = state();
+  if (s.caches()) s.reserve(std::min(tokens, s.model->config().context));
+}
+void Session::reset() {
+  state().position = 0;
+  state().lost = false;
+}
+int64_t Session::position() const { return state().position; }
+const Model& Session::model() const { return *state().model; }
 
 Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, const std::vector<Site>& taps,
                    Arrays* tapped, const std::vector<int32_t>& lengths) {
-  Impl& s = *impl_;
+  Impl& s = state();
   if (chunk < 1)
     throw Error(ErrorCode::InvalidArgument, cat("a chunk has at least one token, got ", chunk), "chunk");
   for (const Site& t : taps)
@@ -208,7 +234,7 @@ Array Session::run(const std::vector<int32_t>& ids, int64_t chunk, bool all, con
 }
 
 Array Session::logits(const Array& hidden, const std::vector<int32_t>& positions) {
-  Impl& s = *impl_;
+  Impl& s = state();
   s.causal_only("logits");
   if (!s.head)
     s.head = compile([&s](const Arrays& a) {
@@ -230,10 +256,10 @@ void require_fired(const std::vector<Edit>& edits, int64_t tokens) {
                   "edit", "choose positions that the input has");
   }
 }
-void Session::require_fired() const { mc::require_fired(impl_->edits, impl_->position); }
+void Session::require_fired() const { mc::require_fired(state().edits, state().position); }
 
 int32_t Session::greedy_step(int32_t id) {
-  Impl& s = *impl_;
+  Impl& s = state();
   s.causal_only("generate");
   if (!s.greedy) s.greedy = s.make(s.greedy_head(), {});
   const int32_t next = s.run(s.greedy, {id}, 1)[0].to_vector<int32_t>()[0];
@@ -284,7 +310,7 @@ MemoryPlan plan_memory(const std::shared_ptr<const Model>& model, int64_t tokens
 }
 
 Array Session::step_logits(int32_t id) {
-  Impl& s = *impl_;
+  Impl& s = state();
   s.causal_only("generate");
   if (!s.logits)
     s.logits = s.make(

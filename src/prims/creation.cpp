@@ -107,6 +107,8 @@ Array tri(int64_t n, int64_t m, int k, Dtype dtype) {
   return astype(less_equal(j, i + k), dtype);
 }
 Array eye(int64_t n, int64_t m, int k, Dtype dtype) {
+  if (n < 0 || m < -1)
+    throw Error(ErrorCode::InvalidArgument, cat("sizes must be 0 or more, got ", n, " and ", m), "eye");
   const Array i = expand_dims(arange(0, n, 1, Dtype::I64), {1}),
               j = expand_dims(arange(0, m < 0 ? n : m, 1, Dtype::I64), {0});
   return astype(equal(j, i + k), dtype);
@@ -155,17 +157,18 @@ Array linspace(double start, double stop, int64_t num, Dtype dtype) {
 }
 
 Array diag(const Array& a, int k) {
+  const int64_t r = k < 0 ? -int64_t{k} : 0, c = k > 0 ? k : 0;
   if (a.ndim() == 1) {
-    const int64_t n = a.shape(0) + std::abs(k);
+    const int64_t n = a.shape(0) + r + c;
     const Array i = expand_dims(arange(0, n, 1, Dtype::I64), {1}),
                 j = expand_dims(arange(0, n, 1, Dtype::I64), {0});
-    const Array row = pad(a, {{k > 0 ? k : 0, k < 0 ? -k : 0}});  // element of column j
-    return where(equal(j, i + k), broadcast_to(expand_dims(row, {0}), {n, n}), zeros({n, n}, a.dtype()));
+    const Array row = pad(a, {{c, r}});  // element of column j
+    return where(equal(j, i + (c - r)), broadcast_to(expand_dims(row, {0}), {n, n}),
+                 zeros({n, n}, a.dtype()));
   }
   if (a.ndim() != 2)
     throw Error(ErrorCode::ShapeMismatch,
                 cat("diag needs one or two dimensions, got shape ", a.shape().str()), "diag");
-  const int64_t r = k < 0 ? -k : 0, c = k > 0 ? k : 0;
   const int64_t n = std::max<int64_t>(0, std::min(a.shape(0) - r, a.shape(1) - c));
   const Array flat = reshape(a, {-1});
   return take(

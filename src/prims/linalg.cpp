@@ -420,6 +420,13 @@ Array pinv(const Array& a, double rcond) {
   const Array inverse = where(keep, 1 / where(keep, r.s, ones_like(r.s)), zeros_like(r.s));
   return matmul(H(r.vt) * row(inverse), H(r.u));
 }
-Array lstsq(const Array& a, const Array& b, double rcond) { return matmul(pinv(a, rcond), inexact(b)); }
+Array lstsq(const Array& a, const Array& b, double rcond) {
+  if (a.ndim() < 2 || b.ndim() < 1 || b.shape(b.ndim() == 1 ? 0 : -2) != a.shape(-2))
+    throw Error(ErrorCode::ShapeMismatch,
+                cat("a matrix of shape ", a.shape().str(), " does not fit a right-hand side of shape ",
+                    b.shape().str()),
+                "lstsq", "a is (…, m, n); b is (m,) or (…, m, k)");
+  return matmul(pinv(a, rcond), inexact(b));
+}
 
 }  // namespace mc

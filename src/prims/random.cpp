@@ -158,6 +158,9 @@ Array uniform(double low, double high, const Shape& shape, Dtype dtype, const Ar
   if (!std::isfinite(high - low))
     throw Error(ErrorCode::InvalidArgument, cat("the range from ", low, " to ", high, " is not finite"),
                 "uniform");
+  if (high < low)
+    throw Error(ErrorCode::InvalidArgument, cat("low is ", low, ", high is ", high), "uniform",
+                "give the lower bound first");
   const Dtype d = dtype == Dtype::F64 ? Dtype::F64 : Dtype::F32;
   const Array u = unit(shape, d, key);
   if (low == 0 && high == 1 && d == dtype) return u;
@@ -233,7 +236,10 @@ Array categorical(const Array& logits, int64_t num_samples, const Array& key) {
 }
 
 // Sorted by random 64-bit numbers; equal ones keep their order.
-Array permutation(int64_t n, const Array& key) { return argsort(draw64(key, {n}), 0); }
+Array permutation(int64_t n, const Array& key) {
+  if (n < 0) throw Error(ErrorCode::InvalidArgument, cat("n must be 0 or more, got ", n), "permutation");
+  return argsort(draw64(key, {n}), 0);
+}
 
 }  // namespace random
 }  // namespace mc

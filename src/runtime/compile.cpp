@@ -22,6 +22,7 @@ struct Program {
   Device device;
   Graph graph;
   Arrays captured;   // inputs after the arguments and the random state
+  Device own;        // where those lie, if anywhere
   int64_t keys = 0;  // drawn from the random state at each call; if any, it is the input after the arguments
   std::shared_ptr<Executable> exe;
 };
@@ -53,8 +54,8 @@ class Compiled {
     for (const Array& a : args) in.push_back(place(a, p.device));
     if (p.keys) in.push_back(place(advance_random_state(p.keys), p.device));
     for (const Array& a : p.captured) in.push_back(place(a, p.device));
-    for (int d : donate_) give_away(args[static_cast<size_t>(d)], in[static_cast<size_t>(d)], p.device);
     try {
+      for (int d : donate_) give_away(args[static_cast<size_t>(d)], in[static_cast<size_t>(d)], p.device);
       ProfileScope profile("compiled", p.graph.nodes.size());
       p.exe->run(in, out);
     } catch (...) {
@@ -75,8 +76,12 @@ class Compiled {
  private:
   static constexpr size_t kMaxPrograms = 256;
 
-  std::shared_ptr<Program> find(const Arrays& args, const Device& device) {
+  // `placed` is where the arguments lie, if anywhere; else the program's own arrays decide, as in device_of.
+  std::shared_ptr<Program> find(const Arrays& args, const Device& placed) {
+    Device by_default;
     for (auto& p : programs_) {
+      Device device = placed.backend ? placed : p->own;
+      if (!device.backend) device = by_default = by_default.backend ? by_default : default_device();
       if (!(p->device == device) || p->args.size() != args.size()) continue;
       bool same = true;
       for (size_t i = 0; i < args.size() && same; ++i) same = p->args[i] == aval_of(args[i]);
@@ -92,7 +97,7 @@ class Compiled {
     {
       GraphLock lock;
       eval(args);
-      device = device_of(args);
+      device = placed_device(args);
       if (const uint64_t now = exec_cache_generation(); now != generation_) {
         generation_ = now;
         programs_.clear();
@@ -141,6 +146,7 @@ class Compiled {
     Arrays all = args;
     all.insert(all.end(), p->captured.begin(), p->captured.end());
     p->device = device_of(all);
+    p->own = placed_device(p->captured);
     if (comparable && !replayed) verify(*p, *first, differs);
     CompileOptions options;
     options.device = p->device;

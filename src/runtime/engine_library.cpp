@@ -61,7 +61,10 @@ Backend* load_engine(const EngineRow& row) {
               "build the engine and the library together");
     return backend;
   }
-  missing(row, row.missing, row.fix);
+  std::string searched;
+  for (const fs::path& folder : engine_folders())
+    searched += cat(searched.empty() ? "" : ", ", folder.string());
+  missing(row, cat(row.missing, ": there is no ", file, " in ", searched), row.fix);
 }
 
 }  // namespace mc

@@ -36,7 +36,7 @@ const Value& value_of(const Array& a) {
 }
 }  // namespace
 
-Device device_of(const Arrays& inputs) {
+Device placed_device(const Arrays& inputs) {
   Device device;
   for (const Array& a : inputs) {
     const Device d = value_of(a).buffer->device;
@@ -47,6 +47,11 @@ Device device_of(const Arrays& inputs) {
                   "copy one of them with to_device");
     device = d;
   }
+  return device;
+}
+
+Device device_of(const Arrays& inputs) {
+  const Device device = placed_device(inputs);
   return device.backend ? device : default_device();
 }
 

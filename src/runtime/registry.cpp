@@ -55,6 +55,13 @@ Backend& engine_of(const Device& device, std::string_view where) {
   if (!device.backend)
     throw Error(ErrorCode::InvalidArgument, "an empty Device was used", std::string(where),
                 "take one from parse_device or default_device");
+  if (device.index == 0) return *device.backend;
+  if (const auto n = static_cast<int>(device.backend->devices().size());
+      device.index < 0 || device.index >= n)
+    throw Error(ErrorCode::DeviceUnavailable,
+                cat(device.backend->name(), " has ", n, n == 1 ? " device" : " devices",
+                    ", not one of number ", device.index),
+                std::string(where));
   return *device.backend;
 }
 
@@ -181,6 +188,15 @@ Device default_device() {
   return *chosen;
 }
 
+DeviceChoice default_choice() {
+  {
+    std::lock_guard lock(registry_mutex());
+    if (chosen) return {*chosen, "the program said so"};
+  }
+  const Selection s = select_default();
+  return {s.device, s.why};
+}
+
 void set_default_device(const Device& device) {
   engine_of(device, "set_default_device");
   std::lock_guard lock(registry_mutex());
@@ -206,10 +222,11 @@ std::vector<BackendStatus> backend_status() {
     s.name = r.name;
     try {
       Backend& b = get_backend(r.name);
-      s.available = true;
       for (const DeviceInfo& d : b.devices()) s.devices.push_back(cat(d.kind, ": ", d.description));
       s.facts = b.facts();
+      s.available = true;
     } catch (const Error& e) {
+      s.devices.clear();
       s.message = e.what();
       s.fix = e.next();
     }

@@ -1,10 +1,12 @@
 // Byte-level BPE: words from the pre-tokenizer, bytes as printable characters, merges by rank.
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <unordered_map>
 
 #include "mc/detail/str.h"
 #include "mc/error.h"
+#include "mc/log.h"
 #include "pre_tokenizer.h"
 #include "token_model.h"
 
@@ -279,7 +281,16 @@ class Bpe : public TokenModel {
     // A symbol that is no token: the tokens of its single bytes. A byte without one is left out, as everyone
     // who runs these models does; the unknown token of such a vocabulary is its end of text.
     for (char c : extra_text_[static_cast<size_t>(id - vocab_.size())])
-      if (int32_t t = vocab_.find({&c, 1}); t >= 0) out.push_back(t);
+      if (int32_t t = vocab_.find({&c, 1}); t >= 0)
+        out.push_back(t);
+      else
+        tell_of_lost_bytes();
+  }
+
+  // Once for each tokenizer: a file of such bytes needs one line, not one for each of them.
+  void tell_of_lost_bytes() const {
+    if (!told_.exchange(true))
+      log_warning("the model's vocabulary has no token for some bytes of the text; they are left out");
   }
 
   static constexpr size_t kShort = 40;
@@ -287,6 +298,7 @@ class Bpe : public TokenModel {
   std::string name_;
   PreTokenizer pre_;
   bool ignore_merges_, adds_bos_;
+  mutable std::atomic<bool> told_{false};
   std::string written_[256];
   int32_t bytes_[256];
   std::unordered_map<std::string, int32_t> extra_;

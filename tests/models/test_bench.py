@@ -62,7 +62,7 @@ def plan(mc, name, *arguments):
 def test_plan_is_what_a_run_takes(mc, name, dtype):
     sizes = ["--prompt-tokens", 300, "--gen-tokens", 4, "--decode-context", 32, "--dtype", dtype]
     told = plan(mc, name, *sizes)
-    assert told["schema"] == "mc.plan/1"
+    assert told["schema"] == "mc.bench_plan/1"
     assert told["total_bytes"] == max(told["prefill"]["total_bytes"], told["decode"]["total_bytes"])
     run = mc("bench", "--model", model_path(name), "--runs", 1, "--output", "json", *sizes).json()
     ratio = run["peak_engine_bytes"] / told["total_bytes"]

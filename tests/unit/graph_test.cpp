@@ -1,6 +1,7 @@
 // The lazy graph: capture, evaluation, sharing, donation, long chains, errors.
 #include <gtest/gtest.h>
 
+#include <climits>
 #include <cmath>
 #include <complex>
 #include <thread>
@@ -36,6 +37,34 @@ TEST(Graph, TheSameStructureIsCompiledOnce) {
   const size_t misses = exec_cache_stats().misses;
   EXPECT_EQ(values(f(3.0f)), (std::vector<float>{3, 6, 9, 12}));
   EXPECT_EQ(exec_cache_stats().misses, misses);
+}
+
+// Each of these differs from the first in one thing: none may be taken for it.
+TEST(Graph, OtherStructuresAreOtherPrograms) {
+  const Array x = ones({2, 3}), y = zeros({2, 3}), z = ones({3, 2});
+  const auto program = [](const Array& a) {
+    const size_t misses = exec_cache_stats().misses;
+    a.eval();
+    return exec_cache_stats().misses - misses;
+  };
+  eval({x, y, z});
+  clear_exec_cache();
+  EXPECT_EQ(program(sum(x - y, {0})), 1u);
+  EXPECT_EQ(program(sum(y - x, {0})), 0u) << "inputs are operands";
+  EXPECT_EQ(program(sum(x - y, {1})), 1u) << "attributes";
+  EXPECT_EQ(program(sum(x + y, {0})), 1u) << "operations";
+  EXPECT_EQ(program(sum(z - z, {0})), 1u) << "shapes, and one input twice";
+  EXPECT_EQ(program(sum(astype(x, Dtype::F64) - astype(y, Dtype::F64), {0})), 1u) << "dtypes";
+  EXPECT_EQ(program(sum((x - y) - y, {0})), 1u) << "wiring";
+  EXPECT_EQ(program(sum(x - y, {0})), 0u);
+}
+
+TEST(Graph, ClearCacheDropsProgramsAndMemory) {
+  (ones({1 << 20}) * 2.0 + 1.0).eval();
+  EXPECT_GT(exec_cache_stats().entries, 0u);
+  clear_cache();
+  EXPECT_EQ(exec_cache_stats().entries, 0u);
+  EXPECT_EQ(memory_stats(default_device()).cached, 0u);
 }
 
 TEST(Graph, AChainOfAMillionNodesIsWalkedAndFreed) {
@@ -172,6 +201,34 @@ TEST(Compile, AFailedRunGivesDonatedArgumentsBack) {
   EXPECT_THROW(f({x, y}), Error);
   set_memory_limit(device, 0);
   EXPECT_EQ(x.to_vector<float>()[7], 1.0f);
+}
+
+// Memory that is not ours alone is copied before it is given away; when there is none for the copy, nothing
+// is lost.
+TEST(Compile, AFailedCopyGivesDonatedArgumentsBack) {
+  static const std::vector<float> table(1 << 20, 4.0f);
+  const Function f = compile([](const Arrays& a) { return Arrays{a[0] + 1.0}; }, false, {0});
+  const Array x = Array::wrap(table.data(), {1 << 20}, Dtype::F32, nullptr);
+  const Device device = default_device();
+  set_memory_limit(device, memory_stats(device).active + 1000);
+  EXPECT_THROW(f({x}), Error);
+  set_memory_limit(device, 0);
+  EXPECT_EQ(x.to_vector<float>()[7], 4.0f);
+}
+
+TEST(Compile, ACapturedArrayElsewhereDoesNotTraceAnew) {
+  Array there;
+  {
+    DeviceScope scope({&get_backend("null"), 0});
+    there = ones({2}).eval();
+  }
+  int traced = 0;
+  const Function f = compile([&](const Arrays& a) {
+    ++traced;
+    return Arrays{a[0] + there};
+  });
+  for (int i = 0; i < 3; ++i) f({Array(std::vector<float>{1, 2}, {2})});
+  EXPECT_EQ(traced, 1);
 }
 
 TEST(Compile, DonationNeedsNoMemoryForWhatItTakesOver) {
@@ -377,6 +434,11 @@ TEST(Array, ElementsComeOutAsTheyAre) {
   EXPECT_EQ(full({}, uint64_t{1} << 63, Dtype::F64).item<double>(), 9223372036854775808.0);
   EXPECT_EQ(full({}, uint64_t{1} << 63, Dtype::U64).item<uint64_t>(), uint64_t{1} << 63);
   EXPECT_THROW(full({}, -1, Dtype::U64), Error);
+  EXPECT_EQ(Array(1e20f).item<int>(), INT_MAX);
+  EXPECT_EQ(Array(-1e20f).item<int64_t>(), INT64_MIN);
+  EXPECT_EQ(Array(-3.9f).item<int>(), -3);
+  EXPECT_EQ(Array(-3.9f).item<uint8_t>(), 0);
+  EXPECT_EQ(Array(NAN).item<int>(), 0);
 }
 
 // Destroyed after everything of this thread.

@@ -190,6 +190,40 @@ INSTANTIATE_TEST_SUITE_P(Models, SitesOf,
                            return cat(std::get<0>(i.param), "_", dtype_name(std::get<1>(i.param)));
                          });
 
+// What a failed pass leaves: the conversation goes on, with the same bits.
+TEST(Sessions, GoOnAfterAMemoryLimit) {
+  const TinyFile file("llama", {}, kLayers);
+  const auto model = load_model(file.path(), {});
+  Session whole(model), broken(model);
+  const auto feed = [](Session& s) { return bytes(s.run(kIds, kMaxPass, true)); };
+  EXPECT_EQ(feed(whole), feed(broken));
+  const Device device = default_device();
+  const size_t before = set_memory_limit(device, 1);
+  EXPECT_NE(message([&] { broken.step_logits(5); }).find("limit"), std::string::npos);
+  set_memory_limit(device, before);
+  EXPECT_EQ(bytes(whole.step_logits(5)), bytes(broken.step_logits(5)));
+  EXPECT_EQ(whole.position(), broken.position());
+  broken.reset();
+  Session fresh(model);
+  EXPECT_EQ(feed(fresh), feed(broken));
+}
+
+TEST(Sessions, RefuseWhatTheyCanNotDo) {
+  const TinyFile file("llama", {}, kLayers);
+  const auto model = load_model(file.path(), {});
+  Session a(model), b(std::move(a));
+  EXPECT_NE(message([&] { a.position(); }).find("moved away"), std::string::npos);
+  EXPECT_EQ(b.position(), 0);
+  EXPECT_NE(message([&] { score(model, {kIds}, {.chunk = -1}); }).find("at least one token"),
+            std::string::npos);
+  EXPECT_NE(message([&] { generate(model, kIds, {.stop = {""}}, {}); }).find("empty string"),
+            std::string::npos);
+  EXPECT_NE(message([&] {
+              DeviceScope({default_device().backend, 77});
+            }).find("not one of number 77"),
+            std::string::npos);
+}
+
 TEST(Sites, NamesAndRanges) {
   auto names = [](const char* list) {
     std::string all;

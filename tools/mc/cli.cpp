@@ -37,7 +37,8 @@ const std::vector<Option> kEngineOptions = {
     {"profile", Kind::Text, "FILE", "write a Chrome trace of what the engine ran"},
 };
 const std::vector<Option> kModelOptions = {
-    {"model", Kind::Text, "FILE", "the model, a GGUF file (or give it as the first word)", 0, 0, false, 'm'},
+    {"model", Kind::Text, "FILE",
+     "the model: a GGUF file or a Hugging Face folder (or give it as the first word)", 0, 0, false, 'm'},
 };
 
 std::vector<std::string> split(std::string_view s, char at) {
@@ -206,8 +207,8 @@ std::vector<int64_t> Args::integers(std::string_view name) const {
 std::string Args::model() const {
   if (has("model") && !words.empty())
     usage_error(cat("the model is given twice: --model ", text("model"), " and ", words[0]), "--model");
-  if (has("model")) return text("model");
-  if (words.empty()) usage_error("no model is given", "--model", "add --model FILE");
+  if (has("model") && !text("model").empty()) return text("model");
+  if (words.empty() || words[0].empty()) usage_error("no model is given", "--model", "add --model FILE");
   return words[0];
 }
 

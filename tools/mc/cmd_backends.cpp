@@ -3,12 +3,22 @@
 #include "commands.h"
 #include "mc/detail/str.h"
 #include "mc/device.h"
+#include "mc/error.h"
 
 namespace mc::tool {
 namespace {
 
 int run(const Args& args) {
   const std::vector<BackendStatus> all = backend_status();
+  std::string chosen, why, fix;
+  try {
+    const DeviceChoice c = default_choice();
+    chosen = device_name(c.device);
+    why = c.why;
+  } catch (const Error& e) {  // what the environment asks for is not there
+    why = e.what();
+    fix = e.next();
+  }
   if (args.format == Format::Text) {
     for (const BackendStatus& b : all) {
       std::string name = b.name;
@@ -18,6 +28,10 @@ int run(const Args& args) {
       else
         write_out(cat(name, "not available: ", b.message, "\n", std::string(8, ' '), "next: ", b.fix, "\n"));
     }
+    if (chosen.empty())
+      write_out(cat("default: none: ", why, "\n", std::string(8, ' '), "next: ", fix, "\n"));
+    else
+      write_out(cat("default ", chosen, ": ", why, "\n"));
     return kOk;
   }
   Value list = Value::list();
@@ -27,7 +41,13 @@ int run(const Args& args) {
     if (!b.available) row.set("message", b.message).set("next", b.fix);
     list.push(std::move(row));
   }
-  write_result(args.format, Value::object().set("schema", "mc.backends/1").set("backends", std::move(list)));
+  Value choice = Value::object();
+  if (!chosen.empty()) choice.set("device", chosen);
+  choice.set("why", why);
+  if (!fix.empty()) choice.set("next", fix);
+  Value v = Value::object();
+  v.set("schema", "mc.backends/1").set("default", std::move(choice));
+  write_result(args.format, v.set("backends", std::move(list)));
   return kOk;
 }
 

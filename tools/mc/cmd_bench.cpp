@@ -91,7 +91,7 @@ int show_plan(const Args& args, const Engine& engine, const std::shared_ptr<Mode
         .set("total_bytes", p.total());
   };
   Value v = Value::object();
-  v.set("schema", "mc.plan/1");
+  v.set("schema", "mc.bench_plan/1");
   engine.describe(v);
   v.set("weights_bytes", prefill.weights)
       .set("prefill", part(prompt_tokens, prefill))

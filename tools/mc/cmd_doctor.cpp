@@ -81,15 +81,35 @@ std::vector<Step> steps_of(const BackendStatus& b) {
   return out;
 }
 
+// Which engine computes when none is named.
+Step choice_of() {
+  try {
+    const DeviceChoice c = default_choice();
+    return {"default engine", cat(device_name(c.device), ", ", c.why), "", true};
+  } catch (const Error& e) {
+    return {"default engine", e.what(), e.next(), false};
+  }
+}
+
+// The number of threads, or what is wrong with the setting.
+Step threads_step() {
+  try {
+    return {"threads", cat(num_threads()), "", true};
+  } catch (const Error& e) {
+    return {"threads", e.what(), e.next(), false};
+  }
+}
+
 int run(const Args& args) {
   utsname system = {};
   uname(&system);
+  const Step threads = threads_step(), chosen = choice_of();
   const std::vector<std::pair<std::string, Value>> facts = {
       {"version", MC_VERSION},
       {"compiler", cat("g++ ", __VERSION__)},
       {"system", cat(system.sysname, " ", system.release, " ", system.machine)},
       {"cpu", cpu_name()},
-      {"threads", num_threads()},
+      {"threads", threads.ok ? Value(num_threads()) : Value(threads.told)},
       {"available_memory_bytes", available_memory()}};
   const std::vector<BackendStatus> engines = backend_status();
   if (args.format == Format::Text) {
@@ -101,10 +121,13 @@ int run(const Args& args) {
     line("compiler", cat("g++ ", __VERSION__));
     line("system", cat(system.sysname, " ", system.release, " ", system.machine));
     line("cpu", cpu_name());
-    line("threads", cat(num_threads()));
+    line("threads", threads.told);
+    if (!threads.ok) line("", cat("next: ", threads.fix));
     const size_t memory = available_memory();
     line("available memory", memory ? show_bytes(static_cast<double>(memory)) : "unknown");
     for (const auto& [name, value] : settings()) line(name, value);
+    line(chosen.name, chosen.told);
+    if (!chosen.ok) line("", cat("next: ", chosen.fix));
     for (const BackendStatus& b : engines) {
       line(cat("engine ", b.name), b.available ? join(b.devices) : cat("not available: ", b.message));
       if (!b.available) line("", cat("next: ", b.fix));
@@ -120,6 +143,10 @@ int run(const Args& args) {
   Value v = Value::object();
   v.set("schema", "mc.doctor/1");
   for (const auto& [name, value] : facts) v.set(name, value);
+  Value choice = Value::object();
+  choice.set("ok", chosen.ok).set("told", chosen.told);
+  if (!chosen.ok) choice.set("next", chosen.fix);
+  v.set("default_engine", std::move(choice));
   Value environment = Value::object(), list = Value::list();
   for (const auto& [name, value] : settings()) environment.set(name, value);
   for (const BackendStatus& b : engines) {

@@ -45,6 +45,8 @@ std::string token_line(const Tokenizer& tokenizer, int32_t id, std::optional<dou
 
 int run(const Args& args) {
   const std::string path = args.model();
+  if (args.has("timings") && args.format == Format::Text)
+    usage_error("goes with --output json or yaml; text shows the times anyway", "--timings");
   GenerateOptions options = options_from(args);
   const std::string prompt = text_or_file(args, "prompt", "prompt-file");
   const bool text = args.format == Format::Text;

@@ -56,8 +56,7 @@ int run(const Args& args) {
   o.pool = parse_pool(args.text("pool", "none"));
   o.sites = args.has("sites") ? parse_sites(args.text("sites"), model->config().layers) : std::vector<Site>{};
   if (!args.has("sites"))
-    for (int l : parse_layers(args.text("layers", "-1"), model->config().layers))
-      o.sites.push_back({SiteKind::ResidPost, l});
+    for (int l : layers_from(args, "-1", model->config().layers)) o.sites.push_back({SiteKind::ResidPost, l});
   const CapturePlan c = plan_capture(model, o, prompt);
   add("probe capture",
       cat(rows, rows == 1 ? " prompt of " : " prompts side by side of ", prompt, " tokens, ", o.sites.size(),

@@ -40,8 +40,7 @@ void check_lists(const Args& args) {
 std::vector<Site> sites_of(const Args& args, const Model& model) {
   if (args.has("sites")) return parse_sites(args.text("sites"), model.config().layers);
   std::vector<Site> out;
-  for (int l : parse_layers(args.text("layers"), model.config().layers))
-    out.push_back({SiteKind::ResidPost, l});
+  for (int l : layers_from(args, "", model.config().layers)) out.push_back({SiteKind::ResidPost, l});
   return out;
 }
 

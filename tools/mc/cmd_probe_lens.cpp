@@ -151,7 +151,7 @@ int run_lens(const Args& args) {
   if (texts.size() != 1)
     usage_error("looks at one text", "mc probe lens", "score many with `mc probe entropy`");
   const std::vector<int32_t>& ids = texts[0];
-  const std::vector<int> layers = parse_layers(args.text("layers", "all"), model->config().layers);
+  const std::vector<int> layers = layers_from(args, "all", model->config().layers);
   const std::vector<Edit> edits = edits_from(args, *model, static_cast<int64_t>(ids.size()));
   const auto cells = logit_lens(model, ids, layers, edits);
   if (args.has("svg")) {

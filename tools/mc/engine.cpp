@@ -8,6 +8,7 @@
 #include "mc/device.h"
 #include "mc/error.h"
 #include "mc/random.h"
+#include "mc/sites.h"
 
 namespace mc::tool {
 namespace {
@@ -48,19 +49,7 @@ Engine::Engine(const Args& args)
   quantize_ = args.text("quantize");
   context_ = args.integer("context", 0);
   if (args.has("quantize")) parse_quantize(quantize_);  // refused before anything is loaded
-  if (args.has("profile")) {
-    profile_start(args.text("profile"));
-    profiling_ = true;
-  }
-}
-
-Engine::~Engine() {
-  if (!profiling_) return;
-  try {
-    profile_stop();
-  } catch (const Error& e) {
-    note(cat("warning: the trace was not written: ", e.what()));
-  }
+  if (args.has("profile")) profile_start(args.text("profile"));
 }
 
 LoadOptions Engine::options() const {
@@ -96,6 +85,15 @@ void Engine::describe(Value& result) const {
 std::string Engine::str() const {
   return cat(device_name(default_device()), ", ", precision(), ", ", dtype_name_,
              quantize_.empty() ? "" : cat(", ", quantize_));
+}
+
+std::vector<int> layers_from(const Args& args, const char* otherwise, int64_t layers) {
+  try {
+    return parse_layers(args.text("layers", otherwise), layers);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::InvalidArgument) throw;
+    usage_error(e.message(), "--layers", e.next());
+  }
 }
 
 std::string text_or_file(const Args& args, const char* name, const char* file_name) {

@@ -9,11 +9,10 @@
 
 namespace mc::tool {
 
-// Sets threads, engine and seed; keeps the trace open while it lives.
+// Sets threads, engine and seed, and starts the trace.
 class Engine {
  public:
   explicit Engine(const Args& args);
-  ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
@@ -28,7 +27,7 @@ class Engine {
   std::string str() const;
 
  private:
-  bool fast_ = false, profiling_ = false;
+  bool fast_ = false;
   std::string dtype_name_, quantize_;             // of --dtype, --quantize
   mutable std::vector<std::string> requantized_;  // formats of the model loaded last
   int64_t context_ = 0;                           // of --context
@@ -39,5 +38,9 @@ void warn_of_requantized(const std::vector<std::string>& formats);
 
 // The text of --NAME, or of the file of --FILE_NAME ("-": standard input); exactly one of them must be given.
 std::string text_or_file(const Args& args, const char* name, const char* file_name);
+
+// The layers of --layers, else of `otherwise`. A list that can't be read is a wrong command line; a layer
+// that the model does not have is not.
+std::vector<int> layers_from(const Args& args, const char* otherwise, int64_t layers);
 
 }  // namespace mc::tool

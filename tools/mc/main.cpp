@@ -10,6 +10,7 @@
 
 #include "commands.h"
 #include "format.h"
+#include "mc/array.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/log.h"
@@ -63,6 +64,7 @@ int run(const CommandLine& line) {
   set_log_level(level_of(args));
   set_quiet(args.has("quiet"));
   const int code = args.command->run(args);
+  profile_stop();  // a trace that could not be written is an error
   flush_out();
   return code;
 }

@@ -309,6 +309,9 @@ Array rope(const Array& x, const Array& positions, const RopeOptions& options) {
   return run_rope(x, positions, {}, options);
 }
 Array rope(const Array& x, int64_t offset, const RopeOptions& options) {
+  if (offset < INT32_MIN || offset > INT32_MAX - (x.ndim() >= 2 ? x.shape(-2) : 0))
+    throw Error(ErrorCode::InvalidArgument, cat("positions from ", offset, " on are not those of int32"),
+                "rope");
   return run_rope(x, arange(offset, offset + x.shape(-2)), {}, options);
 }
 Array rope_freqs(const Array& x, const Array& positions, const Array& inv_freq, const RopeOptions& options) {
