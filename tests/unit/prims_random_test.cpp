@@ -24,7 +24,8 @@ TEST(PrimsRandom, Refusals) {
   });
   expect_error(ErrorCode::DtypeMismatch, "int32", [] { random::bits({2}, i32({1, 2}, {2})); });
   expect_error(ErrorCode::ShapeMismatch, "negative", [] { random::bits({-1}, kKey); });
-  expect_error(ErrorCode::ShapeMismatch, "negative", [] { random::permutation(-3, kKey); });
+  expect_error(ErrorCode::InvalidArgument, "n must be 0 or more", [] { random::permutation(-3, kKey); });
+  expect_error(ErrorCode::InvalidArgument, "low is 2", [] { random::uniform(2, 1, {3}, Dtype::F32, kKey); });
   expect_error(ErrorCode::ShapeMismatch, "too many", [] {
     random::bits({int64_t{1} << 40, int64_t{1} << 40}, kKey);
   });
