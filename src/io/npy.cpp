@@ -285,7 +285,7 @@ std::vector<std::pair<std::string, Array>> read_npz(const std::string& path) {
                    packed = wide(zip64, le(b, at + 20, 4), used, path),
                    local = wide(zip64, le(b, at + 42, 4), used, path);
     if (method != 0 && method != 8)
-      bad(cat("the member ", name, " is compressed in a way that NumPy does not use (", method, ")"));
+      bad(cat("the member ", name, " is compressed in a way that is not read (", method, ")"));
     if ((method == 0 && raw != packed) || local > end || end - local < 30 || le(b, local, 4) != kLocal)
       bad("the archive's directory is damaged");
     const uint64_t data = local + 30 + le(b, local + 26, 2) + le(b, local + 28, 2);
