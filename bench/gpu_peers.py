@@ -10,6 +10,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHAPES = {"smollm2-135m": 2.0, "llama-1b": 1.5, "llama-8b": 1.1}  # the goal of decoding, x PyTorch
+SECONDS = 180  # for PyTorch to compile and run one shape
 BEGIN, END = "<!-- gpu peers: written by bench/gpu_peers.py -->", "<!-- end of gpu peers -->"
 
 
@@ -34,12 +35,16 @@ def measure(mc, folder, out):
             packed = file.with_name("packed.gguf")
             subprocess.run([sys.executable, ROOT / "scripts/random_model.py", shape, packed, "q4_1"], check=True)
             here["q4_1"] = bench(mc, packed)
-        torch = subprocess.run([sys.executable, ROOT / "bench/peer_torch.py", shape], capture_output=True, text=True, check=False)
-        lines = [json.loads(x) for x in torch.stdout.splitlines() if x.startswith("{")]
-        if len(lines) == 2:
-            result["machine"], here["torch"] = lines
-        else:
-            here["torch"] = {"error": torch.stderr[-400:]}
+        try:
+            torch = subprocess.run([sys.executable, ROOT / "bench/peer_torch.py", shape], capture_output=True, text=True, check=False,
+                                   timeout=SECONDS)
+            lines = [json.loads(x) for x in torch.stdout.splitlines() if x.startswith("{")]
+            if len(lines) == 2:
+                result["machine"], here["torch"] = lines
+            else:
+                here["torch"] = {"error": torch.stderr[-400:]}
+        except subprocess.TimeoutExpired:
+            here["torch"] = {"error": f"did not end within {SECONDS} s"}
         print(shape, json.dumps(here), flush=True)
         pathlib.Path(out).write_text(json.dumps(result, indent=1) + "\n")
 

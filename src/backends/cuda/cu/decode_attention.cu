@@ -10,16 +10,19 @@ namespace {
 
 constexpr int kThreads = 128;
 
+__device__ __forceinline__ double frequency(const RopeLaunch& a, int e) {
+  return a.inv_freq ? static_cast<double>(a.inv_freq[e * a.freq_stride])
+                    : exp2(a.log2_base * (-2.0 * static_cast<double>(e) / a.dims));
+}
+
 template <class T>
-__device__ __forceinline__ void turn(const RopeLaunch& a, int64_t b, int64_t h, int e, T* out) {
+__device__ __forceinline__ void turn(const RopeLaunch& a, int64_t b, int64_t h, int e, double freq, T* out) {
   const int half = a.dims / 2;
   const T* x = static_cast<const T*>(a.x) + b * a.x_stride[0] + h * a.x_stride[1];
   if (e >= half) {
     out[a.dims + e - half] = x[a.dims + e - half];
     return;
   }
-  const double freq = a.inv_freq ? static_cast<double>(a.inv_freq[e * a.freq_stride])
-                                 : exp2(a.log2_base * (-2.0 * static_cast<double>(e) / a.dims));
   const double angle = a.positions[b * a.position_stride[0]] * a.scale * freq;
   constexpr double kTwoPi = 6.283185307179586476925;
   const float r = static_cast<float>(fma(-rint(angle / kTwoPi), kTwoPi, angle));
@@ -46,14 +49,16 @@ __global__ void rope_and_cache(const __grid_constant__ RopeAndCache a) {
   const int64_t row = read_index(a.start, a.start_dtype, b * a.start_stride);
   if (h < a.q.heads) {
     const int per = a.q.dims / 2 + static_cast<int>(a.q.dim - a.q.dims);
-    for (int e = threadIdx.x; e < per; e += kThreads) turn<T>(a.q, b, h, e, row_of<T>(a.q, b, h, 0));
+    for (int e = threadIdx.x; e < per; e += kThreads)
+      turn<T>(a.q, b, h, e, frequency(a.q, e), row_of<T>(a.q, b, h, 0));
     return;
   }
   if (row < 0 || row >= a.rows) return;
   h -= a.q.heads;
   if (h < a.k.heads) {
     const int per = a.k.dims / 2 + static_cast<int>(a.k.dim - a.k.dims);
-    for (int e = threadIdx.x; e < per; e += kThreads) turn<T>(a.k, b, h, e, row_of<T>(a.k, b, h, row));
+    for (int e = threadIdx.x; e < per; e += kThreads)
+      turn<T>(a.k, b, h, e, frequency(a.k, e), row_of<T>(a.k, b, h, row));
     return;
   }
   h -= a.k.heads;
@@ -86,6 +91,9 @@ __device__ __forceinline__ float read_query(const void* p, int dtype, int64_t i)
 // A block has a head. L lanes share a key, each with 16 bytes of it; kAhead keys of each are on their way at
 // once. The parts of the keys that lanes saw are joined in a fixed order.
 constexpr int kWarps = 16, kAhead = 4;
+constexpr unsigned kMaxTurns = 8;  // what every chip with clusters takes
+// More than half of an H100's multiprocessors wait for each other when the next products are there already.
+constexpr int64_t kMaxBlocks = 66;
 struct Nothing {};
 // With a RopeAndCache the query, the key and the value are this token's own: their row of the caches is
 // written by one head of those that share it and read by none.
@@ -97,14 +105,19 @@ __global__ void __launch_bounds__(kWarps * 32)
   __shared__ uint4 fresh[kTurn ? 3 : 1][kTurn ? L : 1];
   __shared__ float sm[kWarps], ss[kWarps], sq[D];
   __shared__ float sa[kWarps][D];
+  __shared__ float cluster_sums[2], cluster_values[D];
+  constexpr int kHalf = kWarps * 16;
   start_successor();
+  // The blocks of a cluster have the keys in turns.
+  const int turn_of = static_cast<int>(blockIdx.y), turns = static_cast<int>(gridDim.y);
   const int64_t h = blockIdx.x % a.heads, b = blockIdx.x / a.heads, sharers = a.heads / a.kv_heads,
                 kh = h / sharers;
   if (kTurn && a.q_start) {
     // The caches come nearer. The place may be stale: it decides nothing else.
     const int64_t guess = *static_cast<const volatile int32_t*>(a.q_start + b * a.start_stride);
     const int64_t rows = guess < 0 ? 0 : guess < a.kv_size ? guess : a.kv_size;
-    for (int64_t i = (h % sharers) * kWarps * 32 + threadIdx.x; i < rows; i += sharers * kWarps * 32) {
+    for (int64_t i = ((h % sharers) * turns + turn_of) * kWarps * 32 + threadIdx.x; i < rows;
+         i += sharers * turns * kWarps * 32) {
       prefetch_l2(static_cast<const T*>(a.k) + b * a.k_stride[0] + kh * a.k_stride[1] + i * a.k_stride[2]);
       prefetch_l2(static_cast<const T*>(a.v) + b * a.v_stride[0] + kh * a.v_stride[1] + i * a.v_stride[2]);
       if (sizeof(T) * D > 128) {
@@ -114,6 +127,11 @@ __global__ void __launch_bounds__(kWarps * 32)
                     128 / sizeof(T));
       }
     }
+  }
+  [[maybe_unused]] double freq = 0;
+  if constexpr (kTurn) {
+    const RopeLaunch& of = threadIdx.x < kHalf ? r.q : r.k;
+    if (!of.inv_freq) freq = frequency(of, threadIdx.x % kHalf);
   }
   wait_for_predecessor();
   const int team = threadIdx.x / L, part = threadIdx.x % L, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -128,26 +146,28 @@ __global__ void __launch_bounds__(kWarps * 32)
       if (key < a.kv_size) ks[u].read(k + key * a.k_stride[2]), vs[u].read(v + key * a.v_stride[2]);
     }
   };
-  if (a.window <= 0) fetch(0);
+  const int64_t mine = static_cast<int64_t>(turn_of) * kTeams * kAhead;
+  if (a.window <= 0) fetch(mine);
   int64_t own_row = -1;
   if constexpr (kTurn) {
     T *q_own = reinterpret_cast<T*>(fresh[0]), *k_own = reinterpret_cast<T*>(fresh[1]),
       *v_own = reinterpret_cast<T*>(fresh[2]);
     own_row = read_index(r.start, r.start_dtype, b * r.start_stride);
-    constexpr int kHalf = kWarps * 16;
+    // As many threads as elements: kHalf is no less than D.
+    const int e = threadIdx.x % kHalf;
     if (threadIdx.x < kHalf) {
-      const int per = r.q.dims / 2 + static_cast<int>(r.q.dim - r.q.dims);
-      for (int e = threadIdx.x; e < per; e += kHalf) turn<T>(r.q, b, h, e, q_own);
+      if (e < r.q.dims / 2 + static_cast<int>(r.q.dim - r.q.dims))
+        turn<T>(r.q, b, h, e, r.q.inv_freq && e < r.q.dims / 2 ? frequency(r.q, e) : freq, q_own);
     } else {
-      const int per = r.k.dims / 2 + static_cast<int>(r.k.dim - r.k.dims);
-      for (int e = threadIdx.x - kHalf; e < per; e += kHalf) turn<T>(r.k, b, kh, e, k_own);
+      if (e < r.k.dims / 2 + static_cast<int>(r.k.dim - r.k.dims))
+        turn<T>(r.k, b, kh, e, r.k.inv_freq && e < r.k.dims / 2 ? frequency(r.k, e) : freq, k_own);
     }
     if (threadIdx.x < D)
       v_own[threadIdx.x] = static_cast<const T*>(r.v)[b * r.v_stride[0] + kh * r.v_stride[1] + threadIdx.x];
     __syncthreads();
     if (threadIdx.x < D) {
       sq[threadIdx.x] = load(q_own[threadIdx.x]);
-      if (h % sharers == 0 && own_row >= 0 && own_row < r.rows) {
+      if (turn_of == 0 && h % sharers == 0 && own_row >= 0 && own_row < r.rows) {
         row_of<T>(r.k, b, kh, own_row)[threadIdx.x] = k_own[threadIdx.x];
         (static_cast<T*>(r.v_out) + b * r.v_out_stride[0] + kh * r.v_out_stride[1] +
          own_row * r.v_out_stride[2])[threadIdx.x] = v_own[threadIdx.x];
@@ -162,7 +182,7 @@ __global__ void __launch_bounds__(kWarps * 32)
   hi = hi < 0 ? 0 : hi > a.kv_size ? a.kv_size : hi;
   if (a.causal && hi > start + 1) hi = start + 1 < 0 ? 0 : start + 1;
   const int64_t lo = a.window > 0 && start - a.window + 1 > 0 ? start - a.window + 1 : 0;
-  if (a.window > 0) fetch(lo);
+  if (a.window > 0) fetch(lo + mine);
   __syncthreads();
   float q[N];
 #pragma unroll
@@ -170,8 +190,8 @@ __global__ void __launch_bounds__(kWarps * 32)
   float m = -INFINITY, sum = 0, acc[N];
 #pragma unroll
   for (int i = 0; i < N; ++i) acc[i] = 0;
-  for (int64_t base = lo; base < hi; base += kTeams * kAhead) {
-    if (base > lo) fetch(base);
+  for (int64_t base = lo + mine; base < hi; base += static_cast<int64_t>(turns) * kTeams * kAhead) {
+    if (base > lo + mine) fetch(base);
     float s[kAhead];
 #pragma unroll
     for (int u = 0; u < kAhead; ++u) {
@@ -229,15 +249,34 @@ __global__ void __launch_bounds__(kWarps * 32)
   }
   __syncthreads();
   const int d = threadIdx.x;
-  if (d >= D) return;
+  if (d >= D && turns == 1) return;
   float all = -INFINITY, total = 0, value = 0;
+  if (d < D) {
 #pragma unroll
-  for (int w = 0; w < kWarps; ++w) all = fmaxf(all, sm[w]);
+    for (int w = 0; w < kWarps; ++w) all = fmaxf(all, sm[w]);
 #pragma unroll
-  for (int w = 0; w < kWarps; ++w) {
-    const float c = sm[w] == -INFINITY ? 0.0f : expf(sm[w] - all);
-    total += part_of(ss[w], c);
-    value = fmaf(sa[w][d], c, value);
+    for (int w = 0; w < kWarps; ++w) {
+      const float c = sm[w] == -INFINITY ? 0.0f : expf(sm[w] - all);
+      total += part_of(ss[w], c);
+      value = fmaf(sa[w][d], c, value);
+    }
+  }
+  if (turns > 1) {
+    if (d == 0) cluster_sums[0] = all, cluster_sums[1] = total;
+    if (d < D) cluster_values[d] = value;
+    meet_cluster();
+    if (turn_of == 0 && d < D) {
+      float top_of = -INFINITY;
+      for (int i = 0; i < turns; ++i) top_of = fmaxf(top_of, read_of(&cluster_sums[0], i));
+      total = value = 0;
+      for (int i = 0; i < turns; ++i) {
+        const float its = read_of(&cluster_sums[0], i), c = its == -INFINITY ? 0.0f : expf(its - top_of);
+        total += part_of(read_of(&cluster_sums[1], i), c);
+        value = fmaf(read_of(&cluster_values[d], i), c, value);
+      }
+    }
+    meet_cluster();  // nobody's memory goes before it has been read
+    if (turn_of || d >= D) return;
   }
   const float y = value * (total == 0 ? 0.0f : 1.0f / total);
   const int64_t o = b * a.out_stride[0] + h * a.out_stride[1] + d;
@@ -273,7 +312,12 @@ bool start_attention(const AttentionLaunch& a, const Turn& r, cudaStream_t strea
     };
     if (!aligned(a.k, a.k_stride) || !aligned(a.v, a.v_stride)) return;
     auto start = [&](auto kernel) {
-      launch_early(kernel, dim3(static_cast<unsigned>(a.batch * a.heads)), kWarps * 32, 0, stream, a, r);
+      // A round of keys a block, as long as there is room for the blocks.
+      const int64_t blocks = a.batch * a.heads, round = kWarps * 32 / (a.dim / n) * kAhead;
+      unsigned turns = 1;
+      while (turns < kMaxTurns && turns * round < a.kv_size && blocks * turns * 2 <= kMaxBlocks) turns *= 2;
+      if (turns > 1 && !has_clusters()) turns = 1;
+      launch_early_clusters(kernel, dim3(static_cast<unsigned>(blocks), turns), kWarps * 32, stream, a, r);
       done = true;
     };
     if (a.dim == 32 * n)
