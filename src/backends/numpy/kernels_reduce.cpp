@@ -329,21 +329,21 @@ void arg_extreme(const Call& c) {
       int32_t where = 0;
       bool first = true;
       if constexpr (std::is_floating_point_v<Wide<T>>) {
-        // The extreme of a stretch by vectors; its place is looked for only where it is a new one.
+        // The extreme of each stretch by vectors; the place is looked for once, in the stretch that has it.
         if (fast && s.reduced.ndim() == 1 && s.reduced_strides[0] == 1) {
           constexpr int64_t kStretch = 1024;
+          int64_t begin = 0;
           for (int64_t at = 0; at < s.reduced[0] && !is_nan(best); at += kStretch) {
-            const int64_t n = std::min(kStretch, s.reduced[0] - at);
             Wide<T> v;
-            fast->run(p + at, n, &v);
+            fast->run(p + at, std::min(kStretch, s.reduced[0] - at), &v);
             if (!first && !is_nan(v) && !(kMax ? v > best : v < best)) continue;
             best = v;
+            begin = at;
             first = false;
-            int64_t k = 0;
-            while (is_nan(v) ? !is_nan(widen(p[at + k])) : widen(p[at + k]) != v) ++k;
-            where = static_cast<int32_t>(at + k);
           }
-          c.out[0].as<int32_t>()[i] = where;
+          const auto is_best = [&](const T& e) { return is_nan(best) ? is_nan(widen(e)) : widen(e) == best; };
+          c.out[0].as<int32_t>()[i] =
+              static_cast<int32_t>(std::find_if(p + begin, p + s.reduced[0], is_best) - p);
           return;
         }
       }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bit>
+#include <cstring>
 #include <utility>
 
 #include "backends/numpy/quant/decode_impl.h"
@@ -11,6 +12,18 @@
 namespace mc::numpy::quant {
 
 #define MC_INLINE_LAMBDA __attribute__((always_inline))
+
+// Halved until one lane is left: a loop becomes sixteen moves to scalar registers.
+static inline int32_t sum16(const int32_t* p) {
+  using Eight = int32_t __attribute__((vector_size(32)));
+  Eight a, b;
+  std::memcpy(&a, p, 32);
+  std::memcpy(&b, p + 8, 32);
+  a += b;
+  a += __builtin_shuffle(a, Eight{4, 5, 6, 7, 0, 1, 2, 3});
+  a += __builtin_shuffle(a, Eight{2, 3, 0, 1, 6, 7, 4, 5});
+  return a[0] + a[1];
+}
 
 // x in blocks of 32: scale amax / 127, codes to nearest even. A block with a NaN or an infinity has scale
 // NaN; one whose amax is below 2^-119 (whose reciprocal scale could overflow) counts as zero.
@@ -40,11 +53,8 @@ void quantize_tokens(int64_t k, const float* x, const QuantizedRow& out) {
       for (int i = 0; i < 32; ++i)
         whole[i] = std::bit_cast<int32_t>(in[i] * inverse + kMagic) - std::bit_cast<int32_t>(kMagic);
       for (int i = 0; i < 32; ++i) q[i] = static_cast<int8_t>(whole[i]);
-      int32_t low = 0, high = 0;
-      for (int i = 0; i < 16; ++i) low += whole[i];
-      for (int i = 16; i < 32; ++i) high += whole[i];
-      sum[0] = low;
-      sum[1] = high;
+      sum[0] = sum16(whole);
+      sum[1] = sum16(whole + 16);
     }
     out.scales[b] = d;
     out.sums16[2 * b] = sum[0];
