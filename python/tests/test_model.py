@@ -53,7 +53,7 @@ def test_generation_like_the_command(model, mc_json):
 def test_generation_stops(model):
     with model.generate("Once upon a time", 4000, ignore_eos=True) as generation:
         next(generation)
-    assert generation.result["stop_reason"] == "cancelled"
+    assert generation.result["stop_reason"] == "interrupted"
     generation = model.generate("Once upon a time", 4000, ignore_eos=True)
     next(generation)
     del generation  # no thread is left that would keep the process alive
