@@ -100,10 +100,10 @@ struct Session::Impl {
 
   Arrays run(const Function& f, const std::vector<int32_t>& ids, int64_t tokens,
              const std::vector<int32_t>& lengths = {}) {
-    if (caches()) reserve(position + tokens);
     if (lost)
       throw Error(ErrorCode::InvalidArgument, "an earlier pass failed midway and took the cache along",
                   "session", "reset() it and give the text again");
+    if (caches()) reserve(position + tokens);
     const Arrays args = arguments(ids, tokens, lengths);
     Arrays out;
     try {

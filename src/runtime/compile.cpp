@@ -78,10 +78,8 @@ class Compiled {
 
   // `placed` is where the arguments lie, if anywhere; else the program's own arrays decide, as in device_of.
   std::shared_ptr<Program> find(const Arrays& args, const Device& placed) {
-    Device by_default;
     for (auto& p : programs_) {
-      Device device = placed.backend ? placed : p->own;
-      if (!device.backend) device = by_default = by_default.backend ? by_default : default_device();
+      const Device own = placed.backend ? placed : p->own, device = own.backend ? own : default_device();
       if (!(p->device == device) || p->args.size() != args.size()) continue;
       bool same = true;
       for (size_t i = 0; i < args.size() && same; ++i) same = p->args[i] == aval_of(args[i]);

@@ -22,6 +22,17 @@ NO_GGUF = ("bert", "llama-dynamic", "llama-yarn-whole", "gpt_neox-fast")
 DECODERS = sorted(p.stem for p in GOLDEN.glob("*.json") if p.stem not in NO_GGUF)
 
 
+def add_letters(w):
+    """A tokenizer of single letters in a gguf.GGUFWriter."""
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("gpt-2")
+    w.add_token_list(list(LETTERS))
+    w.add_token_types([1] * 64)
+    w.add_token_merges(["a b"])
+    w.add_add_bos_token(False)
+    w.add_eos_token_id(63)
+
+
 def tensors_of(name):
     raw = (GOLDEN / f"{name}.safetensors").read_bytes()
     n = int.from_bytes(raw[:8], "little")
@@ -126,13 +137,7 @@ def as_gguf(path: Path, name):
     if model == "gemma2":
         w.add_attn_logit_softcapping(config["attn_logit_softcapping"])
         w.add_final_logit_softcapping(config["final_logit_softcapping"])
-    w.add_tokenizer_model("gpt2")
-    w.add_tokenizer_pre("gpt-2")
-    w.add_token_list(list(LETTERS))
-    w.add_token_types([1] * 64)
-    w.add_token_merges(["a b"])
-    w.add_add_bos_token(False)
-    w.add_eos_token_id(63)
+    add_letters(w)
 
     names = gguf.get_tensor_name_map({v: k for k, v in gguf.MODEL_ARCH_NAMES.items()}[arch], layers)
     stacked: dict[str, dict[int, np.ndarray]] = {}

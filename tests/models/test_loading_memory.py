@@ -8,7 +8,7 @@ import struct
 import gguf
 import numpy as np
 import pytest
-from test_architectures import LETTERS
+from test_architectures import LETTERS, add_letters
 from test_capture_options import own_peak
 
 LAYERS, WIDTH, FFN, HEADS, KV = 8, 1536, 6144, 12, 4
@@ -78,13 +78,7 @@ def one_file(path):
     w.add_head_count_kv(KV)
     w.add_layer_norm_rms_eps(1e-5)
     w.add_rope_freq_base(1e4)
-    w.add_tokenizer_model("gpt2")
-    w.add_tokenizer_pre("gpt-2")
-    w.add_token_list(list(LETTERS))
-    w.add_token_types([1] * 64)
-    w.add_token_merges(["a b"])
-    w.add_add_bos_token(False)
-    w.add_eos_token_id(63)
+    add_letters(w)
     w.add_tensor("token_embd.weight", matrix(64, WIDTH))
     w.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
     for i in range(LAYERS):

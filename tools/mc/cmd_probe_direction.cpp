@@ -33,6 +33,15 @@ std::vector<Site> sites_for(const std::string& name, const Model& model) {
   return own;
 }
 
+// The other class's samples of the same name; the only ones where both have one set.
+size_t partner_of(const SampleSet& positive, size_t i, const SampleSet& negative) {
+  for (size_t j = 0; j < negative.size(); ++j)
+    if (negative.name(j) == positive.name(i)) return j;
+  if (positive.size() != 1 || negative.size() != 1)
+    usage_error(cat("has no ", positive.name(i)), "--against", "capture the same sites of both classes");
+  return 0;
+}
+
 // --check: one for each direction; nothing without it.
 std::vector<std::optional<AblationCheck>> checked(const Args& args, const Engine& engine,
                                                   const SampleSet& positive, const SampleSet& negative,
@@ -50,11 +59,9 @@ std::vector<std::optional<AblationCheck>> checked(const Args& args, const Engine
   }
   Progress progress("directions", static_cast<int64_t>(all.size()));
   for (size_t i = 0; i < all.size(); ++i) {
-    size_t j = 0;
-    while (j + 1 < negative.size() && negative.name(j) != all[i].name) ++j;
     Arrays controls;
-    for (const std::vector<float>& u :
-         shuffled_directions(positive, i, negative, j, args.integer("controls", 9), o.seed))
+    for (const std::vector<float>& u : shuffled_directions(
+             positive, i, negative, partner_of(positive, i, negative), args.integer("controls", 9), o.seed))
       controls.emplace_back(u, Shape{all[i].width});
     out[i] = check_by_ablation(model, texts, sites_for(all[i].name, *model),
                                Array(all[i].direction, {all[i].width}), controls);
@@ -90,12 +97,7 @@ int run_direction(const Args& args) {
   o.seed = static_cast<uint64_t>(args.integer("seed", 0));
   std::vector<DirectionResult> all;
   for (size_t i = 0; i < positive.size(); ++i) {
-    size_t j = 0;
-    while (j < negative.size() && negative.name(j) != positive.name(i)) ++j;
-    if (j == negative.size() && positive.size() == 1 && negative.size() == 1) j = 0;
-    if (j == negative.size())
-      usage_error(cat("has no ", positive.name(i)), "--against", "capture the same sites of both classes");
-    all.push_back(mean_direction(positive, i, negative, j, o));
+    all.push_back(mean_direction(positive, i, negative, partner_of(positive, i, negative), o));
   }
   const std::vector<std::optional<AblationCheck>> checks = checked(args, engine, positive, negative, all, o);
   if (args.has("out")) {

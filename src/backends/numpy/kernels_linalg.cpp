@@ -66,36 +66,58 @@ void eigh(const Call& c) {
   });
 }
 
+// What the diagonal element d of r is divided by, so that it is real and not negative; and what it becomes.
+template <class T>
+T phase_of(T d) {
+  if constexpr (std::is_floating_point_v<T>) {
+    return d < 0 ? T(-1) : T(1);
+  } else {
+    const auto size = std::hypot(d.real(), d.imag());
+    return size > 0 ? d / size : T(1);
+  }
+}
+template <class T>
+T without_phase(T d) {
+  if constexpr (std::is_floating_point_v<T>)
+    return phase_of(d) * d;
+  else
+    return T(std::hypot(d.real(), d.imag()));
+}
+template <class T>
+T conjugate(T x) {
+  if constexpr (std::is_floating_point_v<T>)
+    return x;
+  else
+    return std::conj(x);
+}
+
 void qr(const Call& c) {
-  if (is_complex(c.in[0].dtype)) return complex_qr(c);
   const auto [m, n, batch] = dims_of(c.in[0], "qr");
   const int k = std::min(m, n);
-  with_float(c.in[0].dtype, [&, m = m, n = n, batch = batch](auto tag) {
+  with_number(c.in[0].dtype, [&, m = m, n = n, batch = batch](auto tag) {
     using T = decltype(tag);
     if (k == 0) {
       std::fill_n(c.out[1].as<T>(), c.out[1].numel(), T(0));
       return;
     }
-    std::vector<T> a(area(m, n)), tau(static_cast<size_t>(k)),
-        work(static_cast<size_t>(64) * static_cast<size_t>(std::max(m, n)));
+    std::vector<T> a(area(m, n)), tau(area(1, k)), phase(area(1, k)), work(area(64, std::max(m, n)));
     const int size = static_cast<int>(work.size());
+    const auto at = [&](int i, int j) -> T { return a[area(j, m) + static_cast<size_t>(i)]; };
     for (int64_t b = 0; b < batch; ++b) {
       transpose(c.in[0].as<T>() + b * static_cast<int64_t>(a.size()), m, n, a.data());  // to column-major
       int info = 0;
       lapack<T>().geqrf(&m, &n, a.data(), &m, tau.data(), work.data(), &size, &info);
       T* q = c.out[0].as<T>() + b * m * k;
       T* r = c.out[1].as<T>() + b * k * n;
-      std::vector<T> sign(static_cast<size_t>(k));
       for (int i = 0; i < k; ++i) {
-        sign[static_cast<size_t>(i)] = a[area(i, m) + static_cast<size_t>(i)] < 0 ? T(-1) : T(1);
+        const T p = phase[static_cast<size_t>(i)] = phase_of(at(i, i));
         for (int j = 0; j < n; ++j)
-          r[i * n + j] = j < i ? T(0) : sign[static_cast<size_t>(i)] * a[area(j, m) + static_cast<size_t>(i)];
+          r[i * n + j] = j < i ? T(0) : j == i ? without_phase(at(i, i)) : conjugate(p) * at(i, j);
       }
       lapack<T>().orgqr(&m, &k, &k, a.data(), &m, tau.data(), work.data(), &size, &info);
       for (int i = 0; i < m; ++i)
         for (int j = 0; j < k; ++j)
-          q[static_cast<int64_t>(i) * k + j] =
-              sign[static_cast<size_t>(j)] * a[area(j, m) + static_cast<size_t>(i)];
+          q[static_cast<int64_t>(i) * k + j] = phase[static_cast<size_t>(j)] * at(i, j);
     }
   });
 }

@@ -80,45 +80,6 @@ void complex_eigh(const Call& c) {
   });
 }
 
-void complex_qr(const Call& c) {
-  const auto [m, n, batch] = dims_of(c.in[0], "qr");
-  const int k = std::min(m, n);
-  with_complex(c.in[0].dtype, [&, m = m, n = n, batch = batch](auto tag) {
-    using R = decltype(tag);
-    using T = std::complex<R>;
-    if (k == 0) {
-      std::fill_n(c.out[1].as<T>(), c.out[1].numel(), T(0));
-      return;
-    }
-    std::vector<T> a(area(m, n)), tau(area(1, k)), work(area(64, std::max(m, n)));
-    const int size = static_cast<int>(work.size());
-    for (int64_t b = 0; b < batch; ++b) {
-      transpose(c.in[0].as<T>() + b * static_cast<int64_t>(a.size()), m, n, a.data());  // to column-major
-      int info = 0;
-      lapack<T>().geqrf(&m, &n, a.data(), &m, tau.data(), work.data(), &size, &info);
-      T* q = c.out[0].as<T>() + b * m * k;
-      T* r = c.out[1].as<T>() + b * k * n;
-      // The diagonal of r is made real and not negative.
-      std::vector<T> phase(area(1, k), T(1));
-      for (int i = 0; i < k; ++i) {
-        const T d = a[area(i, m) + static_cast<size_t>(i)];
-        const R size_of = std::hypot(d.real(), d.imag());
-        if (size_of > 0) phase[static_cast<size_t>(i)] = d / size_of;
-        for (int j = 0; j < n; ++j)
-          r[i * n + j] =
-              j < i    ? T(0)
-              : j == i ? T(size_of)
-                       : std::conj(phase[static_cast<size_t>(i)]) * a[area(j, m) + static_cast<size_t>(i)];
-      }
-      lapack<T>().orgqr(&m, &k, &k, a.data(), &m, tau.data(), work.data(), &size, &info);
-      for (int i = 0; i < m; ++i)
-        for (int j = 0; j < k; ++j)
-          q[static_cast<int64_t>(i) * k + j] =
-              phase[static_cast<size_t>(j)] * a[area(j, m) + static_cast<size_t>(i)];
-    }
-  });
-}
-
 void eig(const Call& c) {
   const auto [m, n, batch] = dims_of(c.in[0], "eig");
   (void)m;

@@ -58,7 +58,6 @@ inline size_t area(int64_t a, int64_t b) { return static_cast<size_t>(a) * stati
 // Of complex matrices; the results of eig are complex for every dtype.
 void complex_svd(const Call& c);
 void complex_eigh(const Call& c);
-void complex_qr(const Call& c);
 void eig(const Call& c);
 
 }  // namespace mc::numpy

@@ -58,6 +58,23 @@ __device__ __forceinline__ int64_t read_index(const void* p, int dtype, int64_t 
   }
 }
 
+// Eight neighbours; `vectors`: they lie on 16 bytes.
+template <class T>
+__device__ __forceinline__ void read_eight(const T* p, bool vectors, float (&v)[8]) {
+  constexpr int kWords = sizeof(T) / 2;
+  if (vectors) {
+    uint4 raw[kWords];
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) raw[i] = reinterpret_cast<const uint4*>(p)[i];
+    const T* t = reinterpret_cast<const T*>(raw);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) v[i] = load(t[i]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) v[i] = load(p[i]);
+  }
+}
+
 inline unsigned blocks_for(int64_t n, int threads) {
   return static_cast<unsigned>((n + threads - 1) / threads);
 }

@@ -136,23 +136,6 @@ __device__ __forceinline__ void block_dots(const QuantWeight& w0, const QuantWei
   }
 }
 
-// Eight elements of x.
-template <class T>
-__device__ __forceinline__ void read_eight(const T* p, bool vectors, float (&v)[8]) {
-  constexpr int kWords = sizeof(T) / 2;
-  if (vectors) {
-    uint4 raw[kWords];
-#pragma unroll
-    for (int i = 0; i < kWords; ++i) raw[i] = reinterpret_cast<const uint4*>(p)[i];
-    const T* t = reinterpret_cast<const T*>(raw);
-#pragma unroll
-    for (int i = 0; i < 8; ++i) v[i] = load(t[i]);
-  } else {
-#pragma unroll
-    for (int i = 0; i < 8; ++i) v[i] = load(p[i]);
-  }
-}
-
 template <int F, class T>
 __global__ void __launch_bounds__(kThreads) products(const __grid_constant__ VectorProducts a) {
   constexpr bool kDense = scheme_of(F) == Scheme::Dense;

@@ -225,23 +225,6 @@ struct Scales {
   }
 };
 
-// Eight elements of x.
-template <class T>
-__device__ __forceinline__ void read_eight(const T* p, bool vectors, float (&v)[8]) {
-  constexpr int kWords = sizeof(T) / 2;
-  if (vectors) {
-    uint4 raw[kWords];
-#pragma unroll
-    for (int i = 0; i < kWords; ++i) raw[i] = reinterpret_cast<const uint4*>(p)[i];
-    const T* t = reinterpret_cast<const T*>(raw);
-#pragma unroll
-    for (int i = 0; i < 8; ++i) v[i] = load(t[i]);
-  } else {
-#pragma unroll
-    for (int i = 0; i < 8; ++i) v[i] = load(p[i]);
-  }
-}
-
 // kMany: up to eight vectors, else one.
 template <int F, int kPairs, bool kMany, bool kWide>
 __global__ void __launch_bounds__(kThreads, 1)
