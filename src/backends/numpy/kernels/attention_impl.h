@@ -122,12 +122,9 @@ static F32 mask_value(const AttentionArgs& a, const char* mask, int64_t j) {
   return F32::load(v);
 }
 
-// Scores of one row and tile to probabilities, in place; updates running max and sum and rescales the row's
-// output. False: nothing visible, leave the row alone.
-static bool softmax_tile(const AttentionArgs& a, float* s, const TileRow& t, float* max_io, float* sum_io,
-                         float* out, int out_n) {
+// The scores of one row and tile, scaled, masked, -inf where a key is not visible.
+static void visible_scores(const AttentionArgs& a, const float* s, const TileRow& t, F32 (&x)[4]) {
   const F32 low = F32::set(-__builtin_inff());
-  F32 x[4];
   for (int j = 0; j < 4; ++j) {
     x[j] = low;
     if (t.to <= 16 * j || t.from >= 16 * j + 16) continue;
@@ -164,6 +161,21 @@ static bool softmax_tile(const AttentionArgs& a, float* s, const TileRow& t, flo
       if (from > 0) keep = keep & ~first_lanes(from);
       x[j] = select(keep, x[j], low);
     }
+  }
+}
+
+// Scores of one row and tile to probabilities, in place; updates running max and sum and rescales the row's
+// output. False: nothing visible, leave the row alone.
+static bool softmax_tile(const AttentionArgs& a, float* s, const TileRow& t, float* max_io, float* sum_io,
+                         float* out, int out_n) {
+  F32 x[4];
+  if (t.from <= 0 && t.to >= 64 && !t.mask && !(a.softcap > 0)) {  // most tiles: without a branch
+    const F32 scale = F32::set(a.scale);
+    for (int j = 0; j < 4; ++j) x[j] = F32::load(s + 16 * j) * scale;
+  } else {
+    F32 some[4];  // of its own: x stays in registers
+    visible_scores(a, s, t, some);
+    for (int j = 0; j < 4; ++j) x[j] = some[j];
   }
   const float tile_max = max_lanes(max(max(x[0], x[1]), max(x[2], x[3])));
   const bool nan = any(is_nan(x[0]) | is_nan(x[1]) | is_nan(x[2]) | is_nan(x[3]));
