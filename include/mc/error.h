@@ -1,5 +1,5 @@
-// Errors of the library. Every failure that a caller can see is an mc::Error; nothing else is thrown across
-// the API.
+// Errors of the library. Every failure that a caller can see is an mc::Error; besides it, only what your own
+// functions and callbacks throw comes out of the call that ran them, as it is.
 #pragma once
 
 #include <cstdint>

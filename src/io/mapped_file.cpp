@@ -18,6 +18,7 @@ std::span<const std::byte> map_file(const std::string& path) {
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     int e = errno;
+    if (path.empty()) throw Error(ErrorCode::FileNotFound, "the name of the file is empty", "file");
     if (e == ENOENT || e == ENOTDIR) throw Error(ErrorCode::FileNotFound, "there is no such file", path);
     throw Error(ErrorCode::FileRead, cat("can't open the file: ", std::strerror(e)), path);
   }

@@ -77,6 +77,9 @@ void check(const CaptureOptions& o) {
   if (o.batch_size < 1 || o.batch_size > 4096)
     throw Error(ErrorCode::InvalidArgument, cat("the batch size must be from 1 to 4096, got ", o.batch_size),
                 "batch-size");
+  if (o.parts > INT32_MAX)
+    throw Error(ErrorCode::InvalidArgument, cat(o.parts, " parts are too many"), "shard",
+                cat("use at most ", INT32_MAX));
   if (o.parts < 1 || o.part < 0 || o.part >= o.parts)
     throw Error(ErrorCode::InvalidArgument, cat("there is no part ", o.part + 1, " of ", o.parts), "shard",
                 "use 1/4, 2/4, 3/4 and 4/4 for four parts");
@@ -319,7 +322,8 @@ CapturePlan plan_capture(const std::shared_ptr<const Model>& model, const Captur
   const std::vector<CaptureColumn> columns = capture_columns(*model, o.sites);
   std::vector<Site> taps;
   for (const CaptureColumn& c : columns) taps.push_back(c.site);
-  const int64_t padded = std::min((tokens + 7) / 8 * 8, model->config().context);
+  const int64_t context = model->config().context;
+  const int64_t padded = std::min((std::min(tokens, context) + 7) / 8 * 8, context);
   CapturePlan p;
   p.device = plan_memory(model, padded, o.chunk, o.batch_size, taps);
   p.device.decode = 0;

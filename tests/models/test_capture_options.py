@@ -97,6 +97,7 @@ def test_a_position_that_a_prompt_lacks(mc, tmp_path):
         (["--layers", "0", "--positions", "x"], 1, "no positions"),
         (["--layers", "0", "--shard", "3/2"], 2, "no part"),
         (["--layers", "0", "--shard", "1/9"], 1, "has none"),
+        (["--layers", "0", "--shard", "1/9223372036854775807"], 1, "too many"),
         (["--layers", "0", "--max-memory", "lots"], 2, "no size"),
         (["--layers", "0", "--max-memory", "20MB"], 1, "one prompt"),
         (["--layers", "0", "--edit", "scale resid_post.1 factor=2 positions=400"], 1, "never fired"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 import numpy as np
 import pytest
 from conftest import error_of, model_path
@@ -148,6 +151,22 @@ def test_missing_engine_in_the_guides_words(mc, engine):
 
 def test_unknown_instruction_set_is_refused(mc):
     error_of(score(mc, model_path("smollm2"), env={"MC_SIMD": "mmx"}))
+
+
+def test_ctrl_c_keeps_the_tokens_that_are_there(mc):
+    start = time.monotonic()
+    result = mc("infer", "--model", model_path("smollm2"), "--prompt", "1, 2, 3, 4,", "--max-tokens", 6000, "--output", "json",
+                interrupt_when=lambda: time.monotonic() - start > 2)  # fmt: skip
+    assert result.code == 130, result.err[-1000:]
+    told = json.loads(result.out)
+    assert told["schema"] == "mc.infer/1" and told["stop_reason"] == "interrupted"
+    assert 0 < len(told["ids"]) < 6000 and told["text"].startswith(" 5, 6, 7")
+
+
+def test_no_tokens_asked_for_is_no_speed_told(mc):
+    result = mc("infer", "--model", model_path("smollm2"), "--prompt", "1, 2,", "--max-tokens", 0)
+    assert result.code == 0 and "stopped by max_tokens" in result.err
+    assert "prefill" not in result.err and "first token" not in result.err
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["score", "--help"], ["probe", "capture", "--help"]])

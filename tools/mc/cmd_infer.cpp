@@ -9,6 +9,7 @@
 #include "mc/generate.h"
 #include "mc/interrupt.h"
 #include "mc/system.h"
+#include "signals.h"
 
 namespace mc::tool {
 namespace {
@@ -71,13 +72,18 @@ int run(const Args& args) {
   flush_out();
   const double prefill = per_second(static_cast<double>(ids.size()), r.prefill_s),
                decode = per_second(static_cast<double>(r.decoded), r.decode_s);
-  note(cat("[", engine.str(), "; loaded in ", show_seconds(load_s), "; first token after ",
-           show_seconds(r.time_to_first_token_s), "; prefill ", ids.size(), " tokens, ", show3(prefill),
-           " tokens/s; decode ", r.decoded, " tokens, ", show3(decode), " tokens/s; peak memory ",
+  std::string speed;
+  if (!r.ids.empty())
+    speed = cat("first token after ", show_seconds(r.time_to_first_token_s), "; prefill ", ids.size(),
+                " tokens, ", show3(prefill), " tokens/s; decode ", r.decoded, " tokens, ", show3(decode),
+                " tokens/s; ");
+  note(cat("[", engine.str(), "; loaded in ", show_seconds(load_s), "; ", speed, "peak memory ",
            show_bytes(static_cast<double>(peak_rss_bytes())), "; stopped by ",
            stop_reason_name(r.stop_reason), "]"));
-  check_interrupt();
-  if (text) return kOk;
+  if (text) {
+    check_interrupt();
+    return kOk;
+  }
 
   Value v = Value::object(), tokens = Value::list();
   v.set("schema", "mc.infer/1");
@@ -105,8 +111,8 @@ int run(const Args& args) {
         .set("decode_tokens_per_s", decode);
     v.set("timings", t.set("peak_rss_bytes", peak_rss_bytes()));
   }
-  write_result(args.format, v);
-  return kOk;
+  write_result(args.format, v);  // after Ctrl-C: what there is, "stop_reason": "interrupted"
+  return interrupted() ? interrupt_exit_code() : kOk;
 }
 
 }  // namespace
