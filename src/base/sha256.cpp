@@ -36,6 +36,7 @@ void Sha256::block(const uint8_t* p) {
 }
 
 void Sha256::update(std::span<const std::byte> data) {
+  if (data.empty()) return;
   const auto* p = reinterpret_cast<const uint8_t*>(data.data());
   size_t n = data.size();
   const size_t held = bytes_ % 64;
