@@ -17,15 +17,38 @@ constexpr size_t kMaxFile = size_t{256} << 20;
 constexpr size_t kMaxTokens = 4'000'000;
 
 // GGUF's types of tokens.
-enum Type : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUser = 4, kUnused = 5 };
+enum Type : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUser = 4, kUnused = 5, kByte = 6 };
 
 class Reader {
  public:
   Reader(GgufWriter& w, std::string path) : w_(w), path_(std::move(path)) {}
 
   void read() {
-    j_ = parse_json(read_small_file(path_, kMaxFile), path_);
+    const std::string whole = read_small_file(path_, kMaxFile);
+    j_ = parse_json(whole, path_);
     const Json& model = object(j_, "model");
+    try {
+      as_gguf(model);
+      return;
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::BadTokenizer) throw;
+    }
+    // GGUF has no name for it: the file itself is followed.
+    texts_.clear();
+    begin_.reset(), end_.reset();
+    step_by_step(model, whole);
+  }
+  const std::optional<int32_t>& begin() const { return begin_; }
+  const std::optional<int32_t>& end() const { return end_; }
+
+  std::optional<int32_t> id(const std::string& token) const {
+    for (size_t i = 0; i < texts_.size(); ++i)
+      if (texts_[i] == token) return static_cast<int32_t>(i);
+    return {};
+  }
+
+ private:
+  void as_gguf(const Json& model) {
     const std::string type = text(model, "type", "BPE");
     if (type == "WordPiece") {
       word_piece(model);
@@ -44,16 +67,54 @@ class Reader {
     if (j_.contains("post_processor") && j_["post_processor"].is_object())
       post_processor(j_["post_processor"]);
   }
-  const std::optional<int32_t>& begin() const { return begin_; }
-  const std::optional<int32_t>& end() const { return end_; }
 
-  std::optional<int32_t> id(const std::string& token) const {
+  void step_by_step(const Json& model, const std::string& whole) {
+    const Json& vocab = model.contains("vocab") ? model["vocab"] : Json::object();
+    std::vector<int32_t> types;
+    auto put = [&](const std::string& token, uint64_t at, int32_t type) {
+      if (at >= kMaxTokens) bad(cat("the token \"", token.substr(0, 40), "\" has the id ", at));
+      if (at >= texts_.size()) texts_.resize(at + 1), types.resize(at + 1, 0);
+      if (types[at] && texts_[at] != token) bad(cat("two tokens have the id ", at));
+      texts_[at] = token;
+      types[at] = type;
+    };
+    auto type_of = [&](const std::string& t) {
+      auto hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F'); };
+      const bool byte = yes(model, "byte_fallback", false) && t.size() == 6 && t.starts_with("<0x") &&
+                        hex(t[3]) && hex(t[4]) && t[5] == '>';
+      return byte ? kByte : kNormal;
+    };
+    if (vocab.is_array()) {
+      for (size_t i = 0; i < vocab.size(); ++i) {
+        if (!vocab[i].is_array() || vocab[i].empty() || !vocab[i][0].is_string())
+          bad("model.vocab has an entry that is no pair");
+        const auto t = vocab[i][0].get<std::string>();
+        put(t, i, type_of(t));
+      }
+    } else if (vocab.is_object()) {
+      for (const auto& [token, number] : vocab.items()) {
+        if (!number.is_number_unsigned()) bad(cat("the token \"", token.substr(0, 40), "\" has no valid id"));
+        put(token, number.get<uint64_t>(), type_of(token));
+      }
+    }
+    if (j_.contains("added_tokens") && j_["added_tokens"].is_array())
+      for (const Json& t : j_["added_tokens"]) {
+        if (!t.is_object() || !t.contains("id") || !t["id"].is_number_unsigned())
+          bad("\"added_tokens\" has an entry without id");
+        put(text(t, "content", ""), t["id"].get<uint64_t>(), yes(t, "special", false) ? kControl : kUser);
+      }
     for (size_t i = 0; i < texts_.size(); ++i)
-      if (texts_[i] == token) return static_cast<int32_t>(i);
-    return {};
+      if (!types[i]) texts_[i] = cat("[unused-", i, "]"), types[i] = kUnused;
+    w_.set_string("tokenizer.ggml.model", "tokenizer.json");
+    w_.set_string("tokenizer.huggingface.json", whole);
+    w_.set_strings("tokenizer.ggml.tokens", texts_);
+    w_.set_i32s("tokenizer.ggml.token_type", types);
+    if (j_.contains("post_processor") && j_["post_processor"].is_object())
+      post_processor(j_["post_processor"]);
+    const std::optional<int32_t> unknown = id(text(model, "unk_token", ""));
+    if (unknown) w_.set_u32("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*unknown));
   }
 
- private:
   [[noreturn]] void bad(const std::string& what, const std::string& next = {}) const {
     throw Error(ErrorCode::BadTokenizer, what, path_, next);
   }
@@ -110,6 +171,15 @@ class Reader {
       }
       return;
     }
+    if (kind == "BertProcessing" || kind == "RobertaProcessing") {
+      for (auto [key, place] : {std::pair("cls", &begin_), std::pair("sep", &end_)}) {
+        if (!p.contains(key) || !p[key].is_array() || p[key].size() != 2 || !p[key][0].is_string() || *place)
+          bad(cat("the post-processor ", kind, " has no pair \"", key, "\", or is there twice"));
+        *place = id(p[key][0].get<std::string>());
+        if (!*place) bad(cat("the post-processor ", kind, " names a token that is not in the vocabulary"));
+      }
+      return;
+    }
     if (kind != "TemplateProcessing") bad(cat("the post-processor ", kind.substr(0, 40), " is not read"));
     if (!p.contains("single") || !p["single"].is_array() || begin_ || end_)
       bad("the post-processor TemplateProcessing has no list \"single\", or is there twice");
@@ -132,8 +202,7 @@ class Reader {
   void pre_tokenizer(const Json& model) {
     if (j_.contains("normalizer") && !j_["normalizer"].is_null()) {
       const std::string n = text(j_["normalizer"], "type", "?");
-      // Not applied (docs/files.md): text is taken to be in NFC already, as GGUF's rules take it.
-      if (n != "NFC") bad(cat("the normalizer ", n, " is not read"), "use the model's GGUF file");
+      bad(cat("the normalizer ", n, " has no name in GGUF"));
     }
     const Json none = Json::object();
     const Json& p =

@@ -29,12 +29,15 @@ uint32_t category_mask(std::string_view name) {
   if (name == "N") return kN;
   if (name == "P") return kP;
   if (name == "S") return kS;
-  if (name == "Lu") return bit(UTF8PROC_CATEGORY_LU);
-  if (name == "Ll") return bit(UTF8PROC_CATEGORY_LL);
-  if (name == "Lt") return bit(UTF8PROC_CATEGORY_LT);
-  if (name == "Lm") return bit(UTF8PROC_CATEGORY_LM);
-  if (name == "Lo") return bit(UTF8PROC_CATEGORY_LO);
-  if (name == "Nd") return bit(UTF8PROC_CATEGORY_ND);
+  if (name == "Z") return bit(UTF8PROC_CATEGORY_ZS) | bit(UTF8PROC_CATEGORY_ZL) | bit(UTF8PROC_CATEGORY_ZP);
+  if (name == "C")
+    return bit(UTF8PROC_CATEGORY_CC) | bit(UTF8PROC_CATEGORY_CF) | bit(UTF8PROC_CATEGORY_CS) |
+           bit(UTF8PROC_CATEGORY_CO) | bit(UTF8PROC_CATEGORY_CN);
+  constexpr std::string_view kNames[] = {"Cn", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd",
+                                         "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm",
+                                         "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co"};
+  for (size_t i = 0; i < std::size(kNames); ++i)
+    if (name == kNames[i]) return bit(static_cast<int>(i));
   throw Error(ErrorCode::Internal, cat("unknown category \\p{", name, "} in a pattern"));
 }
 }  // namespace
@@ -126,6 +129,7 @@ class RegexParser {
     uint32_t start = here();
     bool single = atom();
     uint32_t low = 1, high = 1;
+    const size_t quantified = at_;
     if (accept('?'))
       low = 0;
     else if (accept('*'))
@@ -137,6 +141,9 @@ class RegexParser {
       if (accept(',')) high = peek() == '}' ? kMany : number();
       if (!accept('}')) fail("expected }");
     }
+    if (at_ > quantified && (peek() == '?' || peek() == '+' || peek() == '*' || peek() == '{'))
+      fail("a lazy or possessive repeat");
+    if (low > high || (high != kMany && high > 1000000)) fail("a repeat of no sense");
     if (low == 1 && high == 1) return;
     if (single) {
       r_.code_[start] = {Regex::Op::Run, low, high, r_.code_[start].set};
@@ -154,16 +161,45 @@ class RegexParser {
     }
   }
 
+  void leave() { --depth_; }
+
+  // Both cases of ASCII letters, and the two other characters that fold to one.
+  static void fold(CharSet& set) {
+    const auto ranges = set.ranges_;
+    for (auto [low, high] : ranges)
+      for (uint32_t c = 'a'; c <= 'z'; ++c) {
+        const uint32_t upper = c - 'a' + 'A', other = c == 's' ? 0x17F : c == 'k' ? 0x212A : c;
+        if (!((c >= low && c <= high) || (upper >= low && upper <= high) || (other >= low && other <= high)))
+          continue;
+        for (uint32_t x : {c, upper, other}) set.ranges_.emplace_back(x, x);
+      }
+  }
+
   uint32_t number() {
     uint32_t n = 0;
-    while (peek() >= '0' && peek() <= '9') n = n * 10 + (take() - '0');
+    if (peek() < '0' || peek() > '9') fail("a number is missing");
+    while (peek() >= '0' && peek() <= '9') {
+      n = n * 10 + (take() - '0');
+      if (n > 10000000) fail("a number is too large");
+    }
     return n;
   }
 
   // True when the atom is one set, which a quantifier turns into a Run.
   bool atom() {
     if (accept('(')) {
+      if (++depth_ > 32) fail("groups are nested too deeply");
       if (accept('?')) {
+        if (accept('i')) {
+          if (!accept(':')) fail("unknown group");
+          const bool before = fold_;
+          fold_ = true;
+          alternation();
+          fold_ = before;
+          if (!accept(')')) fail("expected )");
+          leave();
+          return false;
+        }
         if (accept('=') || peek() == '!') {
           bool negative = accept('!');
           uint32_t look = emit({negative ? Regex::Op::LookNot : Regex::Op::Look});
@@ -171,23 +207,30 @@ class RegexParser {
           emit({Regex::Op::Match});
           r_.code_[look].a = here();
           if (!accept(')')) fail("expected )");
+          leave();
           return false;
         }
         if (!accept(':')) fail("unknown group");
       }
       alternation();
       if (!accept(')')) fail("expected )");
+      leave();
       return false;
     }
     if (accept('$')) {
       emit({Regex::Op::End});
       return false;
     }
+    for (char c : {'^', '.', '?', '*', '+', '{', '}', ']'})
+      if (peek() == static_cast<uint32_t>(c)) fail(cat("a bare ", std::string(1, c)));
     CharSet set;
     if (accept('[')) {
       set.negated_ = accept('^');
+      if (peek() == ']') fail("an empty set");
       while (!accept(']')) {
         uint32_t low = 0;
+        if (peek() == '[') fail("a set within a set");
+        if (peek() == '&' && at_ + 1 < p_.size() && code_point(p_[at_ + 1]) == '&') fail("&& in a set");
         if (!set_item(set, low)) continue;
         uint32_t high = low;
         if (peek() == '-' && at_ + 1 < p_.size() && code_point(p_[at_ + 1]) != ']') {
@@ -201,6 +244,7 @@ class RegexParser {
       uint32_t c = 0;
       if (set_item(set, c)) set.ranges_.emplace_back(c, c);
     }
+    if (fold_) fold(set);
     set.finish();
     r_.sets_.push_back(std::move(set));
     Regex::Inst i{Regex::Op::Set};
@@ -222,11 +266,22 @@ class RegexParser {
         if (!accept('{')) fail("expected {");
         for (c = 0; !accept('}');) {
           uint32_t d = take();
-          c = c * 16 + (d <= '9' ? d - '0' : d - 'A' + 10);
+          const uint32_t v = d >= '0' && d <= '9'   ? d - '0'
+                             : d >= 'A' && d <= 'F' ? d - 'A' + 10
+                             : d >= 'a' && d <= 'f' ? d - 'a' + 10
+                                                    : 16;
+          if (v > 15 || c > 0x10FFFF) fail("a bad \\x{..}");
+          c = c * 16 + v;
         }
         return true;
       case 's': set.space_ = true; return false;
       case 'S': set.not_space_ = true; return false;
+      case 'w':
+        set.categories_ |= category_mask("L") | category_mask("M") | category_mask("Nd") |
+                           category_mask("Nl") | category_mask("Pc");
+        return false;
+      case 'f': c = '\f'; return true;
+      case 'v': c = '\v'; return true;
       case 'd': set.categories_ |= category_mask("Nd"); return false;
       case 'p':
       case 'P': {
@@ -237,10 +292,15 @@ class RegexParser {
         (negative ? set.not_categories_ : set.categories_) |= category_mask(name);
         return false;
       }
-      default: return true;
+      default:
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+          fail(cat("\\", std::string(1, static_cast<char>(c))));
+        return true;
     }
   }
 
+  bool fold_ = false;
+  int depth_ = 0;
   Regex& r_;
   std::vector<Char> p_;
   size_t at_ = 0;
@@ -253,6 +313,20 @@ Regex::Regex(std::string_view pattern) {
       std::vector<bool> seen(code_.size());
       if (can_start(alternatives_[i], classify(c), seen)) starts_[c] |= 1U << i;
     }
+}
+
+Regex Regex::of_file(std::string_view pattern) {
+  const std::string shown(pattern.substr(0, 80));
+  if (pattern.size() > 20000)
+    throw Error(ErrorCode::BadTokenizer, cat("a pattern of ", pattern.size(), " bytes is too long"));
+  try {
+    Regex r(pattern);
+    r.bounded_ = true;
+    return r;
+  } catch (const Error& e) {
+    throw Error(ErrorCode::BadTokenizer, cat("the pattern \"", shown, "\" is not read: ", e.message()),
+                "tokenizer.json");
+  }
 }
 
 bool Regex::can_start(uint32_t pc, Char c, std::vector<bool>& seen) const {
@@ -273,19 +347,25 @@ bool Regex::can_start(uint32_t pc, Char c, std::vector<bool>& seen) const {
 size_t Regex::match(const Char* text, size_t pos, size_t end, Stack& stack) const {
   uint32_t p = code_point(text[pos]);
   uint32_t candidates = p < 128 && !(text[pos] & kCharRaw) ? starts_[p] : ~0U;
+  // Set by what real patterns take: some steps a character.
+  uint64_t steps = bounded_ ? 1000000 + 64 * static_cast<uint64_t>(end - pos) : ~uint64_t{0};
   for (size_t i = 0; i < alternatives_.size(); ++i) {
     if (!(candidates >> i & 1)) continue;
-    size_t r = run(alternatives_[i], text, pos, end, stack);
+    size_t r = run(alternatives_[i], text, pos, end, stack, steps);
     if (r != npos) return r;
   }
   return npos;
 }
 
-size_t Regex::run(uint32_t pc, const Char* text, size_t pos, size_t end, Stack& stack) const {
+size_t Regex::run(uint32_t pc, const Char* text, size_t pos, size_t end, Stack& stack,
+                  uint64_t& steps) const {
   const size_t base = stack.size();
   for (;;) {
     const Inst& i = code_[pc];
     bool ok = true;
+    if (steps-- == 0)
+      throw Error(ErrorCode::BadTokenizer, "a pattern of the pre-tokenizer takes too many steps on this text",
+                  "tokenizer.json");
     switch (i.op) {
       case Op::Set:
         ok = pos < end && sets_[i.set].matches(text[pos]);
@@ -310,7 +390,7 @@ size_t Regex::run(uint32_t pc, const Char* text, size_t pos, size_t end, Stack& 
       case Op::Jump: pc = i.a; break;
       case Op::Look:
       case Op::LookNot:
-        ok = (run(pc + 1, text, pos, end, stack) != npos) == (i.op == Op::Look);
+        ok = (run(pc + 1, text, pos, end, stack, steps) != npos) == (i.op == Op::Look);
         if (ok) pc = i.a;
         break;
       case Op::End:

@@ -1,7 +1,7 @@
 // A small matcher for the patterns of pre-tokenizers: alternation, groups, greedy ? * + {m,n}, sets with
-// \p{..} \s \d and ranges, lookahead (?=..) (?!..), and $ for the end of the piece. Only patterns that the
-// library itself holds are compiled, never one out of a file. Backtracking needs no recursion; repeats of
-// single characters take no memory.
+// \p{..} \s \d \w and ranges, lookahead (?=..) (?!..), (?i:..), and $ for the end of the piece. Backtracking
+// needs no recursion; repeats of single characters take no memory. A pattern out of a file takes a bounded
+// number of steps a match, after which BadTokenizer is thrown.
 #pragma once
 
 #include <array>
@@ -37,6 +37,8 @@ class CharSet {
 class Regex {
  public:
   explicit Regex(std::string_view pattern);
+  // The same for a pattern out of a file: BadTokenizer for what the matcher does not know.
+  static Regex of_file(std::string_view pattern);
   // Scratch of one match at a time.
   struct State {
     uint32_t pc;
@@ -55,12 +57,13 @@ class Regex {
     uint32_t a = 0, b = 0;  // Run: min, max; Split: first, second; Jump, Look: target, or where to go on
     uint32_t set = 0;
   };
-  size_t run(uint32_t pc, const Char* text, size_t pos, size_t end, Stack& stack) const;
+  size_t run(uint32_t pc, const Char* text, size_t pos, size_t end, Stack& stack, uint64_t& steps) const;
   bool can_start(uint32_t pc, Char c, std::vector<bool>& seen) const;
 
   std::vector<Inst> code_;
   std::vector<CharSet> sets_;
   std::vector<uint32_t> alternatives_;  // where each top-level alternative begins
+  bool bounded_ = false;
   std::array<uint32_t, 128> starts_{};  // bit i: alternative i can begin with this ASCII character
 };
 

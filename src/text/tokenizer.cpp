@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "json_tokenizer.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "specials.h"
@@ -17,6 +18,7 @@ struct Tokenizer::Impl {
   std::shared_ptr<const GgufFile> file;  // the vocabulary's strings lie in it
   Vocab vocab;
   std::unique_ptr<TokenModel> model;
+  const JsonTokenizer* json = nullptr;  // a part of the model
   std::unique_ptr<SpecialFinder> plain;
   // With control tokens: most programs never ask for it.
   mutable std::once_flag all_once;
@@ -29,6 +31,8 @@ struct Tokenizer::Impl {
     });
     return *all;
   }
+  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options,
+                              std::vector<TokenSpan>* spans) const;
   void check(int32_t id) const {
     if (id < 0 || id >= vocab.size())
       throw Error(ErrorCode::IndexOutOfRange,
@@ -37,6 +41,17 @@ struct Tokenizer::Impl {
 };
 
 namespace {
+// What tokens stand for one by one, for decoding as a stream.
+class JsonModel : public TokenModel {
+ public:
+  JsonModel(const GgufFile& file, const Vocab& vocab)
+      : json(file.require_string("tokenizer.huggingface.json"), file.path(), vocab) {}
+  void encode(std::string_view text, bool, std::vector<int32_t>& out) const override {
+    json.encode(text, false, out, nullptr);
+  }
+  void append_text(int32_t id, std::string& out) const override { json.append_text(id, out); }
+  const JsonTokenizer json;
+};
 std::optional<int32_t> maybe(int32_t id) {
   if (id < 0) return {};
   return id;
@@ -57,10 +72,14 @@ std::shared_ptr<Tokenizer> Tokenizer::from_gguf(const GgufFile& file) {
     impl->model = make_unigram(file, v);
   } else if (v.kind() == "bert") {
     impl->model = make_wordpiece(file, v);
+  } else if (v.kind() == "tokenizer.json") {
+    auto model = std::make_unique<JsonModel>(file, v);
+    impl->json = &model->json;
+    impl->model = std::move(model);
   } else {
     throw Error(ErrorCode::BadTokenizer,
                 cat("the metadata key \"tokenizer.ggml.model\" is \"", v.kind().substr(0, 64),
-                    "\", which is not supported; supported are gpt2, llama, t5, bert"),
+                    "\", which is not supported; supported are gpt2, llama, t5, bert, tokenizer.json"),
                 file.path());
   }
   if (impl->model->adds_bos() && v.bos >= 0) v.add_bos = true;
@@ -78,7 +97,21 @@ std::shared_ptr<Tokenizer> Tokenizer::from_gguf(const GgufFile& file) {
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
-  const Vocab& v = impl_->vocab;
+  return impl_->encode(text, options, nullptr);
+}
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options,
+                                       std::vector<TokenSpan>& spans) const {
+  if (!impl_->json)
+    throw Error(ErrorCode::UnsupportedOp, cat("spans are not known for the tokenizer kind ", kind()),
+                "encode");
+  spans.clear();
+  return impl_->encode(text, options, &spans);
+}
+
+std::vector<int32_t> Tokenizer::Impl::encode(std::string_view text, const EncodeOptions& options,
+                                             std::vector<TokenSpan>* spans) const {
+  const Vocab& v = vocab;
   if (text.size() > (size_t{1} << 30))
     throw Error(ErrorCode::InvalidArgument,
                 cat("a text of ", text.size(), " bytes is too long for one call; at most 1 GiB"), "encode");
@@ -87,24 +120,32 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOption
     if (!wanted) return;
     if (id < 0) throw Error(ErrorCode::BadTokenizer, cat("the model has no ", name, " token"), "encode");
     out.push_back(id);
+    if (spans) spans->emplace_back();
   };
   add(options.add_bos.value_or(v.add_bos), v.bos, "beginning-of-sequence");
   bool first = true;
-  for (const Fragment& f : impl_->finder(options.parse_special).split(text)) {
-    if (f.id >= 0) {
-      out.push_back(f.id);
-      first = true;
-    } else {
-      impl_->model->encode(text.substr(f.begin, f.end - f.begin), first, out);
-      first = false;
+  if (json)
+    json->encode(text, options.parse_special, out, spans);
+  else
+    for (const Fragment& f : finder(options.parse_special).split(text)) {
+      if (f.id >= 0) {
+        out.push_back(f.id);
+        first = true;
+      } else {
+        model->encode(text.substr(f.begin, f.end - f.begin), first, out);
+        first = false;
+      }
     }
-  }
   add(options.add_eos.value_or(v.add_eos), v.eos, "end-of-sequence");
   return out;
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   const Vocab& v = impl_->vocab;
+  if (impl_->json) {
+    for (int32_t id : ids) impl_->check(id);
+    return impl_->json->decode(ids, skip_special);
+  }
   std::string out;
   bool first = v.add_space_prefix;
   for (int32_t id : ids) {

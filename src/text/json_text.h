@@ -1,0 +1,102 @@
+// The parts of a tokenizer.json: text with its origins, and the steps that change and cut it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "unicode.h"
+
+namespace mc::tokenizer_json {
+
+using Json = nlohmann::json;
+
+// Bytes of the input.
+struct Range {
+  uint32_t begin = 0, end = 0;
+};
+
+// Characters, and for each the bytes of the input that it stands for.
+struct Glyphs {
+  std::vector<Char> chars;
+  std::vector<Range> at;
+  size_t size() const { return chars.size(); }
+  void clear() { chars.clear(), at.clear(); }
+  void push(Char c, Range r) { chars.push_back(c), at.push_back(r); }
+  void append(const Glyphs& g, size_t begin, size_t end) {
+    chars.insert(chars.end(), g.chars.begin() + static_cast<std::ptrdiff_t>(begin),
+                 g.chars.begin() + static_cast<std::ptrdiff_t>(end));
+    at.insert(at.end(), g.at.begin() + static_cast<std::ptrdiff_t>(begin),
+              g.at.begin() + static_cast<std::ptrdiff_t>(end));
+  }
+};
+// Bytes that are no UTF-8 become U+FFFD, one for each maximal ill-formed part.
+void read_utf8(std::string_view text, uint32_t origin, Glyphs& out);
+std::vector<Char> characters(std::string_view text);
+std::string utf8(const Glyphs& g, size_t begin, size_t end);
+
+// Words one after another, each up to an end.
+struct Pieces {
+  Glyphs text;
+  std::vector<uint32_t> ends;
+  void clear() { text.clear(), ends.clear(); }
+  void close() {
+    const auto n = static_cast<uint32_t>(text.size());
+    if (n > (ends.empty() ? 0 : ends.back())) ends.push_back(n);
+  }
+};
+
+class Normalizer {
+ public:
+  virtual ~Normalizer() = default;
+  virtual void apply(Glyphs& text) const = 0;
+};
+class Cutter {
+ public:
+  virtual ~Cutter() = default;
+  virtual void apply(const Pieces& in, Pieces& out) const = 0;
+};
+class Joiner {  // a decoder
+ public:
+  virtual ~Joiner() = default;
+  virtual void apply(std::vector<std::string>& tokens) const = 0;
+};
+
+// One token of a word; `bytes` of the word's UTF-8.
+struct Part {
+  int32_t id;
+  uint32_t bytes;
+};
+// Beside `bytes`: the next part stands for the same bytes.
+constexpr uint32_t kShared = 1U << 31;
+class WordModel {
+ public:
+  virtual ~WordModel() = default;
+  virtual void encode(std::string_view word, std::vector<Part>& out) const = 0;
+  // The model's own tokens; the index is the id.
+  std::vector<std::string> texts;
+};
+
+// What can't be honoured is BadTokenizer, naming the construct; null for null.
+std::unique_ptr<Normalizer> read_normalizer(const Json& j, int depth = 0);
+std::unique_ptr<Cutter> read_cutter(const Json& j, int depth = 0);
+std::unique_ptr<Joiner> read_joiner(const Json& j, int depth = 0);
+std::unique_ptr<WordModel> read_model(const Json& j);
+
+// Reading of fields: a wrong type is an error, null is the fallback.
+[[noreturn]] void refuse(const std::string& what);
+std::string type_of(const Json& j);
+bool flag(const Json& j, const char* key, bool fallback);
+std::string string(const Json& j, const char* key, std::string_view fallback);
+std::string required_string(const Json& j, const char* key);
+const Json& list(const Json& j, const char* key);
+constexpr int kMaxDepth = 16;
+
+// The printable character of a byte in byte-level vocabularies, and back (-1 for none).
+uint32_t byte_character(unsigned char byte);
+int character_byte(uint32_t c);
+
+}  // namespace mc::tokenizer_json
