@@ -26,18 +26,12 @@ struct EncodeOptions {
   bool parse_special = false;
 };
 
-// The bytes begin, …, end - 1 of the text.
-struct TokenSpan {
-  size_t begin = 0, end = 0;
-};
-
 // Immutable and safe to use from several threads at once.
-// Kinds (tokenizer.ggml.model): "tokenizer.json" (tokenizer.huggingface.json holds one, which is followed
-// step by step; bytes that are no UTF-8 become U+FFFD), "gpt2" (byte-level BPE, split as tokenizer.ggml.pre
-// says), "llama" (SentencePiece BPE with scores and bytes for what is unknown), "t5" (unigram), "bert"
-// (WordPiece). Any bytes can be encoded: byte-level BPE and vocabularies with byte tokens keep invalid UTF-8
-// as it is. A byte for which a byte-level vocabulary has no token at all (SmolLM2 lacks 13 control characters
-// and the bytes that no UTF-8 has) is left out.
+// Kinds (tokenizer.ggml.model): "gpt2" (byte-level BPE, split as tokenizer.ggml.pre says), "llama"
+// (SentencePiece BPE with scores and bytes for what is unknown), "t5" (unigram), "bert" (WordPiece). Any
+// bytes can be encoded: byte-level BPE and vocabularies with byte tokens keep invalid UTF-8 as it is. A byte
+// for which a byte-level vocabulary has no token at all (SmolLM2 lacks 13 control characters and the bytes
+// that no UTF-8 has) is left out.
 class MC_API Tokenizer {
  public:
   // Keeps the file mapped as long as the tokenizer lives. Throws BadTokenizer, BadModel.
@@ -47,11 +41,6 @@ class MC_API Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
 
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
-  // The same, and for each id the bytes of `text` that it stands for: never a part of a character, so that
-  // neighbours may share one; (0, 0) for beginning and end tokens. For the kind "tokenizer.json" only, whose
-  // spans are those of the `tokenizers` package; else UnsupportedOp is thrown.
-  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options,
-                              std::vector<TokenSpan>& spans) const;
   // The bytes of the tokens, one after another; control tokens only with skip_special = false. The space that
   // the model puts before the first word is left out again. The result may end within a UTF-8 character: see
   // StreamDecoder. An id that does not exist throws IndexOutOfRange.

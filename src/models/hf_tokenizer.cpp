@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "mc/detail/str.h"
 #include "mc/error.h"
@@ -21,22 +22,28 @@ enum Type : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUser = 4, kUnuse
 
 class Reader {
  public:
-  Reader(GgufWriter& w, std::string path) : w_(w), path_(std::move(path)) {}
+  Reader(GgufWriter& w, std::string path) : w_(&w), path_(std::move(path)) {}
 
   void read() {
     const std::string whole = read_small_file(path_, kMaxFile);
     j_ = parse_json(whole, path_);
     const Json& model = object(j_, "model");
+    // A writer takes a key once: what GGUF has a name for is found out on another.
+    GgufWriter trial, *const real = std::exchange(w_, &trial);
+    bool known = true;
     try {
       as_gguf(model);
-      return;
     } catch (const Error& e) {
       if (e.code() != ErrorCode::BadTokenizer) throw;
+      known = false;
     }
-    // GGUF has no name for it: the file itself is followed.
+    w_ = real;
     texts_.clear();
     begin_.reset(), end_.reset();
-    step_by_step(model, whole);
+    if (known)
+      as_gguf(model);
+    else
+      step_by_step(model, whole);
   }
   const std::optional<int32_t>& begin() const { return begin_; }
   const std::optional<int32_t>& end() const { return end_; }
@@ -105,14 +112,14 @@ class Reader {
       }
     for (size_t i = 0; i < texts_.size(); ++i)
       if (!types[i]) texts_[i] = cat("[unused-", i, "]"), types[i] = kUnused;
-    w_.set_string("tokenizer.ggml.model", "tokenizer.json");
-    w_.set_string("tokenizer.huggingface.json", whole);
-    w_.set_strings("tokenizer.ggml.tokens", texts_);
-    w_.set_i32s("tokenizer.ggml.token_type", types);
+    w_->set_string("tokenizer.ggml.model", "tokenizer.json");
+    w_->set_string("tokenizer.huggingface.json", whole);
+    w_->set_strings("tokenizer.ggml.tokens", texts_);
+    w_->set_i32s("tokenizer.ggml.token_type", types);
     if (j_.contains("post_processor") && j_["post_processor"].is_object())
       post_processor(j_["post_processor"]);
     const std::optional<int32_t> unknown = id(text(model, "unk_token", ""));
-    if (unknown) w_.set_u32("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*unknown));
+    if (unknown) w_->set_u32("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*unknown));
   }
 
   [[noreturn]] void bad(const std::string& what, const std::string& next = {}) const {
@@ -144,19 +151,19 @@ class Reader {
     if (text(model, "continuing_subword_prefix", "##") != "##")
       bad("model.continuing_subword_prefix is not \"##\"");
     const bool lowercase = yes(n, "lowercase", true);
-    w_.set_string("tokenizer.ggml.model", "bert");
-    w_.set_bool("tokenizer.ggml.normalizer.lowercase", lowercase);
-    w_.set_bool("tokenizer.ggml.normalizer.strip_accents", yes(n, "strip_accents", lowercase));
+    w_->set_string("tokenizer.ggml.model", "bert");
+    w_->set_bool("tokenizer.ggml.normalizer.lowercase", lowercase);
+    w_->set_bool("tokenizer.ggml.normalizer.strip_accents", yes(n, "strip_accents", lowercase));
     if (const auto it = model.find("max_input_chars_per_word"); it != model.end() && it->is_number_unsigned())
-      w_.set_u32("tokenizer.ggml.max_input_chars_per_word",
-                 static_cast<uint32_t>(std::min<uint64_t>(it->get<uint64_t>(), UINT32_MAX)));
+      w_->set_u32("tokenizer.ggml.max_input_chars_per_word",
+                  static_cast<uint32_t>(std::min<uint64_t>(it->get<uint64_t>(), UINT32_MAX)));
     tokens(model);
     const std::optional<int32_t> unknown = id(text(model, "unk_token", "[UNK]"));
     if (!unknown) bad("model.unk_token is not in the vocabulary");
-    w_.set_u32("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*unknown));
+    w_->set_u32("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*unknown));
     if (j_.contains("post_processor") && j_["post_processor"].is_object())
       post_processor(j_["post_processor"]);
-    if (end_) w_.set_u32("tokenizer.ggml.seperator_token_id", static_cast<uint32_t>(*end_));
+    if (end_) w_->set_u32("tokenizer.ggml.seperator_token_id", static_cast<uint32_t>(*end_));
   }
 
   // What is put around a text: nothing, or a token before it (begin_) and after it (end_).
@@ -246,8 +253,8 @@ class Reader {
     const bool whole_words = name == "llama-bpe";
     if (yes(model, "ignore_merges", false) != whole_words)
       bad(cat("model.ignore_merges is ", !whole_words, ", which is not read with this pre-tokenizer"));
-    w_.set_string("tokenizer.ggml.model", "gpt2");
-    w_.set_string("tokenizer.ggml.pre", name);
+    w_->set_string("tokenizer.ggml.model", "gpt2");
+    w_->set_string("tokenizer.ggml.pre", name);
   }
 
   void tokens(const Json& model) {
@@ -282,8 +289,8 @@ class Reader {
         if (types[i] == kControl || types[i] == kUnused) continue;
         marked[i] = marked[i].starts_with("##") ? marked[i].substr(2) : "\u2581" + marked[i];
       }
-      w_.set_strings("tokenizer.ggml.tokens", marked);
-      w_.set_i32s("tokenizer.ggml.token_type", types);
+      w_->set_strings("tokenizer.ggml.tokens", marked);
+      w_->set_i32s("tokenizer.ggml.token_type", types);
       return;
     }
     std::vector<std::string> merges;
@@ -296,12 +303,12 @@ class Reader {
       else
         bad("model.merges has an entry that is no pair");
     }
-    w_.set_strings("tokenizer.ggml.tokens", texts_);
-    w_.set_i32s("tokenizer.ggml.token_type", types);
-    w_.set_strings("tokenizer.ggml.merges", merges);
+    w_->set_strings("tokenizer.ggml.tokens", texts_);
+    w_->set_i32s("tokenizer.ggml.token_type", types);
+    w_->set_strings("tokenizer.ggml.merges", merges);
   }
 
-  GgufWriter& w_;
+  GgufWriter* w_;
   std::string path_;
   Json j_;
   std::vector<std::string> texts_;

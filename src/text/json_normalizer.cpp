@@ -26,6 +26,7 @@ class Form : public Normalizer {
       int32_t c;
       int ccc;
       Range at;
+      uint32_t taken = 0;  // composed into this one
     };
     std::vector<Item> items;
     items.reserve(g.size());
@@ -37,12 +38,16 @@ class Form : public Normalizer {
       const auto c = static_cast<utf8proc_int32_t>(code_point(g.chars[i]));
       const utf8proc_ssize_t n = c < 0x80 ? -1 : utf8proc_decompose_char(c, buffer, 32, options, &boundary);
       if (n < 1 || n > 32) {
-        items.push_back({c, 0, g.at[i]});
+        items.push_back({c, 0, g.at[i], 0});
         continue;
       }
       for (utf8proc_ssize_t k = 0; k < n; ++k)
-        items.push_back({buffer[k], utf8proc_get_property(buffer[k])->combining_class, g.at[i]});
+        items.push_back({buffer[k], utf8proc_get_property(buffer[k])->combining_class, g.at[i], 0});
     }
+    // Origins go by place: characters that are put in order don't take theirs along.
+    std::vector<Range> at;
+    at.reserve(items.size());
+    for (const Item& x : items) at.push_back(x.at);
     for (size_t i = 0; i < items.size();) {
       if (items[i].ccc == 0) {
         ++i;
@@ -57,7 +62,7 @@ class Form : public Normalizer {
     }
     g.clear();
     if (!compose_) {
-      for (const Item& x : items) g.push(classify(static_cast<uint32_t>(x.c)), x.at);
+      for (size_t i = 0; i < items.size(); ++i) g.push(classify(static_cast<uint32_t>(items[i].c)), at[i]);
       return;
     }
     std::vector<Item> out;
@@ -67,6 +72,7 @@ class Form : public Normalizer {
       if (starter != ~size_t{0} && (last < x.ccc || last == -1)) {
         if (const int32_t c = pair(out[starter].c, x.c)) {
           out[starter].c = c;
+          ++out[starter].taken;
           continue;
         }
       }
@@ -78,7 +84,11 @@ class Form : public Normalizer {
       }
       out.push_back(x);
     }
-    for (const Item& x : out) g.push(classify(static_cast<uint32_t>(x.c)), x.at);
+    size_t place = 0;
+    for (const Item& x : out) {
+      g.push(classify(static_cast<uint32_t>(x.c)), at[place]);
+      place += 1 + x.taken;
+    }
   }
 
  private:

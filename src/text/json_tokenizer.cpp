@@ -194,7 +194,8 @@ void JsonTokenizer::words(Glyphs& g, std::vector<int32_t>& out, std::vector<Toke
             size_t left = 0, right = 0;
             for (uint32_t i = first; i <= last && space(i); ++i) ++left;
             for (uint32_t i = last + 1; i > first && space(i - 1); --i) ++right;
-            if (left > 0 && prefix_space_ && s.begin == 0) --left;
+            // One may be the space that was put there; more were the text's own.
+            if (left == 1 && prefix_space_ && s.begin == 0) left = 0;
             s.begin = std::min(s.begin + left, s.end);
             if (right > 0 && s.end >= right) s.end = std::max(s.end - right, s.begin);
           }

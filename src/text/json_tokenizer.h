@@ -4,11 +4,15 @@
 #include <span>
 
 #include "json_text.h"
-#include "mc/text.h"
 #include "prefix_index.h"
 #include "vocab.h"
 
 namespace mc {
+
+// The bytes begin, …, end - 1 of the text: never a part of a character, so that neighbours may share one.
+struct TokenSpan {
+  size_t begin = 0, end = 0;
+};
 
 class JsonTokenizer {
  public:

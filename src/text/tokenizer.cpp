@@ -31,8 +31,7 @@ struct Tokenizer::Impl {
     });
     return *all;
   }
-  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options,
-                              std::vector<TokenSpan>* spans) const;
+  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const;
   void check(int32_t id) const {
     if (id < 0 || id >= vocab.size())
       throw Error(ErrorCode::IndexOutOfRange,
@@ -97,20 +96,10 @@ std::shared_ptr<Tokenizer> Tokenizer::from_gguf(const GgufFile& file) {
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
-  return impl_->encode(text, options, nullptr);
+  return impl_->encode(text, options);
 }
 
-std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options,
-                                       std::vector<TokenSpan>& spans) const {
-  if (!impl_->json)
-    throw Error(ErrorCode::UnsupportedOp, cat("spans are not known for the tokenizer kind ", kind()),
-                "encode");
-  spans.clear();
-  return impl_->encode(text, options, &spans);
-}
-
-std::vector<int32_t> Tokenizer::Impl::encode(std::string_view text, const EncodeOptions& options,
-                                             std::vector<TokenSpan>* spans) const {
+std::vector<int32_t> Tokenizer::Impl::encode(std::string_view text, const EncodeOptions& options) const {
   const Vocab& v = vocab;
   if (text.size() > (size_t{1} << 30))
     throw Error(ErrorCode::InvalidArgument,
@@ -120,12 +109,11 @@ std::vector<int32_t> Tokenizer::Impl::encode(std::string_view text, const Encode
     if (!wanted) return;
     if (id < 0) throw Error(ErrorCode::BadTokenizer, cat("the model has no ", name, " token"), "encode");
     out.push_back(id);
-    if (spans) spans->emplace_back();
   };
   add(options.add_bos.value_or(v.add_bos), v.bos, "beginning-of-sequence");
   bool first = true;
   if (json)
-    json->encode(text, options.parse_special, out, spans);
+    json->encode(text, options.parse_special, out, nullptr);
   else
     for (const Fragment& f : finder(options.parse_special).split(text)) {
       if (f.id >= 0) {
