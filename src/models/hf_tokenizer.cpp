@@ -27,23 +27,7 @@ class Reader {
   void read() {
     const std::string whole = read_small_file(path_, kMaxFile);
     j_ = parse_json(whole, path_);
-    const Json& model = object(j_, "model");
-    // A writer takes a key once: what GGUF has a name for is found out on another.
-    GgufWriter trial, *const real = std::exchange(w_, &trial);
-    bool known = true;
-    try {
-      as_gguf(model);
-    } catch (const Error& e) {
-      if (e.code() != ErrorCode::BadTokenizer) throw;
-      known = false;
-    }
-    w_ = real;
-    texts_.clear();
-    begin_.reset(), end_.reset();
-    if (known)
-      as_gguf(model);
-    else
-      step_by_step(model, whole);
+    tokens(object(j_, "model"), whole);
   }
   const std::optional<int32_t>& begin() const { return begin_; }
   const std::optional<int32_t>& end() const { return end_; }
@@ -55,27 +39,8 @@ class Reader {
   }
 
  private:
-  void as_gguf(const Json& model) {
-    const std::string type = text(model, "type", "BPE");
-    if (type == "WordPiece") {
-      word_piece(model);
-      return;
-    }
-    if (type != "BPE")
-      bad(cat("the model is ", type, "; byte-level BPE and WordPiece are read"), "use the model's GGUF file");
-    for (const char* k : {"unk_token", "continuing_subword_prefix", "end_of_word_suffix"})
-      if (model.contains(k) && model[k].is_string() && model[k] != Json("") &&
-          std::string_view(k) != "unk_token")
-        bad(cat("model.", k, " is set, which is not read"));
-    if (model.contains("byte_fallback") && model["byte_fallback"] == Json(true))
-      bad("the model has byte_fallback, which is not read", "use the model's GGUF file");
-    pre_tokenizer(model);
-    tokens(model);
-    if (j_.contains("post_processor") && j_["post_processor"].is_object())
-      post_processor(j_["post_processor"]);
-  }
-
-  void step_by_step(const Json& model, const std::string& whole) {
+  // The file goes along whole; GGUF's keys tell of the tokens what the rest of the program asks for.
+  void tokens(const Json& model, const std::string& whole) {
     const Json& vocab = model.contains("vocab") ? model["vocab"] : Json::object();
     std::vector<int32_t> types;
     auto put = [&](const std::string& token, uint64_t at, int32_t type) {
@@ -118,7 +83,9 @@ class Reader {
     w_->set_i32s("tokenizer.ggml.token_type", types);
     if (j_.contains("post_processor") && j_["post_processor"].is_object())
       post_processor(j_["post_processor"]);
-    const std::optional<int32_t> unknown = id(text(model, "unk_token", ""));
+    std::optional<int32_t> unknown = id(text(model, "unk_token", ""));
+    if (const auto u = model.find("unk_id"); u != model.end() && u->is_number_unsigned() && u->get<uint64_t>() < texts_.size())
+      unknown = u->get<int32_t>();
     if (unknown) w_->set_u32("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*unknown));
   }
 
@@ -137,33 +104,6 @@ class Reader {
   static bool yes(const Json& j, const char* k, bool fallback) {
     const auto it = j.find(k);
     return it != j.end() && it->is_boolean() ? it->get<bool>() : fallback;
-  }
-
-  // BERT's: its own normalizer and pre-tokenizer, which GGUF's "bert" stands for.
-  void word_piece(const Json& model) {
-    const Json& n = object(j_, "normalizer");
-    const Json& p = object(j_, "pre_tokenizer");
-    if (text(n, "type", "?") != "BertNormalizer" || text(p, "type", "?") != "BertPreTokenizer")
-      bad(cat("WordPiece is read behind BertNormalizer and BertPreTokenizer, not ",
-              text(n, "type", "?").substr(0, 40), " and ", text(p, "type", "?").substr(0, 40)));
-    for (const char* k : {"clean_text", "handle_chinese_chars"})
-      if (!yes(n, k, true)) bad(cat("the normalizer BertNormalizer has ", k, " false, which is not read"));
-    if (text(model, "continuing_subword_prefix", "##") != "##")
-      bad("model.continuing_subword_prefix is not \"##\"");
-    const bool lowercase = yes(n, "lowercase", true);
-    w_->set_string("tokenizer.ggml.model", "bert");
-    w_->set_bool("tokenizer.ggml.normalizer.lowercase", lowercase);
-    w_->set_bool("tokenizer.ggml.normalizer.strip_accents", yes(n, "strip_accents", lowercase));
-    if (const auto it = model.find("max_input_chars_per_word"); it != model.end() && it->is_number_unsigned())
-      w_->set_u32("tokenizer.ggml.max_input_chars_per_word",
-                  static_cast<uint32_t>(std::min<uint64_t>(it->get<uint64_t>(), UINT32_MAX)));
-    tokens(model);
-    const std::optional<int32_t> unknown = id(text(model, "unk_token", "[UNK]"));
-    if (!unknown) bad("model.unk_token is not in the vocabulary");
-    w_->set_u32("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*unknown));
-    if (j_.contains("post_processor") && j_["post_processor"].is_object())
-      post_processor(j_["post_processor"]);
-    if (end_) w_->set_u32("tokenizer.ggml.seperator_token_id", static_cast<uint32_t>(*end_));
   }
 
   // What is put around a text: nothing, or a token before it (begin_) and after it (end_).
@@ -205,109 +145,6 @@ class Reader {
     if (!sequence) bad("the post-processor TemplateProcessing leaves the text out");
   }
 
-  // The known ways of cutting words, told by the parts they are made of.
-  void pre_tokenizer(const Json& model) {
-    if (j_.contains("normalizer") && !j_["normalizer"].is_null()) {
-      const std::string n = text(j_["normalizer"], "type", "?");
-      bad(cat("the normalizer ", n, " has no name in GGUF"));
-    }
-    const Json none = Json::object();
-    const Json& p =
-        j_.contains("pre_tokenizer") && j_["pre_tokenizer"].is_object() ? j_["pre_tokenizer"] : none;
-    std::vector<const Json*> parts;
-    if (text(p, "type", "") == "Sequence" && p.contains("pretokenizers") && p["pretokenizers"].is_array())
-      for (const Json& q : p["pretokenizers"]) parts.push_back(&q);
-    else
-      parts.push_back(&p);
-    std::string kinds, pattern;
-    for (const Json* q : parts) {
-      if (!q->is_object()) bad("the pre_tokenizer has a part that is no object");
-      const std::string kind = text(*q, "type", "?");
-      kinds += cat(kinds.empty() ? "" : "+", kind);
-      if (kind == "Split") {
-        if (q->contains("pattern") && (*q)["pattern"].is_object())
-          pattern = text((*q)["pattern"], "Regex", "");
-        if (text(*q, "behavior", "") != "Isolated" || yes(*q, "invert", false))
-          bad("the pre-tokenizer Split is read with behavior Isolated and without invert only");
-      }
-      if (kind == "Digits" && !yes(*q, "individual_digits", false))
-        bad("the pre-tokenizer Digits is read with individual_digits only");
-      if (kind == "ByteLevel") {
-        if (yes(*q, "add_prefix_space", true))
-          bad("the pre-tokenizer ByteLevel with add_prefix_space is not read");
-        // Behind a Split the words are cut already; else ByteLevel's own pattern cuts them.
-        const bool split = kinds == "Split+ByteLevel";
-        if (yes(*q, "use_regex", true) == split)
-          bad(cat("the pre-tokenizer ByteLevel with use_regex ", split, " is not read here"));
-      }
-    }
-    const std::string contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|";
-    const std::string rest = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-    std::string name;
-    if (kinds == "ByteLevel") name = "gpt-2";
-    if (kinds == "Digits+ByteLevel") name = "smollm";
-    if (kinds == "Split+ByteLevel" && pattern == contractions + "\\p{N}{1,3}" + rest) name = "llama-bpe";
-    if (kinds == "Split+ByteLevel" && pattern == contractions + "\\p{N}" + rest) name = "qwen2";
-    if (name.empty()) bad(cat("the pre-tokenizer ", kinds, " is not read"), "use the model's GGUF file");
-    // GGUF's names of pre-tokenizers say this along with the pattern.
-    const bool whole_words = name == "llama-bpe";
-    if (yes(model, "ignore_merges", false) != whole_words)
-      bad(cat("model.ignore_merges is ", !whole_words, ", which is not read with this pre-tokenizer"));
-    w_->set_string("tokenizer.ggml.model", "gpt2");
-    w_->set_string("tokenizer.ggml.pre", name);
-  }
-
-  void tokens(const Json& model) {
-    const Json& vocab = object(model, "vocab");
-    if (vocab.size() > kMaxTokens)
-      bad(cat("the vocabulary has ", vocab.size(), " tokens; at most ", kMaxTokens, " are read"));
-    std::vector<int32_t> types;
-    auto put = [&](const std::string& token, const Json& number, int32_t type) {
-      if (!number.is_number_unsigned() || number.get<uint64_t>() >= kMaxTokens)
-        bad(cat("the token \"", token.substr(0, 40), "\" has the id ", number.dump().substr(0, 40)));
-      const auto at = number.get<size_t>();
-      if (at >= texts_.size()) texts_.resize(at + 1), types.resize(at + 1, 0);
-      if (types[at] && texts_[at] != token) bad(cat("two tokens have the id ", at));
-      texts_[at] = token;
-      types[at] = type;
-    };
-    for (const auto& [token, number] : vocab.items()) put(token, number, kNormal);
-    if (j_.contains("added_tokens") && j_["added_tokens"].is_array())
-      for (const Json& t : j_["added_tokens"]) {
-        if (!t.is_object() || !t.contains("id")) bad("\"added_tokens\" has an entry without id");
-        for (const char* k : {"lstrip", "rstrip", "single_word"})
-          if (t.contains(k) && t[k] == Json(true)) bad(cat("an added token has ", k, ", which is not read"));
-        put(text(t, "content", ""), t["id"],
-            t.contains("special") && t["special"] == Json(true) ? kControl : kUser);
-      }
-    for (size_t i = 0; i < texts_.size(); ++i)
-      if (!types[i]) texts_[i] = cat("[unused-", i, "]"), types[i] = kUnused;
-    if (text(model, "type", "") == "WordPiece") {
-      // GGUF marks what begins a word, not what goes on.
-      std::vector<std::string> marked = texts_;
-      for (size_t i = 0; i < marked.size(); ++i) {
-        if (types[i] == kControl || types[i] == kUnused) continue;
-        marked[i] = marked[i].starts_with("##") ? marked[i].substr(2) : "\u2581" + marked[i];
-      }
-      w_->set_strings("tokenizer.ggml.tokens", marked);
-      w_->set_i32s("tokenizer.ggml.token_type", types);
-      return;
-    }
-    std::vector<std::string> merges;
-    if (!model.contains("merges") || !model["merges"].is_array()) bad("the list model.merges is missing");
-    for (const Json& m : model["merges"]) {
-      if (m.is_string())
-        merges.push_back(m.get<std::string>());
-      else if (m.is_array() && m.size() == 2 && m[0].is_string() && m[1].is_string())
-        merges.push_back(cat(m[0].get<std::string>(), " ", m[1].get<std::string>()));
-      else
-        bad("model.merges has an entry that is no pair");
-    }
-    w_->set_strings("tokenizer.ggml.tokens", texts_);
-    w_->set_i32s("tokenizer.ggml.token_type", types);
-    w_->set_strings("tokenizer.ggml.merges", merges);
-  }
-
   GgufWriter* w_;
   std::string path_;
   Json j_;
@@ -322,14 +159,47 @@ bool there(const std::string& path) {
 
 }  // namespace
 
-void set_tokenizer(GgufWriter& w, const std::string& directory, const Json& config) {
-  Reader reader(w, directory + "/tokenizer.json");
+namespace {
+
+// The object in a file; an empty one where there is no such file.
+Json object_of(const std::string& path) {
+  if (!there(path)) return Json::object();
+  Json j = parse_json(read_small_file(path, kMaxFile), path);
+  if (!j.is_object()) throw Error(ErrorCode::BadFormat, "is no JSON object", path);
+  return j;
+}
+
+// "eos_token_id": a number or a list of them.
+void collect_ends(const Json& j, const std::string& path, std::vector<int32_t>& out) {
+  const auto it = j.find("eos_token_id");
+  if (it == j.end() || it->is_null()) return;
+  for (const Json& id : it->is_array() ? *it : Json::array({*it})) {
+    if (!id.is_number_unsigned() || id.get<uint64_t>() >= kMaxTokens)
+      throw Error(ErrorCode::BadTokenizer, "\"eos_token_id\" is neither an id nor a list of ids", path);
+    out.push_back(id.get<int32_t>());
+  }
+}
+
+std::string folder_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+void set_tokenizer(GgufWriter& w, const std::string& tokenizer_json, const Json& config) {
+  const std::string directory = folder_of(tokenizer_json);
+  Reader reader(w, tokenizer_json);
   reader.read();
-  const std::string settings_path = directory + "/tokenizer_config.json";
-  const Json settings = there(settings_path)
-                            ? parse_json(read_small_file(settings_path, kMaxFile), settings_path)
-                            : Json::object();
-  if (!settings.is_object()) throw Error(ErrorCode::BadFormat, "is no JSON object", settings_path);
+  const Json settings = object_of(directory + "/tokenizer_config.json");
+  // Of what generation_config.json says, the ids that end an answer are the model's; the rest are habits.
+  const std::string habits = directory + "/generation_config.json";
+  std::vector<int32_t> ends;
+  collect_ends(config, directory + "/config.json", ends);
+  collect_ends(object_of(habits), habits, ends);
+  std::sort(ends.begin(), ends.end());
+  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
+  if (!ends.empty()) w.set_i32s("modelcypher.end_of_generation_ids", ends);
   // `id`: what the post-processor puts there, which is what counts.
   auto special = [&](const char* token_key, const char* id_key, const char* gguf,
                      std::optional<int32_t> id = {}) {
@@ -359,6 +229,12 @@ void set_tokenizer(GgufWriter& w, const std::string& directory, const Json& conf
     w.set_string("tokenizer.chat_template", read_small_file(jinja, 16 << 20));
   else if (const auto t = settings.find("chat_template"); t != settings.end() && t->is_string())
     w.set_string("tokenizer.chat_template", t->get<std::string>());
+}
+
+std::shared_ptr<GgufFile> tokenizer_file(const std::string& tokenizer_json) {
+  GgufWriter w;
+  set_tokenizer(w, tokenizer_json, object_of(folder_of(tokenizer_json) + "/config.json"));
+  return GgufFile::assemble(tokenizer_json, w.to_bytes(), {}, {}, {});
 }
 
 }  // namespace mc::models

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "hf_tokenizer.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/ops.h"
@@ -394,6 +395,14 @@ std::shared_ptr<GgufFile> open_model_file(const std::string& path) {
   struct stat st {};
   if (::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return models::open_directory(path);
   return GgufFile::open(path);
+}
+
+std::shared_ptr<Tokenizer> load_tokenizer(const std::string& path) {
+  struct stat st {};
+  const bool directory = ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+  if (directory) return Tokenizer::from_gguf(*models::tokenizer_file(path + "/tokenizer.json"));
+  if (path.ends_with(".json")) return Tokenizer::from_gguf(*models::tokenizer_file(path));
+  return Tokenizer::from_gguf(*GgufFile::open(path));
 }
 
 LoadQuantize parse_quantize(const std::string& text) {

@@ -78,12 +78,7 @@ void cut_characters(const Pieces& in, Behavior b, Pieces& out, Is&& is) {
   cut_all(in, b, false, out, [&](uint32_t pos, uint32_t) { return pos + (is(in.text.chars[pos]) ? 1 : 0); });
 }
 
-bool punctuation(Char x) {
-  const uint32_t c = code_point(x), k = category(x);
-  if (c < 0x80)
-    return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
-  return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
-}
+bool punctuation(Char x) { return x & kOldPunctuation; }
 bool numeric(Char x) {
   const uint32_t k = category(x);
   return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
@@ -270,7 +265,7 @@ std::unique_ptr<Cutter> read_cutter(const Json& j, int depth) {
   if (t == "ByteLevel") return std::make_unique<ByteLevelWords>(j);
   if (t == "Metaspace") return std::make_unique<Metaspace>(j);
   if (t == "BertPreTokenizer") return std::make_unique<BertWords>();
-  if (t == "Whitespace") return std::make_unique<Pattern>(Regex(R"(\w+|[^\w\s]+)"), Behavior::Removed, true);
+  if (t == "Whitespace") return std::make_unique<Pattern>(Regex(R"([\w\x{200C}\x{200D}]+|[^\w\s\x{200C}\x{200D}]+)"), Behavior::Removed, true);
   if (t == "WhitespaceSplit") return by_character(Behavior::Removed, is_space);
   if (t == "Punctuation") return by_character(behavior_of(j, "Isolated"), punctuation);
   if (t == "Digits")

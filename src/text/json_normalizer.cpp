@@ -12,21 +12,17 @@
 namespace mc::tokenizer_json {
 namespace {
 
-constexpr uint32_t mark_mask =
-    1U << UTF8PROC_CATEGORY_MN | 1U << UTF8PROC_CATEGORY_MC | 1U << UTF8PROC_CATEGORY_ME;
-bool is_mark(Char c) { return mark_mask >> category(c) & 1; }
-
 // Canonical (or compatibility) decomposition, in canonical order, composed again if asked for.
 class Form : public Normalizer {
  public:
   Form(bool compatible, bool compose) : compatible_(compatible), compose_(compose) {}
   void apply(Glyphs& g) const override {
     if (std::all_of(g.chars.begin(), g.chars.end(), [](Char c) { return code_point(c) < 0x80; })) return;
+    // `change`: 0 stands for one character of before, 1 is one more, -n takes n further ones in. It goes along
+    // when characters are put in order; what they stand for is counted off afterwards.
     struct Item {
       int32_t c;
-      int ccc;
-      Range at;
-      uint32_t taken = 0;  // composed into this one
+      int ccc, change;
     };
     std::vector<Item> items;
     items.reserve(g.size());
@@ -38,16 +34,12 @@ class Form : public Normalizer {
       const auto c = static_cast<utf8proc_int32_t>(code_point(g.chars[i]));
       const utf8proc_ssize_t n = c < 0x80 ? -1 : utf8proc_decompose_char(c, buffer, 32, options, &boundary);
       if (n < 1 || n > 32) {
-        items.push_back({c, 0, g.at[i], 0});
+        items.push_back({c, 0, 0});
         continue;
       }
       for (utf8proc_ssize_t k = 0; k < n; ++k)
-        items.push_back({buffer[k], utf8proc_get_property(buffer[k])->combining_class, g.at[i], 0});
+        items.push_back({buffer[k], utf8proc_get_property(buffer[k])->combining_class, k > 0 ? 1 : 0});
     }
-    // Origins go by place: characters that are put in order don't take theirs along.
-    std::vector<Range> at;
-    at.reserve(items.size());
-    for (const Item& x : items) at.push_back(x.at);
     for (size_t i = 0; i < items.size();) {
       if (items[i].ccc == 0) {
         ++i;
@@ -60,34 +52,36 @@ class Form : public Normalizer {
                        [](const Item& a, const Item& b) { return a.ccc < b.ccc; });
       i = e;
     }
-    g.clear();
-    if (!compose_) {
-      for (size_t i = 0; i < items.size(); ++i) g.push(classify(static_cast<uint32_t>(items[i].c)), at[i]);
-      return;
-    }
-    std::vector<Item> out;
-    size_t starter = ~size_t{0};
-    int last = -1;  // class of the last character kept since the starter
-    for (const Item& x : items) {
-      if (starter != ~size_t{0} && (last < x.ccc || last == -1)) {
-        if (const int32_t c = pair(out[starter].c, x.c)) {
-          out[starter].c = c;
-          ++out[starter].taken;
-          continue;
+    if (compose_) {
+      std::vector<Item> out;
+      out.reserve(items.size());
+      size_t starter = ~size_t{0};
+      int last = -1;  // class of the last character kept since the starter
+      for (const Item& x : items) {
+        if (starter != ~size_t{0} && last < x.ccc) {
+          if (const int32_t c = pair(out[starter].c, x.c)) {
+            out[starter].c = c;
+            out[starter].change += x.change - 1;
+            continue;
+          }
         }
+        if (x.ccc == 0) {
+          starter = out.size();
+          last = -1;
+        } else {
+          last = x.ccc;
+        }
+        out.push_back(x);
       }
-      if (x.ccc == 0) {
-        starter = out.size();
-        last = -1;
-      } else {
-        last = x.ccc;
-      }
-      out.push_back(x);
+      items = std::move(out);
     }
-    size_t place = 0;
-    for (const Item& x : out) {
-      g.push(classify(static_cast<uint32_t>(x.c)), at[place]);
-      place += 1 + x.taken;
+    const std::vector<Range> before = std::move(g.at);
+    g.clear();
+    size_t next = 0;
+    for (const Item& x : items) {
+      const size_t from = x.change > 0 ? (next > 0 ? next - 1 : 0) : std::min(next, before.size() - 1);
+      g.push(classify(static_cast<uint32_t>(x.c)), before[from]);
+      if (x.change <= 0) next += 1 + static_cast<size_t>(-x.change);
     }
   }
 
@@ -138,7 +132,7 @@ void filter(Glyphs& g, Keep&& keep) {
 class StripAccents : public Normalizer {
  public:
   void apply(Glyphs& g) const override {
-    filter(g, [](Char c) { return !is_mark(c); });
+    filter(g, [](Char c) { return !(c & kOldMark); });
   }
 };
 
@@ -221,10 +215,7 @@ class Bert : public Normalizer {
   void apply(Glyphs& g) const override {
     if (clean_) {
       filter(g, [](Char x) {
-        const uint32_t c = code_point(x), k = category(x);
-        if (c == '\t' || c == '\n' || c == '\r') return true;
-        return c != 0 && c != 0xFFFD && k != UTF8PROC_CATEGORY_CC && k != UTF8PROC_CATEGORY_CF &&
-               k != UTF8PROC_CATEGORY_CO;
+        return code_point(x) != 0 && !(x & kOldControl);
       });
       for (Char& c : g.chars)
         if (is_space(c)) c = classify(' ');
@@ -241,7 +232,7 @@ class Bert : public Normalizer {
     }
     if (strip_) {
       Form(false, false).apply(g);
-      filter(g, [](Char c) { return category(c) != UTF8PROC_CATEGORY_MN; });
+      filter(g, [](Char c) { return !(c & kOldAccent); });
     }
     if (lower_) Lowercase().apply(g);
   }

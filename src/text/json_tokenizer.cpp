@@ -58,6 +58,8 @@ JsonTokenizer::JsonTokenizer(std::string_view text, const std::string& where, co
     cutter_ = read_cutter(part("pre_tokenizer"));
     model_ = read_model(part("model"));
     joiner_ = read_joiner(part("decoder"));
+    if (const Json t = part("truncation"); t.is_object() && t.contains("max_length") && t["max_length"].is_number_unsigned())
+      truncation_ = static_cast<int64_t>(std::min<uint64_t>(t["max_length"].get<uint64_t>(), INT64_MAX));
     each_part(part("pre_tokenizer"), "pretokenizers", [&](const Json& p, const std::string& type) {
       if (type == "ByteLevel") prefix_space_ = flag(p, "add_prefix_space", true);
     });
@@ -133,7 +135,9 @@ void JsonTokenizer::find(const PrefixIndex& index, const Glyphs& g, bool parse_s
   for (size_t i = 0; i < text.size();) {
     size_t length = 0;
     int32_t which = -1;
-    index.each(text, i, [&](size_t n, int32_t w) { length = n, which = w; });
+    index.each(text, i, [&](size_t n, int32_t w) {
+      if (parse_special || !added_[static_cast<size_t>(w)].special) length = n, which = w;
+    });
     if (which < 0) {
       ++i;
       continue;
@@ -141,7 +145,6 @@ void JsonTokenizer::find(const PrefixIndex& index, const Glyphs& g, bool parse_s
     const Added& a = added_[static_cast<size_t>(which)];
     size_t begin = place[i], end = place[i + length];
     i += length;
-    if (a.special && !parse_special) continue;
     if (begin < done) continue;  // swallowed as white space already
     if (a.single_word && ((begin > 0 && word_character(g.chars[begin - 1])) ||
                           (end < g.size() && word_character(g.chars[end]))))

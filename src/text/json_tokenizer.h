@@ -4,15 +4,11 @@
 #include <span>
 
 #include "json_text.h"
+#include "mc/text.h"
 #include "prefix_index.h"
 #include "vocab.h"
 
 namespace mc {
-
-// The bytes begin, …, end - 1 of the text: never a part of a character, so that neighbours may share one.
-struct TokenSpan {
-  size_t begin = 0, end = 0;
-};
 
 class JsonTokenizer {
  public:
@@ -25,6 +21,8 @@ class JsonTokenizer {
               std::vector<TokenSpan>* spans) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special) const;
   void append_text(int32_t id, std::string& out) const;
+  // "truncation": the length that it asks for.
+  const std::optional<int64_t>& truncation() const { return truncation_; }
 
  private:
   struct Added {
@@ -49,6 +47,7 @@ class JsonTokenizer {
   std::unique_ptr<tokenizer_json::Joiner> joiner_;
   bool byte_level_ = false, trims_ = false, prefix_space_ = false;
   std::string space_sign_, continuation_, suffix_;
+  std::optional<int64_t> truncation_;
   const Vocab& vocab_;
 };
 

@@ -63,7 +63,7 @@ void CharSet::finish() {
 
 class RegexParser {
  public:
-  RegexParser(std::string_view pattern, Regex& out) : r_(out) { decode_utf8(pattern, p_); }
+  RegexParser(std::string_view pattern, bool of_file, Regex& out) : r_(out), of_file_(of_file) { decode_utf8(pattern, p_); }
 
   void parse() {
     // Each top-level alternative is a program of its own, so that the first character can choose among them.
@@ -279,6 +279,14 @@ class RegexParser {
       case 'w':
         set.categories_ |= category_mask("L") | category_mask("M") | category_mask("Nd") |
                            category_mask("Nl") | category_mask("Pc");
+        // Symbols that are alphabetic: letters in circles and squares.
+        for (auto [low, high] : {std::pair(0x24B6U, 0x24E9U), std::pair(0x1F130U, 0x1F149U),
+                                 std::pair(0x1F150U, 0x1F169U), std::pair(0x1F170U, 0x1F189U)})
+          set.ranges_.emplace_back(low, high);
+        // Files' patterns are Oniguruma's, whose words hold Latin-1's numbers, too.
+        if (of_file_)
+          for (auto [low, high] : {std::pair(0xB2U, 0xB3U), std::pair(0xB9U, 0xB9U), std::pair(0xBCU, 0xBEU)})
+            set.ranges_.emplace_back(low, high);
         return false;
       case 'f': c = '\f'; return true;
       case 'v': c = '\v'; return true;
@@ -302,12 +310,13 @@ class RegexParser {
   bool fold_ = false;
   int depth_ = 0;
   Regex& r_;
+  const bool of_file_;
   std::vector<Char> p_;
   size_t at_ = 0;
 };
 
-Regex::Regex(std::string_view pattern) {
-  RegexParser(pattern, *this).parse();
+Regex::Regex(std::string_view pattern, bool of_file) {
+  RegexParser(pattern, of_file, *this).parse();
   for (uint32_t c = 0; c < 128; ++c)
     for (size_t i = 0; i < alternatives_.size(); ++i) {
       std::vector<bool> seen(code_.size());
@@ -320,7 +329,7 @@ Regex Regex::of_file(std::string_view pattern) {
   if (pattern.size() > 20000)
     throw Error(ErrorCode::BadTokenizer, cat("a pattern of ", pattern.size(), " bytes is too long"));
   try {
-    Regex r(pattern);
+    Regex r(pattern, true);
     r.bounded_ = true;
     return r;
   } catch (const Error& e) {

@@ -36,7 +36,7 @@ class CharSet {
 
 class Regex {
  public:
-  explicit Regex(std::string_view pattern);
+  explicit Regex(std::string_view pattern, bool of_file = false);
   // The same for a pattern out of a file: BadTokenizer for what the matcher does not know.
   static Regex of_file(std::string_view pattern);
   // Scratch of one match at a time.

@@ -31,7 +31,10 @@ struct Tokenizer::Impl {
     });
     return *all;
   }
-  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const;
+  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options,
+                              std::vector<TokenSpan>* spans) const;
+  void follow(std::string_view text, size_t begin, size_t end, std::span<const int32_t> ids,
+              std::vector<TokenSpan>& spans) const;
   void check(int32_t id) const {
     if (id < 0 || id >= vocab.size())
       throw Error(ErrorCode::IndexOutOfRange,
@@ -96,10 +99,55 @@ std::shared_ptr<Tokenizer> Tokenizer::from_gguf(const GgufFile& file) {
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
-  return impl_->encode(text, options);
+  return impl_->encode(text, options, nullptr);
 }
 
-std::vector<int32_t> Tokenizer::Impl::encode(std::string_view text, const EncodeOptions& options) const {
+Encoding Tokenizer::encode_with_spans(std::string_view text, const EncodeOptions& options) const {
+  if (!impl_->json && kind() != "gpt2" && kind() != "llama")
+    throw Error(ErrorCode::InvalidArgument,
+                cat("a GGUF tokenizer of the kind \"", kind(), "\" can't tell the places of its tokens: it changes the text"),
+                "encode_with_spans", "use the model's directory with its tokenizer.json");
+  Encoding e;
+  e.ids = impl_->encode(text, options, &e.spans);
+  return e;
+}
+
+// The places of tokens whose bytes lie one after another in text[begin, end), which may leave out bytes that no
+// token stands for, and have a space put before it.
+void Tokenizer::Impl::follow(std::string_view text, size_t begin, size_t end, std::span<const int32_t> ids,
+                             std::vector<TokenSpan>& spans) const {
+  std::string token;
+  size_t at = begin;  // bytes before this have their token
+  auto whole = [&](size_t from, size_t to) {  // grown to whole characters
+    while (from > begin && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) --from;
+    while (to < end && (static_cast<unsigned char>(text[to]) & 0xC0) == 0x80) ++to;
+    return TokenSpan{from, to};
+  };
+  for (size_t k = 0; k < ids.size(); ++k) {
+    token.clear();
+    model->append_text(ids[k], token);
+    std::string_view t = token;
+    if (vocab.flags(ids[k]) & Vocab::kUnknown) {
+      const Utf8 u = at < end ? utf8_front(text.substr(at, end - at)) : Utf8{};
+      const size_t n = std::min<size_t>(end - at, u.bytes ? u.bytes : u.bad_bytes);
+      spans.push_back(whole(at, at + n));
+      at += n;
+      continue;
+    }
+    const std::string_view rest = text.substr(at, end - at);
+    if (k == 0 && !rest.starts_with(t) && t.starts_with(' ')) t.remove_prefix(1);
+    const size_t skip = rest.find(t);
+    if (skip == std::string_view::npos) {
+      spans.push_back({at, at});
+      continue;
+    }
+    spans.push_back(t.empty() ? TokenSpan{at, at} : whole(at + skip, at + skip + t.size()));
+    at += skip + t.size();
+  }
+}
+
+std::vector<int32_t> Tokenizer::Impl::encode(std::string_view text, const EncodeOptions& options,
+                                             std::vector<TokenSpan>* spans) const {
   const Vocab& v = vocab;
   if (text.size() > (size_t{1} << 30))
     throw Error(ErrorCode::InvalidArgument,
@@ -109,18 +157,22 @@ std::vector<int32_t> Tokenizer::Impl::encode(std::string_view text, const Encode
     if (!wanted) return;
     if (id < 0) throw Error(ErrorCode::BadTokenizer, cat("the model has no ", name, " token"), "encode");
     out.push_back(id);
+    if (spans) spans->emplace_back();
   };
   add(options.add_bos.value_or(v.add_bos), v.bos, "beginning-of-sequence");
   bool first = true;
   if (json)
-    json->encode(text, options.parse_special, out, nullptr);
+    json->encode(text, options.parse_special, out, spans);
   else
     for (const Fragment& f : finder(options.parse_special).split(text)) {
       if (f.id >= 0) {
         out.push_back(f.id);
+        if (spans) spans->push_back({f.begin, f.end});
         first = true;
       } else {
+        const size_t before = out.size();
         model->encode(text.substr(f.begin, f.end - f.begin), first, out);
+        if (spans) follow(text, f.begin, f.end, std::span(out).subspan(before), *spans);
         first = false;
       }
     }
@@ -176,6 +228,9 @@ std::optional<int32_t> Tokenizer::eos_id() const { return maybe(impl_->vocab.eos
 std::optional<int32_t> Tokenizer::eot_id() const { return maybe(impl_->vocab.eot); }
 std::optional<int32_t> Tokenizer::unk_id() const { return maybe(impl_->vocab.unk); }
 std::optional<int32_t> Tokenizer::pad_id() const { return maybe(impl_->vocab.pad); }
+std::optional<int64_t> Tokenizer::truncation() const {
+  return impl_->json ? impl_->json->truncation() : std::nullopt;
+}
 bool Tokenizer::adds_bos() const { return impl_->vocab.add_bos; }
 bool Tokenizer::is_special(int32_t id) const {
   impl_->check(id);

@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include <array>
+#include <iterator>
 
 namespace mc {
 namespace {
@@ -13,14 +14,48 @@ bool white_space(uint32_t p) {
          p == 0x3000;
 }
 
-Char classify_slow(uint32_t p) {
-  auto category = static_cast<uint32_t>(utf8proc_category(static_cast<utf8proc_int32_t>(p)));
-  // Letters and symbols that came after the tables of utf8proc 2.8 (Unicode 15.0).
-  if (category == UTF8PROC_CATEGORY_CN) {
-    if (p >= 0x2EBF0 && p <= 0x2EE5D) category = UTF8PROC_CATEGORY_LO;
-    if ((p >= 0x2FFC && p <= 0x2FFF) || p == 0x31EF) category = UTF8PROC_CATEGORY_SO;
+constexpr uint32_t kRuns[] = {
+#include "unicode_table.inc"
+};
+
+// Pages of 256 characters; those of one class share a page.
+class Classes {
+ public:
+  Classes() {
+    constexpr uint32_t kEnd = 0x110000, kClass = 0x1FF;
+    uint16_t flat[256];
+    size_t run = 0;
+    for (uint32_t page = 0; page < kEnd / 256; ++page) {
+      bool uniform = true;
+      for (uint32_t i = 0; i < 256; ++i) {
+        while (run + 1 < std::size(kRuns) && kRuns[run + 1] >> 9 <= page * 256 + i) ++run;
+        flat[i] = static_cast<uint16_t>(kRuns[run] & kClass);
+        uniform = uniform && flat[i] == flat[0];
+      }
+      uint32_t& shared = uniform_[flat[0]];
+      if (uniform && shared) {
+        pages_[page] = shared - 1;
+        continue;
+      }
+      pages_[page] = static_cast<uint32_t>(values_.size());
+      if (uniform) shared = pages_[page] + 1;
+      values_.insert(values_.end(), flat, flat + 256);
+    }
   }
-  return p | category << 21 | (white_space(p) ? kCharSpace : 0);
+  Char operator()(uint32_t p) const {
+    const Char c = values_[pages_[p >> 8] + (p & 255)];
+    return (c & 31) << 21 | (c >> 5) << 28;
+  }
+
+ private:
+  std::array<uint32_t, 0x1100> pages_{};
+  std::array<uint32_t, 512> uniform_{};  // place + 1
+  std::vector<uint16_t> values_;
+};
+
+Char classify_slow(uint32_t p) {
+  static const Classes classes;
+  return p | classes(p < 0x110000 ? p : 0xFFFF) | (white_space(p) ? kCharSpace : 0);
 }
 
 const std::array<Char, 128>& ascii_table() {

@@ -243,6 +243,9 @@ void Vocab::mark_by_name(const GgufFile& file) {
     if ((id = find(s)) >= 0) flags_[static_cast<size_t>(id)] = kUser;
   for (int32_t x : {eos, eot})
     if (x >= 0) ends.push_back(x);
+  if (const GgufValue* v = file.find("modelcypher.end_of_generation_ids"))
+    for (int64_t x : v->integers())
+      if (x >= 0 && x < size()) ends.push_back(static_cast<int32_t>(x));
   auto drop = [&](std::string_view name, uint8_t flag) {
     int32_t x = find(name);
     if (x < 0 || std::erase(ends, x) == 0) return;

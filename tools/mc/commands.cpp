@@ -8,6 +8,7 @@ std::vector<Command> all_commands() {
       infer_command(),
       score_command(),
       embed_command(),
+      tokenize_command(),
       probe_capture_command(),
       probe_merge_command(),
       probe_cka_command(),

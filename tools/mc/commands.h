@@ -31,6 +31,7 @@ Command probe_procrustes_command();
 Command probe_rank_command();
 Command probe_merge_command();
 Command score_command();
+Command tokenize_command();
 
 // In the order of `mc --help`.
 std::vector<Command> all_commands();
