@@ -42,6 +42,16 @@ def dropped(**which):
     return {c for c in ALL if normalizer.normalize_str(chr(c)) == ""}
 
 
+def normalized():
+    """Characters that a normal form takes apart or moves: for others, those assigned since among them, it does nothing."""
+    form, order, below = normalizers.NFKD(), normalizers.NFD(), chr(0x345)  # of the highest class
+    return {
+        c
+        for c in ALL
+        if form.normalize_str(chr(c)) != chr(c) or order.normalize_str(f"a{below}{chr(c)}") == f"a{chr(c)}{below}"
+    } | {0x345}
+
+
 def main():
     punctuation = pre_tokenizers.Punctuation()
     accents = normalizers.StripAccents()
@@ -50,10 +60,11 @@ def main():
         {c for c in ALL if accents.normalize_str(chr(c)) == ""},
         dropped(strip_accents=True),
         dropped(clean_text=True),
+        normalized(),
     ]
     values = [k | sum((c in s) << 5 + i for i, s in enumerate(old)) for c, k in enumerate(categories())]
     runs = [(c, v) for c, v in enumerate(values) if c == 0 or v != values[c - 1]]
-    numbers = [f"0x{c << 9 | v:X}," for c, v in runs]
+    numbers = [f"0x{c << 10 | v:X}," for c, v in runs]
     lines, line = [], ""
     for n in numbers:
         if len(line) + len(n) > 118:
@@ -62,8 +73,9 @@ def main():
         line += n
     OUT.write_text(
         f"// Written by scripts/make_unicode_table.py from tokenizers {tokenizers.__version__}; don't edit. A run of characters each:\n"
-        "// its first one in bits 9-29; general category (utf8proc's numbers) in bits 0-4; and, as older tables have it: punctuation\n"
-        "// in bit 5, a mark in bit 6, a mark that BERT strips in bit 7, what BERT cleans away in bit 8.\n"
+        "// its first one in bits 10-30; general category (utf8proc's numbers) in bits 0-4; and, as older tables have it: punctuation\n"
+        "// in bit 5, a mark in bit 6, a mark that BERT strips in bit 7, what BERT cleans away in bit 8, what a normal form takes apart\n"
+        "// or moves in bit 9.\n"
         + "\n".join([*lines, line]) + "\n"
     )
     print(f"wrote {OUT.name}: {len(runs)} runs")

@@ -27,7 +27,11 @@ class Reader {
   void read() {
     const std::string whole = read_small_file(path_, kMaxFile);
     j_ = parse_json(whole, path_);
-    tokens(object(j_, "model"), whole);
+    const Json& model = object(j_, "model");
+    const std::string type = text(model, "type", "");
+    if (!type.empty() && type != "BPE" && type != "Unigram" && type != "WordPiece" && type != "WordLevel")
+      bad(cat("the model ", type.substr(0, 40), " is not read; read are BPE, Unigram, WordPiece, WordLevel"));
+    tokens(model, whole);
   }
   const std::optional<int32_t>& begin() const { return begin_; }
   const std::optional<int32_t>& end() const { return end_; }

@@ -393,6 +393,28 @@ class WordPiece : public Cached {
   size_t widest_ = 0;
 };
 
+class WordLevel : public Cached {
+ public:
+  explicit WordLevel(const Json& j) {
+    read_vocabulary(j, texts, index_);
+    unknown_name_ = string(j, "unk_token", "");
+    unknown_ = find(index_, unknown_name_);
+  }
+
+ private:
+  void fresh(std::string_view w, std::vector<Part>& out) const override {
+    int32_t id = find(index_, w);
+    if (id < 0) id = unknown_;
+    if (id < 0)
+      refuse(cat("the text has a word that is not in the vocabulary, and the unknown token \"",
+                 unknown_name_.substr(0, 40), "\" is not there either"));
+    out.push_back({id, static_cast<uint32_t>(w.size())});
+  }
+
+  std::string unknown_name_;
+  int32_t unknown_ = -1;
+};
+
 }  // namespace
 
 std::unique_ptr<WordModel> read_model(const Json& j) {
@@ -402,7 +424,8 @@ std::unique_ptr<WordModel> read_model(const Json& j) {
   if (t == "BPE") return std::make_unique<Bpe>(j);
   if (t == "Unigram") return std::make_unique<Unigram>(j);
   if (t == "WordPiece") return std::make_unique<WordPiece>(j);
-  refuse(cat("the model ", t.substr(0, 40), " is not read; read are BPE, Unigram, WordPiece"));
+  if (t == "WordLevel") return std::make_unique<WordLevel>(j);
+  refuse(cat("the model ", t.substr(0, 40), " is not read; read are BPE, Unigram, WordPiece, WordLevel"));
 }
 
 }  // namespace mc::tokenizer_json

@@ -32,7 +32,9 @@ class Form : public Normalizer {
       utf8proc_int32_t buffer[32];
       int boundary = 0;
       const auto c = static_cast<utf8proc_int32_t>(code_point(g.chars[i]));
-      const utf8proc_ssize_t n = c < 0x80 ? -1 : utf8proc_decompose_char(c, buffer, 32, options, &boundary);
+      const utf8proc_ssize_t n = has_normal_form(static_cast<uint32_t>(c))
+                                     ? utf8proc_decompose_char(c, buffer, 32, options, &boundary)
+                                     : -1;
       if (n < 1 || n > 32) {
         items.push_back({c, 0, 0});
         continue;
@@ -93,7 +95,7 @@ class Form : public Normalizer {
     utf8proc_int32_t buffer[3] = {a, b, 0};
     const utf8proc_ssize_t n = utf8proc_normalize_utf32(
         buffer, 2, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
-    return n == 1 ? buffer[0] : 0;
+    return n == 1 && has_normal_form(static_cast<uint32_t>(buffer[0])) ? buffer[0] : 0;
   }
   bool compatible_, compose_;
 };

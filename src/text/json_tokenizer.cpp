@@ -80,6 +80,7 @@ JsonTokenizer::JsonTokenizer(std::string_view text, const std::string& where, co
           p["pattern"].is_object())
         space_sign_ = string(p["pattern"], "String", "");
     });
+    special_.resize(static_cast<size_t>(vocab.size()));
     if (j.contains("added_tokens") && !j["added_tokens"].is_null())
       for (const Json& t : list(j, "added_tokens")) {
         if (!t.is_object() || !t.contains("id") || !t["id"].is_number_unsigned() ||
@@ -89,6 +90,7 @@ JsonTokenizer::JsonTokenizer(std::string_view text, const std::string& where, co
                 t["id"].get<int32_t>(),        flag(t, "special", false),
                 flag(t, "lstrip", false),      flag(t, "rstrip", false),
                 flag(t, "single_word", false)};
+        if (a.special) special_[static_cast<size_t>(a.id)] = true;
         if (a.content.empty()) continue;
         a.sought = a.content;
         if (flag(t, "normalized", !a.special) && normalizer_) {
@@ -160,7 +162,29 @@ void JsonTokenizer::find(const PrefixIndex& index, const Glyphs& g, bool parse_s
   if (done < g.size()) out.push_back({done, g.size(), -1});
 }
 
-void JsonTokenizer::words(Glyphs& g, std::vector<int32_t>& out, std::vector<TokenSpan>* spans) const {
+// Leaves white space at the ends of a token, and byte-level's sign for it, out of what the token stands for. As the
+// package counts: a character of the token is one of the text, wherever it came from.
+void JsonTokenizer::trim(const Glyphs& g, size_t first, size_t last, const Call& call, TokenSpan& span) const {
+  auto space = [&](size_t i) { return code_point(g.chars[i]) == 0x120 || is_space(g.chars[i]); };
+  size_t left = 0, right = 0;
+  for (size_t i = first; i <= last && space(i); ++i) ++left;
+  for (size_t i = last + 1; i > first && space(i - 1); --i) ++right;
+  // One may be the space that was put there; more were the text's own.
+  if (left == 1 && prefix_space_ && (call.leads() || span.begin == 0)) left = 0;
+  auto inside = [&](size_t at) {  // a character
+    return at < call.text.size() && (call.text[at] & 0xC0) == 0x80;
+  };
+  for (; left > 0 && span.begin < span.end; --left)
+    do ++span.begin;
+    while (span.begin < span.end && inside(span.begin));
+  size_t end = span.end;
+  for (; right > 0 && end > 0; --right)
+    do --end;
+    while (end > 0 && inside(end));
+  if (right == 0) span.end = std::max(end, span.begin);
+}
+
+void JsonTokenizer::words(Glyphs& g, const Call& call) const {
   Pieces a, b;
   a.text = std::move(g);
   a.close();
@@ -178,8 +202,8 @@ void JsonTokenizer::words(Glyphs& g, std::vector<int32_t>& out, std::vector<Toke
     for (uint32_t i = begin; i < end; ++i) append_utf8(word, code_point(p->text.chars[i]));
     parts.clear();
     model_->encode(word, parts);
-    for (const Part& x : parts) out.push_back(x.id);
-    if (spans) {
+    for (const Part& x : parts) call.out.push_back(x.id);
+    if (call.spans) {
       owner.clear();
       for (uint32_t i = begin; i < end; ++i) owner.insert(owner.end(), utf8_bytes(p->text.chars[i]), i);
       size_t at = 0;
@@ -189,21 +213,9 @@ void JsonTokenizer::words(Glyphs& g, std::vector<int32_t>& out, std::vector<Toke
         if (n > 0 && at + n <= owner.size()) {
           const uint32_t first = owner[at], last = owner[at + n - 1];
           s = {p->text.at[first].begin, p->text.at[last].end};
-          if (trims_) {
-            // Byte-level's sign for a space is no part of the word that it begins.
-            auto space = [&](uint32_t i) {
-              return code_point(p->text.chars[i]) == 0x120 || is_space(p->text.chars[i]);
-            };
-            size_t left = 0, right = 0;
-            for (uint32_t i = first; i <= last && space(i); ++i) ++left;
-            for (uint32_t i = last + 1; i > first && space(i - 1); --i) ++right;
-            // One may be the space that was put there; more were the text's own.
-            if (left == 1 && prefix_space_ && s.begin == 0) left = 0;
-            s.begin = std::min(s.begin + left, s.end);
-            if (right > 0 && s.end >= right) s.end = std::max(s.end - right, s.begin);
-          }
+          if (trims_) trim(p->text, first, last, call, s);
         }
-        spans->push_back(s);
+        call.spans->push_back(s);
         if (!(x.bytes & kShared)) at += n;
       }
     }
@@ -216,9 +228,13 @@ void JsonTokenizer::encode(std::string_view text, bool parse_special, std::vecto
   Glyphs all, g, part;
   read_utf8(text, 0, all);
   std::vector<Hit> outer, inner;
+  const Call call{text, out, spans, spans ? spans->size() : 0};
   auto put = [&](const Glyphs& from, const Hit& h) {
     out.push_back(h.id);
-    if (spans) spans->push_back({from.at[h.begin].begin, from.at[h.end - 1].end});
+    if (!spans) return;
+    TokenSpan s{from.at[h.begin].begin, from.at[h.end - 1].end};
+    if (trims_) trim(from, h.begin, h.end - 1, call, s);
+    spans->push_back(s);
   };
   find(as_is_, all, parse_special, outer);
   for (const Hit& h : outer) {
@@ -237,7 +253,7 @@ void JsonTokenizer::encode(std::string_view text, bool parse_special, std::vecto
       }
       part.clear();
       part.append(g, k.begin, k.end);
-      words(part, out, spans);
+      words(part, call);
     }
   }
 }
@@ -245,7 +261,7 @@ void JsonTokenizer::encode(std::string_view text, bool parse_special, std::vecto
 std::string JsonTokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   std::vector<std::string> tokens;
   for (int32_t id : ids) {
-    if (skip_special && vocab_.hidden(id)) continue;
+    if (skip_special && special_[static_cast<size_t>(id)]) continue;
     tokens.emplace_back(vocab_.text(id));
   }
   std::string out;

@@ -37,7 +37,15 @@ class JsonTokenizer {
     int32_t id;         // -1: text
   };
   void find(const PrefixIndex& index, const Glyphs& g, bool parse_special, std::vector<Hit>& out) const;
-  void words(Glyphs& g, std::vector<int32_t>& out, std::vector<TokenSpan>* spans) const;
+  struct Call {
+    std::string_view text;
+    std::vector<int32_t>& out;
+    std::vector<TokenSpan>* spans;
+    size_t before;  // spans that were there already
+    bool leads() const { return spans->size() == before; }
+  };
+  void words(Glyphs& g, const Call& call) const;
+  void trim(const Glyphs& g, size_t first, size_t last, const Call& call, TokenSpan& span) const;
 
   std::vector<Added> added_;
   PrefixIndex as_is_, normalized_;  // to places in added_
@@ -48,6 +56,7 @@ class JsonTokenizer {
   bool byte_level_ = false, trims_ = false, prefix_space_ = false;
   std::string space_sign_, continuation_, suffix_;
   std::optional<int64_t> truncation_;
+  std::vector<bool> special_;  // by id; what decoding may leave out
   const Vocab& vocab_;
 };
 

@@ -22,13 +22,13 @@ constexpr uint32_t kRuns[] = {
 class Classes {
  public:
   Classes() {
-    constexpr uint32_t kEnd = 0x110000, kClass = 0x1FF;
+    constexpr uint32_t kEnd = 0x110000, kClass = 0x3FF;
     uint16_t flat[256];
     size_t run = 0;
     for (uint32_t page = 0; page < kEnd / 256; ++page) {
       bool uniform = true;
       for (uint32_t i = 0; i < 256; ++i) {
-        while (run + 1 < std::size(kRuns) && kRuns[run + 1] >> 9 <= page * 256 + i) ++run;
+        while (run + 1 < std::size(kRuns) && kRuns[run + 1] >> 10 <= page * 256 + i) ++run;
         flat[i] = static_cast<uint16_t>(kRuns[run] & kClass);
         uniform = uniform && flat[i] == flat[0];
       }
@@ -42,20 +42,22 @@ class Classes {
       values_.insert(values_.end(), flat, flat + 256);
     }
   }
-  Char operator()(uint32_t p) const {
-    const Char c = values_[pages_[p >> 8] + (p & 255)];
-    return (c & 31) << 21 | (c >> 5) << 28;
-  }
+  uint32_t of(uint32_t p) const { return values_[pages_[p >> 8] + (p & 255)]; }
 
  private:
   std::array<uint32_t, 0x1100> pages_{};
-  std::array<uint32_t, 512> uniform_{};  // place + 1
+  std::array<uint32_t, 1024> uniform_{};  // place + 1
   std::vector<uint16_t> values_;
 };
 
+const Classes& classes() {
+  static const Classes table;
+  return table;
+}
+
 Char classify_slow(uint32_t p) {
-  static const Classes classes;
-  return p | classes(p < 0x110000 ? p : 0xFFFF) | (white_space(p) ? kCharSpace : 0);
+  const uint32_t c = classes().of(p < 0x110000 ? p : 0xFFFF);
+  return p | (c & 31) << 21 | (c >> 5 & 15) << 28 | (white_space(p) ? kCharSpace : 0);
 }
 
 const std::array<Char, 128>& ascii_table() {
@@ -68,6 +70,8 @@ const std::array<Char, 128>& ascii_table() {
 }
 
 }  // namespace
+
+bool has_normal_form(uint32_t p) { return classes().of(p < 0x110000 ? p : 0xFFFF) >> 9; }
 
 Char classify(uint32_t p) { return p < 128 ? ascii_table()[p] : classify_slow(p); }
 

@@ -24,6 +24,8 @@ inline uint32_t utf8_bytes(Char c) {
 }
 
 Char classify(uint32_t code_point);
+// Whether a normal form takes the character apart or moves it, in the tables of the `tokenizers` package.
+bool has_normal_form(uint32_t code_point);
 // Appends the characters of `text`.
 void decode_utf8(std::string_view text, std::vector<Char>& out);
 // Length of the valid UTF-8 character at the front of `text`, and its code point; 0 when there is none.

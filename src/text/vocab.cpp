@@ -214,6 +214,8 @@ void Vocab::read_special_ids(const GgufFile& file) {
 
 bool Vocab::control(std::string_view name, int32_t& id) {
   if (name.empty() || (id = find(name)) < 0) return false;
+  // There the file says which tokens are special: a model's own piece of that name is text.
+  if (kind_ == "tokenizer.json" && !(flags(id) & (kControl | kUser))) return false;
   flags_[static_cast<size_t>(id)] |= kControl;
   return true;
 }

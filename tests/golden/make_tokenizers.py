@@ -284,9 +284,16 @@ def nfd(size, full):
     return t, T.WordPieceTrainer(vocab_size=size, limit_alphabet=size // 2, show_progress=False, special_tokens=BERT)
 
 
+def word_level(size, full):
+    t = Tokenizer(M.WordLevel(unk_token="<unk>"))
+    t.normalizer = N.Lowercase()
+    t.pre_tokenizer = P.Whitespace()
+    return t, T.WordLevelTrainer(vocab_size=size, show_progress=False, special_tokens=["<unk>"])
+
+
 FAMILIES = {"gpt2": gpt2, "roberta": roberta, "llama3": llama3, "qwen2": qwen2, "o200k": o200k, "deepseek": deepseek,
             "starcoder": starcoder, "llama2": llama2, "llama2-new": llama2_new, "gemma": gemma, "t5": t5, "xlmr": xlmr,
-            "albert": albert, "bert": bert(True), "bert-cased": bert(False), "clip": clip, "parts": parts, "nfd": nfd}
+            "albert": albert, "bert": bert(True), "bert-cased": bert(False), "clip": clip, "parts": parts, "nfd": nfd, "word-level": word_level}
 AFTER = {"roberta": roberta_after, "llama3": llama3_after, "starcoder": starcoder_after, "llama2": llama2_after,
          "llama2-new": llama2_after, "gemma": gemma_after, "t5": t5_after, "xlmr": xlmr_after, "albert": albert_after,
          "bert": bert_after, "bert-cased": bert_template}
@@ -300,6 +307,9 @@ def build(name, lines, size, full=False):
         kept = {c for c, _ in count.most_common(size // 4)}
         lines = ["".join(c for c in x if c in kept) for x in lines]
     t.train_from_iterator(lines, trainer)
+    j = json.loads(t.to_str())  # tokens of bytes are no added tokens: the trainer knows no other way to put them there
+    j["added_tokens"] = [a for a in j["added_tokens"] if a["content"] not in BYTES]
+    t = Tokenizer.from_str(json.dumps(j))
     if name in AFTER:
         AFTER[name](t)
     return t
