@@ -276,7 +276,8 @@ std::string JsonTokenizer::decode(std::span<const int32_t> ids, bool skip_specia
 void JsonTokenizer::append_text(int32_t id, std::string& out) const {
   std::string_view t = vocab_.text(id);
   const uint8_t flags = vocab_.flags(id);
-  if (flags & (Vocab::kControl | Vocab::kUnknown | Vocab::kUser)) {
+  const bool spaced = !byte_level_ && continuation_.empty();  // added tokens may hold the sign for a space, too
+  if (flags & (Vocab::kControl | Vocab::kUnknown) || (flags & Vocab::kUser && !spaced)) {
     out.append(t);
     return;
   }

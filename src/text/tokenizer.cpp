@@ -112,10 +112,29 @@ Encoding Tokenizer::encode_with_spans(std::string_view text, const EncodeOptions
   return e;
 }
 
+namespace {
+// How many bytes at the front of `text` a token's text stands for, or npos. With `sign`, U+2581 in the text is a
+// space like any other.
+size_t matched(std::string_view text, std::string_view token, bool sign) {
+  size_t at = 0;
+  for (char c : token) {
+    if (at < text.size() && text[at] == c)
+      ++at;
+    else if (sign && c == ' ' && text.substr(at).starts_with("\u2581"))
+      at += 3;
+    else
+      return std::string_view::npos;
+  }
+  return at;
+}
+}  // namespace
+
 // The places of tokens whose bytes lie one after another in text[begin, end), which may leave out bytes that no
 // token stands for, and have a space put before it.
 void Tokenizer::Impl::follow(std::string_view text, size_t begin, size_t end, std::span<const int32_t> ids,
                              std::vector<TokenSpan>& spans) const {
+  constexpr size_t kNone = std::string_view::npos, kFarthest = 4096;  // bytes left out in one go
+  const bool sign = vocab.kind() == "llama";
   std::string token;
   size_t at = begin;  // bytes before this have their token
   auto whole = [&](size_t from, size_t to) {  // grown to whole characters
@@ -127,22 +146,23 @@ void Tokenizer::Impl::follow(std::string_view text, size_t begin, size_t end, st
     token.clear();
     model->append_text(ids[k], token);
     std::string_view t = token;
+    const std::string_view rest = text.substr(at, end - at);
     if (vocab.flags(ids[k]) & Vocab::kUnknown) {
-      const Utf8 u = at < end ? utf8_front(text.substr(at, end - at)) : Utf8{};
-      const size_t n = std::min<size_t>(end - at, u.bytes ? u.bytes : u.bad_bytes);
-      spans.push_back(whole(at, at + n));
+      const Utf8 u = rest.empty() ? Utf8{} : utf8_front(rest);
+      const size_t n = std::min<size_t>(rest.size(), u.bytes ? u.bytes : u.bad_bytes);
+      spans.push_back(n ? whole(at, at + n) : TokenSpan{at, at});
       at += n;
       continue;
     }
-    const std::string_view rest = text.substr(at, end - at);
-    if (k == 0 && !rest.starts_with(t) && t.starts_with(' ')) t.remove_prefix(1);
-    const size_t skip = rest.find(t);
-    if (skip == std::string_view::npos) {
+    if (k == 0 && t.starts_with(' ') && matched(rest, t, sign) == kNone) t.remove_prefix(1);
+    size_t skip = 0, n = kNone;
+    while (skip <= std::min(rest.size(), kFarthest) && (n = matched(rest.substr(skip), t, sign)) == kNone) ++skip;
+    if (n == kNone || n == 0) {
       spans.push_back({at, at});
       continue;
     }
-    spans.push_back(t.empty() ? TokenSpan{at, at} : whole(at + skip, at + skip + t.size()));
-    at += skip + t.size();
+    spans.push_back(whole(at + skip, at + skip + n));
+    at += skip + n;
   }
 }
 
