@@ -113,8 +113,8 @@ class MC_API Model {
 // BadModel, BadTokenizer, UnknownArchitecture.
 MC_API std::shared_ptr<GgufFile> open_model_file(const std::string& path);
 // The tokenizer alone, without weights: of a GGUF file, a directory that holds a tokenizer.json, or a
-// tokenizer.json itself (tokenizer_config.json, generation_config.json and config.json beside it are read where
-// they are there). Throws FileNotFound, BadFormat, BadTokenizer.
+// tokenizer.json itself (tokenizer_config.json, generation_config.json and config.json beside it are read
+// where they are there). Throws FileNotFound, BadFormat, BadTokenizer.
 MC_API std::shared_ptr<Tokenizer> load_tokenizer(const std::string& path);
 // Opens such a file or directory. Weights stay mapped; engines pack them at first use. Throws FileNotFound,
 // BadFormat, Truncated, UnknownArchitecture, BadModel, BadTokenizer, DtypeMismatch for another dtype of

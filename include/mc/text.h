@@ -31,7 +31,8 @@ struct TokenSpan {
   size_t begin = 0, end = 0;
   bool operator==(const TokenSpan&) const = default;
 };
-// Ids, and for each the bytes of the text that it stands for; (0, 0) for tokens put before and after the text.
+// Ids, and for each the bytes of the text that it stands for; (0, 0) for tokens put before and after the
+// text.
 struct Encoding {
   std::vector<int32_t> ids;
   std::vector<TokenSpan> spans;
@@ -40,10 +41,10 @@ struct Encoding {
 // Immutable and safe to use from several threads at once.
 // Kinds (tokenizer.ggml.model): "gpt2" (byte-level BPE, split as tokenizer.ggml.pre says), "llama"
 // (SentencePiece BPE with scores and bytes for what is unknown), "t5" (unigram), "bert" (WordPiece), and
-// "tokenizer.json": Hugging Face's file, followed step by step (docs/tokenizers.md). Any bytes can be encoded:
-// in a tokenizer.json's way, what is no UTF-8 becomes U+FFFD first; else byte-level BPE and vocabularies with byte tokens keep invalid UTF-8 as it is. A byte
-// for which a byte-level vocabulary has no token at all (SmolLM2 lacks 13 control characters and the bytes
-// that no UTF-8 has) is left out.
+// "tokenizer.json": Hugging Face's file, followed step by step (docs/tokenizers.md). Any bytes can be
+// encoded: in a tokenizer.json's way, what is no UTF-8 becomes U+FFFD first; else byte-level BPE and
+// vocabularies with byte tokens keep invalid UTF-8 as it is. A byte for which a byte-level vocabulary has no
+// token at all (SmolLM2 lacks 13 control characters and the bytes that no UTF-8 has) is left out.
 class MC_API Tokenizer {
  public:
   // Keeps the file mapped as long as the tokenizer lives. Throws BadTokenizer, BadModel.
@@ -54,7 +55,8 @@ class MC_API Tokenizer {
 
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
   // The same ids, with what they stand for. Spans of a tokenizer.json are those that the `tokenizers` package
-  // calls offsets, in bytes. GGUF's kinds "t5" and "bert" change the text before they cut it: InvalidArgument.
+  // calls offsets, in bytes. GGUF's kinds "t5" and "bert" change the text before they cut it:
+  // InvalidArgument.
   Encoding encode_with_spans(std::string_view text, const EncodeOptions& options = {}) const;
   // The bytes of the tokens, one after another; control tokens only with skip_special = false. The space that
   // the model puts before the first word is left out again. The result may end within a UTF-8 character: see

@@ -88,7 +88,8 @@ class Reader {
     if (j_.contains("post_processor") && j_["post_processor"].is_object())
       post_processor(j_["post_processor"]);
     std::optional<int32_t> unknown = id(text(model, "unk_token", ""));
-    if (const auto u = model.find("unk_id"); u != model.end() && u->is_number_unsigned() && u->get<uint64_t>() < texts_.size())
+    if (const auto u = model.find("unk_id");
+        u != model.end() && u->is_number_unsigned() && u->get<uint64_t>() < texts_.size())
       unknown = u->get<int32_t>();
     if (unknown) w_->set_u32("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*unknown));
   }

@@ -265,7 +265,9 @@ std::unique_ptr<Cutter> read_cutter(const Json& j, int depth) {
   if (t == "ByteLevel") return std::make_unique<ByteLevelWords>(j);
   if (t == "Metaspace") return std::make_unique<Metaspace>(j);
   if (t == "BertPreTokenizer") return std::make_unique<BertWords>();
-  if (t == "Whitespace") return std::make_unique<Pattern>(Regex(R"([\w\x{200C}\x{200D}]+|[^\w\s\x{200C}\x{200D}]+)"), Behavior::Removed, true);
+  if (t == "Whitespace")
+    return std::make_unique<Pattern>(Regex(R"([\w\x{200C}\x{200D}]+|[^\w\s\x{200C}\x{200D}]+)"),
+                                     Behavior::Removed, true);
   if (t == "WhitespaceSplit") return by_character(Behavior::Removed, is_space);
   if (t == "Punctuation") return by_character(behavior_of(j, "Isolated"), punctuation);
   if (t == "Digits")

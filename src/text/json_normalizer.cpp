@@ -18,8 +18,8 @@ class Form : public Normalizer {
   Form(bool compatible, bool compose) : compatible_(compatible), compose_(compose) {}
   void apply(Glyphs& g) const override {
     if (std::all_of(g.chars.begin(), g.chars.end(), [](Char c) { return code_point(c) < 0x80; })) return;
-    // `change`: 0 stands for one character of before, 1 is one more, -n takes n further ones in. It goes along
-    // when characters are put in order; what they stand for is counted off afterwards.
+    // `change`: 0 stands for one character of before, 1 is one more, -n takes n further ones in. It goes
+    // along when characters are put in order; what they stand for is counted off afterwards.
     struct Item {
       int32_t c;
       int ccc, change;
@@ -216,9 +216,7 @@ class Bert : public Normalizer {
         strip_(flag(j, "strip_accents", lower_)) {}
   void apply(Glyphs& g) const override {
     if (clean_) {
-      filter(g, [](Char x) {
-        return code_point(x) != 0 && !(x & kOldControl);
-      });
+      filter(g, [](Char x) { return code_point(x) != 0 && !(x & kOldControl); });
       for (Char& c : g.chars)
         if (is_space(c)) c = classify(' ');
     }

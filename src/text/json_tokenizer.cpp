@@ -58,7 +58,8 @@ JsonTokenizer::JsonTokenizer(std::string_view text, const std::string& where, co
     cutter_ = read_cutter(part("pre_tokenizer"));
     model_ = read_model(part("model"));
     joiner_ = read_joiner(part("decoder"));
-    if (const Json t = part("truncation"); t.is_object() && t.contains("max_length") && t["max_length"].is_number_unsigned())
+    if (const Json t = part("truncation");
+        t.is_object() && t.contains("max_length") && t["max_length"].is_number_unsigned())
       truncation_ = static_cast<int64_t>(std::min<uint64_t>(t["max_length"].get<uint64_t>(), INT64_MAX));
     each_part(part("pre_tokenizer"), "pretokenizers", [&](const Json& p, const std::string& type) {
       if (type == "ByteLevel") prefix_space_ = flag(p, "add_prefix_space", true);
@@ -162,9 +163,10 @@ void JsonTokenizer::find(const PrefixIndex& index, const Glyphs& g, bool parse_s
   if (done < g.size()) out.push_back({done, g.size(), -1});
 }
 
-// Leaves white space at the ends of a token, and byte-level's sign for it, out of what the token stands for. As the
-// package counts: a character of the token is one of the text, wherever it came from.
-void JsonTokenizer::trim(const Glyphs& g, size_t first, size_t last, const Call& call, TokenSpan& span) const {
+// Leaves white space at the ends of a token, and byte-level's sign for it, out of what the token stands for.
+// As the package counts: a character of the token is one of the text, wherever it came from.
+void JsonTokenizer::trim(const Glyphs& g, size_t first, size_t last, const Call& call,
+                         TokenSpan& span) const {
   auto space = [&](size_t i) { return code_point(g.chars[i]) == 0x120 || is_space(g.chars[i]); };
   size_t left = 0, right = 0;
   for (size_t i = first; i <= last && space(i); ++i) ++left;
@@ -174,12 +176,12 @@ void JsonTokenizer::trim(const Glyphs& g, size_t first, size_t last, const Call&
   auto inside = [&](size_t at) {  // a character
     return at < call.text.size() && (call.text[at] & 0xC0) == 0x80;
   };
-  for (; left > 0 && span.begin < span.end; --left)
-    do ++span.begin;
+  for (; left > 0 && span.begin < span.end; --left) do
+      ++span.begin;
     while (span.begin < span.end && inside(span.begin));
   size_t end = span.end;
-  for (; right > 0 && end > 0; --right)
-    do --end;
+  for (; right > 0 && end > 0; --right) do
+      --end;
     while (end > 0 && inside(end));
   if (right == 0) span.end = std::max(end, span.begin);
 }
@@ -276,7 +278,8 @@ std::string JsonTokenizer::decode(std::span<const int32_t> ids, bool skip_specia
 void JsonTokenizer::append_text(int32_t id, std::string& out) const {
   std::string_view t = vocab_.text(id);
   const uint8_t flags = vocab_.flags(id);
-  const bool spaced = !byte_level_ && continuation_.empty();  // added tokens may hold the sign for a space, too
+  const bool spaced =
+      !byte_level_ && continuation_.empty();  // added tokens may hold the sign for a space, too
   if (flags & (Vocab::kControl | Vocab::kUnknown) || (flags & Vocab::kUser && !spaced)) {
     out.append(t);
     return;

@@ -63,7 +63,9 @@ void CharSet::finish() {
 
 class RegexParser {
  public:
-  RegexParser(std::string_view pattern, bool of_file, Regex& out) : r_(out), of_file_(of_file) { decode_utf8(pattern, p_); }
+  RegexParser(std::string_view pattern, bool of_file, Regex& out) : r_(out), of_file_(of_file) {
+    decode_utf8(pattern, p_);
+  }
 
   void parse() {
     // Each top-level alternative is a program of its own, so that the first character can choose among them.

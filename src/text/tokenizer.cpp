@@ -105,7 +105,8 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOption
 Encoding Tokenizer::encode_with_spans(std::string_view text, const EncodeOptions& options) const {
   if (!impl_->json && kind() != "gpt2" && kind() != "llama")
     throw Error(ErrorCode::InvalidArgument,
-                cat("a GGUF tokenizer of the kind \"", kind(), "\" can't tell the places of its tokens: it changes the text"),
+                cat("a GGUF tokenizer of the kind \"", kind(),
+                    "\" can't tell the places of its tokens: it changes the text"),
                 "encode_with_spans", "use the model's directory with its tokenizer.json");
   Encoding e;
   e.ids = impl_->encode(text, options, &e.spans);
@@ -113,8 +114,8 @@ Encoding Tokenizer::encode_with_spans(std::string_view text, const EncodeOptions
 }
 
 namespace {
-// How many bytes at the front of `text` a token's text stands for, or npos. With `sign`, U+2581 in the text is a
-// space like any other.
+// How many bytes at the front of `text` a token's text stands for, or npos. With `sign`, U+2581 in the text
+// is a space like any other.
 size_t matched(std::string_view text, std::string_view token, bool sign) {
   size_t at = 0;
   for (char c : token) {
@@ -129,14 +130,14 @@ size_t matched(std::string_view text, std::string_view token, bool sign) {
 }
 }  // namespace
 
-// The places of tokens whose bytes lie one after another in text[begin, end), which may leave out bytes that no
-// token stands for, and have a space put before it.
+// The places of tokens whose bytes lie one after another in text[begin, end), which may leave out bytes that
+// no token stands for, and have a space put before it.
 void Tokenizer::Impl::follow(std::string_view text, size_t begin, size_t end, std::span<const int32_t> ids,
                              std::vector<TokenSpan>& spans) const {
   constexpr size_t kNone = std::string_view::npos, kFarthest = 4096;  // bytes left out in one go
   const bool sign = vocab.kind() == "llama";
   std::string token;
-  size_t at = begin;  // bytes before this have their token
+  size_t at = begin;                          // bytes before this have their token
   auto whole = [&](size_t from, size_t to) {  // grown to whole characters
     while (from > begin && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) --from;
     while (to < end && (static_cast<unsigned char>(text[to]) & 0xC0) == 0x80) ++to;
@@ -156,7 +157,8 @@ void Tokenizer::Impl::follow(std::string_view text, size_t begin, size_t end, st
     }
     if (k == 0 && t.starts_with(' ') && matched(rest, t, sign) == kNone) t.remove_prefix(1);
     size_t skip = 0, n = kNone;
-    while (skip <= std::min(rest.size(), kFarthest) && (n = matched(rest.substr(skip), t, sign)) == kNone) ++skip;
+    while (skip <= std::min(rest.size(), kFarthest) && (n = matched(rest.substr(skip), t, sign)) == kNone)
+      ++skip;
     if (n == kNone || n == 0) {
       spans.push_back({at, at});
       continue;

@@ -9,8 +9,9 @@
 namespace mc {
 
 // One character, packed: code point in bits 0-20, general category (utf8proc's number) in bits 21-25,
-// White_Space in bit 26. A byte that is no part of valid UTF-8 stands alone: bit 27, with the byte as the code
-// point and category So. Bits 28-31: as older tables have it, which some steps of a tokenizer.json follow.
+// White_Space in bit 26. A byte that is no part of valid UTF-8 stands alone: bit 27, with the byte as the
+// code point and category So. Bits 28-31: as older tables have it, which some steps of a tokenizer.json
+// follow.
 using Char = uint32_t;
 inline constexpr Char kCharMask = 0x1FFFFF, kCharSpace = 1U << 26, kCharRaw = 1U << 27;
 inline constexpr Char kOldPunctuation = 1U << 28, kOldMark = 1U << 29, kOldAccent = 1U << 30,

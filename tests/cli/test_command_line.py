@@ -184,7 +184,8 @@ def test_completion_is_a_script_that_the_shell_reads(shell):
 
 
 @pytest.mark.parametrize("line, offered", [
-    ("mc ", {"infer", "score", "embed", "probe", "plan", "parity", "bench", "model", "backends", "doctor", "ops", "cache", "completion"}),
+    ("mc ", {"infer", "score", "tokenize", "embed", "probe", "plan", "parity", "bench", "model", "backends",
+             "doctor", "ops", "cache", "completion"}),
     ("mc sc", {"score"}),
     ("mc probe ", set(PROBES)), ("mc --quiet model ", {"info"}), ("mc completion ", {"bash", "zsh"}),
     ("mc score --output ", {"text", "json", "yaml"}), ("mc score --output=j", {"json"}), ("mc bench --dtype b", {"bf16"}),

@@ -21,8 +21,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "tokenizers"))
 import phrases  # noqa: E402
 from tokenizers import AddedToken, Regex, Tokenizer  # noqa: E402
-from tokenizers import decoders as D, models as M, normalizers as N, pre_tokenizers as P  # noqa: E402
-from tokenizers import processors as PP, trainers as T  # noqa: E402
+from tokenizers import decoders as D  # noqa: E402
+from tokenizers import models as M
+from tokenizers import normalizers as N
+from tokenizers import pre_tokenizers as P
+from tokenizers import processors as PP  # noqa: E402
+from tokenizers import trainers as T
 
 FOLDER = os.path.join(HERE, "tokenizers", "json")
 ANSWERS = os.path.join(HERE, "tokenizers", "json.txt")
@@ -162,7 +166,7 @@ def starcoder_after(t):
     t.add_special_tokens([AddedToken("<sp>", special=True, rstrip=True)])
 
 
-BYTES = ["<0x%02X>" % i for i in range(256)]
+BYTES = [f"<0x{i:02X}>" for i in range(256)]
 
 
 def llama2(size, full):
@@ -192,7 +196,7 @@ def gemma(size, full):
 
 
 def gemma_after(t):
-    t.add_tokens([AddedToken("\n\n", normalized=False), AddedToken("▁▁", normalized=False), AddedToken("<mask>", normalized=False)])
+    t.add_tokens([AddedToken(x, normalized=False) for x in ("\n\n", "▁▁", "<mask>")])
     t.post_processor = PP.TemplateProcessing(single="<bos> $A", pair="<bos> $A <bos>:1 $B:1", special_tokens=[("<bos>", 2)])
 
 
@@ -222,7 +226,8 @@ def xlmr(size, full):
 
 def xlmr_after(t):
     t.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
-    t.post_processor = PP.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    t.post_processor = PP.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>",
+                                             special_tokens=[("<s>", 0), ("</s>", 2)])
 
 
 def albert(size, full):
@@ -235,7 +240,8 @@ def albert(size, full):
 
 
 def albert_after(t):
-    t.post_processor = PP.TemplateProcessing(single="[CLS] $0 [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    t.post_processor = PP.TemplateProcessing(single="[CLS] $0 [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+                                             special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
 
 
 BERT = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -256,7 +262,8 @@ def bert_after(t):
 
 
 def bert_template(t):
-    t.post_processor = PP.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    t.post_processor = PP.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+                                             special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
 
 
 def clip(size, full):
@@ -293,7 +300,8 @@ def word_level(size, full):
 
 FAMILIES = {"gpt2": gpt2, "roberta": roberta, "llama3": llama3, "qwen2": qwen2, "o200k": o200k, "deepseek": deepseek,
             "starcoder": starcoder, "llama2": llama2, "llama2-new": llama2_new, "gemma": gemma, "t5": t5, "xlmr": xlmr,
-            "albert": albert, "bert": bert(True), "bert-cased": bert(False), "clip": clip, "parts": parts, "nfd": nfd, "word-level": word_level}
+            "albert": albert, "bert": bert(True), "bert-cased": bert(False), "clip": clip, "parts": parts, "nfd": nfd,
+            "word-level": word_level}
 AFTER = {"roberta": roberta_after, "llama3": llama3_after, "starcoder": starcoder_after, "llama2": llama2_after,
          "llama2-new": llama2_after, "gemma": gemma_after, "t5": t5_after, "xlmr": xlmr_after, "albert": albert_after,
          "bert": bert_after, "bert-cased": bert_template}
@@ -334,7 +342,7 @@ def write():
                     "text": [[ord(c) for c in t.decode(e.ids)] for e in got]}
             print("tokenizer", name, file=out)
             for k, v in rows.items():
-                print(k, len(v), *["%x" % (phrases.fnv(x) % 2**32) for x in v], file=out)
+                print(k, len(v), *[f"{phrases.fnv(x) % 2**32:x}" for x in v], file=out)
 
 
 def make_charsmaps():
@@ -358,7 +366,7 @@ def make_charsmaps():
     rules |= {chr(c): chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}
     with tempfile.NamedTemporaryFile("w", suffix=".tsv") as f:
         for a, b in rules.items():
-            f.write(" ".join("%X" % ord(c) for c in a) + "\t" + " ".join("%X" % ord(c) for c in b) + "\n")
+            f.write(" ".join(f"{ord(c):X}" for c in a) + "\t" + " ".join(f"{ord(c):X}" for c in b) + "\n")
         f.flush()
         with open(os.path.join(HERE, "tokenizers", "few.bin"), "wb") as out:
             out.write(trained(normalization_rule_tsv=f.name))

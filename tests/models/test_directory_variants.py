@@ -144,6 +144,10 @@ BOS = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<bos>",
     {"pre_tokenizer": split(r"\p{N}")},
     {"pre_tokenizer": split(r"\p{N}{1,3}"), "model": MODEL | {"ignore_merges": True},
      "post_processor": {"type": "Sequence", "processors": [BYTE_LEVEL, BOS]}},
+    {"pre_tokenizer": BYTE_LEVEL | {"use_regex": False}},
+    {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [DIGITS | {"individual_digits": False}, BYTE_LEVEL]}},
+    {"pre_tokenizer": split(r"\p{N}", invert=True)},
+    {"pre_tokenizer": split(r"\p{N}{1,3}")},
 ])  # fmt: skip
 def test_ids_are_those_of_tokenizers(mc, tmp_path, change):
     path = directory(tmp_path, LLAMA, TOKENIZER | change)
@@ -163,11 +167,8 @@ def test_settings_decide_about_the_first_token(mc, tmp_path):
     (GEMMA | {"query_pre_attn_scalar": 9}, {}, "query_pre_attn_scalar"),
     (GEMMA | {"use_bidirectional_attention": True}, {}, "use_bidirectional_attention"),
     (GEMMA | {"layer_types": ["full_attention"] * 2 + ["sliding_attention"] * 5}, {}, "layer_types"),
-    (LLAMA, {"pre_tokenizer": BYTE_LEVEL | {"use_regex": False}}, "use_regex"),
-    (LLAMA, {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [DIGITS | {"individual_digits": False}, BYTE_LEVEL]}}, "Digits"),
-    (LLAMA, {"pre_tokenizer": split(r"\p{N}", behavior="Removed")}, "Split"),
-    (LLAMA, {"pre_tokenizer": split(r"\p{N}", invert=True)}, "Split"),
-    (LLAMA, {"pre_tokenizer": split(r"\p{N}{1,3}")}, "ignore_merges"),
+    (LLAMA, {"pre_tokenizer": split(r"(\p{N})\1")}, "\\1"),
+    (LLAMA, {"pre_tokenizer": {"type": "UnicodeScripts"}}, "UnicodeScripts"),
     (LLAMA, {"post_processor": {"type": "RobertaProcessing"}}, "RobertaProcessing"),
 ])  # fmt: skip
 def test_variants_that_would_change_the_answer_are_refused(mc, tmp_path, config, change, word):

@@ -79,7 +79,9 @@ def test_ids_and_offsets_are_those_of_the_package(mc, made, tmp_path, family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_short_texts_and_their_way_back(mc, made, tmp_path, family):
     tokenizer, path = made(family)
-    for text in ["", " ", "\u3000a", "a", "Hello  there, the fox's É!", "\n\n<b> x\n", "ﬁ ½ ㌔ 　e\u0301", "<|begin_of_text|>hi<|end_of_text|> [SEP] </s>"]:
+    texts = ["", " ", "\u3000a", "a", "Hello  there, the fox's É!", "\n\n<b> x\n", "ﬁ ½ ㌔ 　e\u0301"]
+    texts.append("<|begin_of_text|>hi<|end_of_text|> [SEP] </s>")
+    for text in texts:
         expected = tokenizer.encode(text)
         ids, spans = tokens_of(mc, path, text, tmp_path, "--special")
         assert ids == expected.ids, text
@@ -151,7 +153,8 @@ def mutate(r, j):
     if r.random() < 0.2:
         del holder[key]
     else:
-        holder[key] = r.choice([None, True, -1, 2**40, 1e300, "", "▁", "\u0000", [], [[]], {}, {"type": "Sequence"}, {"Regex": "(((a*)*)*)*b"}])
+        others = [None, True, -1, 2**40, 1e300, "", "▁", "\u0000", [], [[]], {}, {"type": "Sequence"}, {"Regex": "(((a*)*)*)*b"}]
+        holder[key] = r.choice(others)
 
 
 def test_hostile_files_give_errors_and_nothing_else(mc, made, tmp_path):

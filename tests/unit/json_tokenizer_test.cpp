@@ -1,5 +1,5 @@
-// tokenizer.json files of many families against the `tokenizers` package (tests/golden/make_tokenizers.py), and
-// files that are wrong in one place.
+// tokenizer.json files of many families against the `tokenizers` package (tests/golden/make_tokenizers.py),
+// and files that are wrong in one place.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -52,7 +52,8 @@ std::vector<uint32_t> code_points(std::string_view s) {
     const auto b = static_cast<unsigned char>(s[i]);
     const size_t n = b < 0x80 ? 1 : b < 0xE0 ? 2 : b < 0xF0 ? 3 : 4;
     uint32_t c = n == 1 ? b : b & (0x7Fu >> n);
-    for (size_t k = 1; k < n && i + k < s.size(); ++k) c = c << 6 | (static_cast<unsigned char>(s[i + k]) & 63);
+    for (size_t k = 1; k < n && i + k < s.size(); ++k)
+      c = c << 6 | (static_cast<unsigned char>(s[i + k]) & 63);
     out.push_back(c);
     i += n;
   }
@@ -199,9 +200,11 @@ TEST_F(Hostile, PartsThatAreNotReadAreNamed) {
   says(with("t5", [](Json& j) { j["normalizer"]["normalizers"][0]["precompiled_charsmap"] = "/////w=="; }),
        "precompiled_charsmap");
   says(with("bert", [](Json& j) { j["model"]["unk_token"] = "[NONE]"; }), "[NONE]");
-  says(with("llama3", [](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(a"; }), "(a");
+  says(with("llama3", [](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(a"; }),
+       "(a");
   says(with("llama3", [](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["pattern"] = 5; }), "pattern");
-  says(with("llama3", [](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Melted"; }), "Melted");
+  says(with("llama3", [](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Melted"; }),
+       "Melted");
 }
 
 TEST_F(Hostile, NestingIsBounded) {
@@ -254,8 +257,19 @@ TEST_F(Hostile, MembersOfOtherTypes) {
     x = x * 6364136223846793005ULL + 1442695040888963407ULL;
     return static_cast<size_t>(x >> 33) % n;
   };
-  const std::vector<Json> others = {nullptr, true, -1, 3, 1e300, "", "x", "\u2581", Json::array(), Json::object(),
-                                    Json::array({1, "a"}), 4'294'967'295u, Json{{"type", "Sequence"}}};
+  const std::vector<Json> others = {nullptr,
+                                    true,
+                                    -1,
+                                    3,
+                                    1e300,
+                                    "",
+                                    "x",
+                                    "\u2581",
+                                    Json::array(),
+                                    Json::object(),
+                                    Json::array({1, "a"}),
+                                    4'294'967'295u,
+                                    Json{{"type", "Sequence"}}};
   for (const char* name : {"roberta", "llama2", "xlmr", "bert", "clip"}) {
     const Json whole = golden(name);
     for (int i = 0; i < 150; ++i) {
@@ -282,8 +296,12 @@ TEST_F(Hostile, NothingIsTruncated) {
   const auto whole = load_tokenizer(path_.string());
   EXPECT_FALSE(whole->truncation().has_value());
   j["truncation"] = {{"direction", "Right"}, {"max_length", 4}, {"strategy", "LongestFirst"}, {"stride", 0}};
-  j["padding"] = {{"strategy", {{"Fixed", 64}}}, {"direction", "Right"}, {"pad_to_multiple_of", nullptr},
-                  {"pad_id", 0}, {"pad_type_id", 0}, {"pad_token", "[PAD]"}};
+  j["padding"] = {{"strategy", {{"Fixed", 64}}},
+                  {"direction", "Right"},
+                  {"pad_to_multiple_of", nullptr},
+                  {"pad_id", 0},
+                  {"pad_type_id", 0},
+                  {"pad_token", "[PAD]"}};
   std::ofstream(path_) << j;
   const auto cut = load_tokenizer(path_.string());
   EXPECT_EQ(cut->truncation(), 4);

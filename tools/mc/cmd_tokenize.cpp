@@ -13,7 +13,8 @@ namespace {
 std::vector<int32_t> ids_from(const Args& args) {
   std::vector<int32_t> ids;
   for (int64_t id : args.integers("decode")) {
-    if (id < 0 || id > INT32_MAX) usage_error(cat(id, " is no id"), "--decode", "write ids apart by commas: 504,3575");
+    if (id < 0 || id > INT32_MAX)
+      usage_error(cat(id, " is no id"), "--decode", "write ids apart by commas: 504,3575");
     ids.push_back(static_cast<int32_t>(id));
   }
   return ids;
@@ -86,26 +87,27 @@ int run(const Args& args) {
 }  // namespace
 
 Command tokenize_command() {
-  return {
-      .name = "tokenize",
-      .summary = "the tokens of a text, or the text of tokens; reads no weights",
-      .groups = kModel,
-      .options =
-          {{"text", Kind::Text, "TEXT", "what to cut into tokens"},
-           {"file", Kind::Text, "FILE", "the same from a file; - is standard input"},
-           {"decode", Kind::Integers, "IDS", "the other way: the text of these ids, 504,3575; --special shows control tokens"},
-           {"special", Kind::Flag, "", "read \"<|im_end|>\" and its like as those tokens, not as text"},
-           {"offsets", Kind::Flag, "", "the bytes of the text that each token stands for, begin-end"},
-           {"ids", Kind::Flag, "", "as text: one line of ids"},
-           {"bos", Kind::Choice, "model|yes|no", "a beginning token (default: as the model's files say)"},
-           {"eos", Kind::Choice, "model|yes|no", "an end token (default: as the model's files say)"}},
-      .notes =
-          "The model is a GGUF file, a directory, or a tokenizer.json alone. As text a token a line: id, bytes with "
-          "--offsets, the text it stands for as JSON writes it. Nothing is truncated.\n",
-      .examples =
-          "  mc tokenize --model m.gguf --text \"Hello there\" --offsets\n"
-          "  mc tokenize --model tokenizer.json --file book.txt --ids\n"
-          "  mc tokenize --model m.gguf --decode 504,3575\n",
-      .run = run};
+  return {.name = "tokenize",
+          .summary = "the tokens of a text, or the text of tokens; reads no weights",
+          .groups = kModel,
+          .options =
+              {{"text", Kind::Text, "TEXT", "what to cut into tokens"},
+               {"file", Kind::Text, "FILE", "the same from a file; - is standard input"},
+               {"decode", Kind::Integers, "IDS",
+                "the other way: the text of these ids, 504,3575; --special shows control tokens"},
+               {"special", Kind::Flag, "", "read \"<|im_end|>\" and its like as those tokens, not as text"},
+               {"offsets", Kind::Flag, "", "the bytes of the text that each token stands for, begin-end"},
+               {"ids", Kind::Flag, "", "as text: one line of ids"},
+               {"bos", Kind::Choice, "model|yes|no", "a beginning token (default: as the model's files say)"},
+               {"eos", Kind::Choice, "model|yes|no", "an end token (default: as the model's files say)"}},
+          .notes =
+              "The model is a GGUF file, a directory, or a tokenizer.json alone. As text a token a line: id, "
+              "bytes with "
+              "--offsets, the text it stands for as JSON writes it. Nothing is truncated.\n",
+          .examples =
+              "  mc tokenize --model m.gguf --text \"Hello there\" --offsets\n"
+              "  mc tokenize --model tokenizer.json --file book.txt --ids\n"
+              "  mc tokenize --model m.gguf --decode 504,3575\n",
+          .run = run};
 }
 }  // namespace mc::tool
