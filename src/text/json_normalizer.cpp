@@ -12,6 +12,20 @@
 namespace mc::tokenizer_json {
 namespace {
 
+// Changed characters in the place of `g`, with what they stand for, as the package counts it off. `change`: 0
+// stands for one character of before, 1 is one more, -n takes n further ones in.
+template <class Items>
+void count_off(const Items& items, Glyphs& g) {
+  const std::vector<Range> before = std::move(g.at);
+  g.clear();
+  size_t next = 0;
+  for (const auto& x : items) {
+    const size_t from = x.change > 0 ? (next > 0 ? next - 1 : 0) : next;
+    g.push(classify(static_cast<uint32_t>(x.c)), before[std::min(from, before.size() - 1)]);
+    if (x.change <= 0) next += 1 + static_cast<size_t>(-x.change);
+  }
+}
+
 // Canonical (or compatibility) decomposition, in canonical order, composed again if asked for.
 class Form : public Normalizer {
  public:
@@ -77,14 +91,7 @@ class Form : public Normalizer {
       }
       items = std::move(out);
     }
-    const std::vector<Range> before = std::move(g.at);
-    g.clear();
-    size_t next = 0;
-    for (const Item& x : items) {
-      const size_t from = x.change > 0 ? (next > 0 ? next - 1 : 0) : std::min(next, before.size() - 1);
-      g.push(classify(static_cast<uint32_t>(x.c)), before[from]);
-      if (x.change <= 0) next += 1 + static_cast<size_t>(-x.change);
-    }
+    count_off(items, g);
   }
 
  private:
@@ -314,7 +321,8 @@ class Precompiled : public Normalizer {
     text_ = map.substr(4 + bytes);
   }
   void apply(Glyphs& g) const override {
-    Glyphs out;
+    std::vector<Item> out;
+    out.reserve(g.size());
     std::string bytes;
     utf8proc_int32_t state = 0;
     for (size_t i = 0; i < g.size();) {
@@ -328,26 +336,32 @@ class Precompiled : public Normalizer {
       bytes = utf8(g, i, e);
       std::string_view found;
       if (bytes.size() < 6 && find(bytes, found)) {
-        put(found, g, i, e, out);
+        put(found, e - i, out);
       } else {
         for (size_t k = i; k < e; ++k) {
           bytes = utf8(g, k, k + 1);
           if (find(bytes, found))
-            put(found, g, k, k + 1, out);
+            put(found, 1, out);
           else
-            out.push(g.chars[k], g.at[k]);
+            out.push_back({code_point(g.chars[k]), 0});
         }
       }
       i = e;
     }
-    g = std::move(out);
+    count_off(out, g);
   }
 
  private:
-  // The first n characters stand for those that they replace; more of them for the last.
-  static void put(std::string_view found, const Glyphs& g, size_t begin, size_t end, Glyphs& out) {
+  struct Item {
+    uint32_t c;
+    int change;
+  };
+  // Characters more than those replaced are the last ones; what is fewer is taken in by the last one there
+  // is, of a replacement before if this one is empty.
+  static void put(std::string_view found, size_t replaced, std::vector<Item>& out) {
     const std::vector<Char> by = characters(found);
-    for (size_t k = 0; k < by.size(); ++k) out.push(by[k], g.at[std::min(begin + k, end - 1)]);
+    for (size_t k = 0; k < by.size(); ++k) out.push_back({code_point(by[k]), k < replaced ? 0 : 1});
+    if (by.size() < replaced && !out.empty()) out.back().change -= static_cast<int>(replaced - by.size());
   }
   // The replacement of the shortest prefix that has one.
   bool find(std::string_view s, std::string_view& found) const {
