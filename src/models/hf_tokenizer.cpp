@@ -33,8 +33,8 @@ class Reader {
       bad(cat("the model ", type.substr(0, 40), " is not read; read are BPE, Unigram, WordPiece, WordLevel"));
     tokens(model, whole);
   }
-  const std::optional<int32_t>& begin() const { return begin_; }
-  const std::optional<int32_t>& end() const { return end_; }
+  const std::vector<int32_t>& before() const { return before_; }
+  const std::vector<int32_t>& after() const { return after_; }
 
   std::optional<int32_t> id(const std::string& token) const {
     for (size_t i = 0; i < texts_.size(); ++i)
@@ -111,7 +111,7 @@ class Reader {
     return it != j.end() && it->is_boolean() ? it->get<bool>() : fallback;
   }
 
-  // What is put around a text: nothing, or a token before it (begin_) and after it (end_).
+  // What is put before and after a text.
   void post_processor(const Json& p) {
     const std::string kind = text(p, "type", "?");
     if (kind == "ByteLevel") return;  // moves offsets only
@@ -123,38 +123,57 @@ class Reader {
       }
       return;
     }
+    if (!before_.empty() || !after_.empty()) bad("two post-processors put tokens around the text");
     if (kind == "BertProcessing" || kind == "RobertaProcessing") {
-      for (auto [key, place] : {std::pair("cls", &begin_), std::pair("sep", &end_)}) {
-        if (!p.contains(key) || !p[key].is_array() || p[key].size() != 2 || !p[key][0].is_string() || *place)
-          bad(cat("the post-processor ", kind, " has no pair \"", key, "\", or is there twice"));
-        *place = id(p[key][0].get<std::string>());
-        if (!*place) bad(cat("the post-processor ", kind, " names a token that is not in the vocabulary"));
+      for (auto [key, place] : {std::pair("cls", &before_), std::pair("sep", &after_)}) {
+        if (!p.contains(key) || !p[key].is_array() || p[key].size() != 2 || !p[key][0].is_string())
+          bad(cat("the post-processor ", kind, " has no pair \"", key, "\""));
+        put_around(p[key][0].get<std::string>(), kind, *place);
       }
       return;
     }
     if (kind != "TemplateProcessing") bad(cat("the post-processor ", kind.substr(0, 40), " is not read"));
-    if (!p.contains("single") || !p["single"].is_array() || begin_ || end_)
-      bad("the post-processor TemplateProcessing has no list \"single\", or is there twice");
+    if (!p.contains("single") || !p["single"].is_array())
+      bad("the post-processor TemplateProcessing has no list \"single\"");
+    const Json none = Json::object();
+    const Json& known =
+        p.contains("special_tokens") && p["special_tokens"].is_object() ? p["special_tokens"] : none;
     bool sequence = false;
     for (const Json& part : p["single"]) {
       if (part.is_object() && part.contains("Sequence") && !sequence) {
         sequence = true;
         continue;
       }
-      std::optional<int32_t>& place = sequence ? end_ : begin_;
-      if (!part.is_object() || !part.contains("SpecialToken") || !part["SpecialToken"].is_object() || place)
-        bad("the post-processor TemplateProcessing is read with one token before and one after the text");
-      place = id(text(part["SpecialToken"], "id", ""));
-      if (!place) bad("the post-processor TemplateProcessing names a token that is not in the vocabulary");
+      std::vector<int32_t>& place = sequence ? after_ : before_;
+      if (!part.is_object() || !part.contains("SpecialToken") || !part["SpecialToken"].is_object())
+        bad("the post-processor TemplateProcessing has a part that is neither the text, once, nor a token");
+      const std::string name = text(part["SpecialToken"], "id", "");
+      const auto it = known.find(name);
+      if (it == known.end() || !it->is_object() || !it->contains("ids") || !(*it)["ids"].is_array()) {
+        put_around(name, kind, place);
+        continue;
+      }
+      for (const Json& i : (*it)["ids"]) {
+        if (!i.is_number_unsigned() || i.get<uint64_t>() >= texts_.size() || place.size() >= 64)
+          bad(cat("the post-processor TemplateProcessing has an id of \"", name.substr(0, 40),
+                  "\" that is not in the vocabulary, or too many"));
+        place.push_back(i.get<int32_t>());
+      }
     }
     if (!sequence) bad("the post-processor TemplateProcessing leaves the text out");
+  }
+  void put_around(const std::string& token, const std::string& kind, std::vector<int32_t>& place) const {
+    const std::optional<int32_t> i = id(token);
+    if (!i) bad(cat("the post-processor ", kind, " names a token that is not in the vocabulary"));
+    if (place.size() >= 64) bad(cat("the post-processor ", kind, " has too many tokens"));
+    place.push_back(*i);
   }
 
   GgufWriter* w_;
   std::string path_;
   Json j_;
   std::vector<std::string> texts_;
-  std::optional<int32_t> begin_, end_;
+  std::vector<int32_t> before_, after_;
 };
 
 bool there(const std::string& path) {
@@ -219,16 +238,22 @@ void set_tokenizer(GgufWriter& w, const std::string& tokenizer_json, const Json&
     if (id) w.set_u32(gguf, static_cast<uint32_t>(*id));
     return id.has_value();
   };
-  const bool bos = special("bos_token", "bos_token_id", "tokenizer.ggml.bos_token_id", reader.begin());
-  const bool eos = special("eos_token", "eos_token_id", "tokenizer.ggml.eos_token_id", reader.end());
+  auto only = [](const std::vector<int32_t>& ids) {
+    return ids.size() == 1 ? std::optional(ids[0]) : std::nullopt;
+  };
+  bool bos = special("bos_token", "bos_token_id", "tokenizer.ggml.bos_token_id", only(reader.before()));
+  bool eos = special("eos_token", "eos_token_id", "tokenizer.ggml.eos_token_id", only(reader.after()));
+  // GGUF has no name for several.
+  if (reader.before().size() > 1) w.set_i32s("modelcypher.tokens_before", reader.before()), bos = true;
+  if (reader.after().size() > 1) w.set_i32s("modelcypher.tokens_after", reader.after()), eos = true;
   special("pad_token", "pad_token_id", "tokenizer.ggml.padding_token_id");
   // The settings' word stands over the post-processor's, as where Transformers loads both.
   auto adds = [&](const char* k, bool otherwise) {
     const auto it = settings.find(k);
     return it != settings.end() && it->is_boolean() ? it->get<bool>() : otherwise;
   };
-  w.set_bool("tokenizer.ggml.add_bos_token", bos && adds("add_bos_token", reader.begin().has_value()));
-  w.set_bool("tokenizer.ggml.add_eos_token", eos && adds("add_eos_token", reader.end().has_value()));
+  w.set_bool("tokenizer.ggml.add_bos_token", bos && adds("add_bos_token", !reader.before().empty()));
+  w.set_bool("tokenizer.ggml.add_eos_token", eos && adds("add_eos_token", !reader.after().empty()));
   const std::string jinja = directory + "/chat_template.jinja";
   if (there(jinja))
     w.set_string("tokenizer.chat_template", read_small_file(jinja, 16 << 20));

@@ -19,6 +19,7 @@ struct Tokenizer::Impl {
   Vocab vocab;
   std::unique_ptr<TokenModel> model;
   const JsonTokenizer* json = nullptr;  // a part of the model
+  std::vector<int32_t> before, after;   // put around a text: bos and eos, or several
   std::unique_ptr<SpecialFinder> plain;
   // With control tokens: most programs never ask for it.
   mutable std::once_flag all_once;
@@ -88,8 +89,16 @@ std::shared_ptr<Tokenizer> Tokenizer::from_gguf(const GgufFile& file) {
   v.add_bos = file.boolean("tokenizer.ggml.add_bos_token", v.add_bos);
   v.add_eos = file.boolean("tokenizer.ggml.add_eos_token", v.add_eos);
   v.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix", v.add_space_prefix);
-  for (auto [add, id, name] : {std::tuple(v.add_bos, v.bos, "bos"), std::tuple(v.add_eos, v.eos, "eos")})
-    if (add && id < 0)
+  for (auto [id, ids, key] : {std::tuple(v.bos, &impl->before, "modelcypher.tokens_before"),
+                              std::tuple(v.eos, &impl->after, "modelcypher.tokens_after")}) {
+    if (const GgufValue* several = file.find(key))
+      for (int64_t i : several->integers())
+        if (i >= 0 && i < v.size()) ids->push_back(static_cast<int32_t>(i));
+    if (ids->empty() && id >= 0) ids->push_back(id);
+  }
+  for (auto [add, ids, name] :
+       {std::tuple(v.add_bos, &impl->before, "bos"), std::tuple(v.add_eos, &impl->after, "eos")})
+    if (add && ids->empty())
       throw Error(ErrorCode::BadTokenizer,
                   cat("tokenizer.ggml.add_", name, "_token is true, but tokenizer.ggml.", name,
                       "_token_id is missing"),
@@ -175,13 +184,13 @@ std::vector<int32_t> Tokenizer::Impl::encode(std::string_view text, const Encode
     throw Error(ErrorCode::InvalidArgument,
                 cat("a text of ", text.size(), " bytes is too long for one call; at most 1 GiB"), "encode");
   std::vector<int32_t> out;
-  auto add = [&](bool wanted, int32_t id, std::string_view name) {
+  auto add = [&](bool wanted, const std::vector<int32_t>& ids, std::string_view name) {
     if (!wanted) return;
-    if (id < 0) throw Error(ErrorCode::BadTokenizer, cat("the model has no ", name, " token"), "encode");
-    out.push_back(id);
-    if (spans) spans->emplace_back();
+    if (ids.empty()) throw Error(ErrorCode::BadTokenizer, cat("the model has no ", name, " token"), "encode");
+    out.insert(out.end(), ids.begin(), ids.end());
+    if (spans) spans->resize(spans->size() + ids.size());
   };
-  add(options.add_bos.value_or(v.add_bos), v.bos, "beginning-of-sequence");
+  add(options.add_bos.value_or(v.add_bos), before, "beginning-of-sequence");
   bool first = true;
   if (json)
     json->encode(text, options.parse_special, out, spans);
@@ -198,7 +207,7 @@ std::vector<int32_t> Tokenizer::Impl::encode(std::string_view text, const Encode
         first = false;
       }
     }
-  add(options.add_eos.value_or(v.add_eos), v.eos, "end-of-sequence");
+  add(options.add_eos.value_or(v.add_eos), after, "end-of-sequence");
   return out;
 }
 

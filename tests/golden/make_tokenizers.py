@@ -298,13 +298,21 @@ def word_level(size, full):
     return t, T.WordLevelTrainer(vocab_size=size, show_progress=False, special_tokens=["<unk>"])
 
 
+def word_level_after(t):  # as GLM and Whisper: several tokens on a side
+    t.add_special_tokens(["[gMASK]", "<sop>", "<eop>"])
+    t.post_processor = PP.TemplateProcessing(
+        single="[gMASK] <sop> $A <eop> [gMASK] <eop>",
+        special_tokens=[(x, t.token_to_id(x)) for x in ("[gMASK]", "<sop>", "<eop>")],
+    )
+
+
 FAMILIES = {"gpt2": gpt2, "roberta": roberta, "llama3": llama3, "qwen2": qwen2, "o200k": o200k, "deepseek": deepseek,
             "starcoder": starcoder, "llama2": llama2, "llama2-new": llama2_new, "gemma": gemma, "t5": t5, "xlmr": xlmr,
             "albert": albert, "bert": bert(True), "bert-cased": bert(False), "clip": clip, "parts": parts, "nfd": nfd,
             "word-level": word_level}
 AFTER = {"roberta": roberta_after, "llama3": llama3_after, "starcoder": starcoder_after, "llama2": llama2_after,
          "llama2-new": llama2_after, "gemma": gemma_after, "t5": t5_after, "xlmr": xlmr_after, "albert": albert_after,
-         "bert": bert_after, "bert-cased": bert_template}
+         "bert": bert_after, "word-level": word_level_after, "bert-cased": bert_template}
 
 
 def build(name, lines, size, full=False):
