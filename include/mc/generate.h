@@ -79,6 +79,9 @@ class MC_API Session {
   void require_fired() const;
   // Makes room for so many tokens in all, which otherwise grows as they come.
   void reserve(int64_t tokens);
+  // Forgets the tokens from the `tokens`-th on, which other ones may then follow. Throws InvalidArgument if there
+  // are fewer.
+  void rewind(int64_t tokens);
   // Forgets all tokens; memory and compiled programs are kept.
   void reset();
   // One greedy step: feeds `id` (rows == 1) and returns the next token.
@@ -121,6 +124,11 @@ MC_API MemoryPlan plan_score(const std::shared_ptr<const Model>& model, int64_t 
 using TokenCallback = std::function<bool(const GeneratedToken&)>;
 // Throws ContextTooLong if the prompt does not fit the model's context, InvalidArgument for an empty prompt.
 MC_API GenerateResult generate(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& prompt,
+                               const GenerateOptions& options, const TokenCallback& on_token = {});
+
+// The same behind what the session holds, which must be the first tokens of `prompt`: only the others are run.
+// Edits are the session's, not those of the options.
+MC_API GenerateResult generate(Session& session, const std::vector<int32_t>& prompt,
                                const GenerateOptions& options, const TokenCallback& on_token = {});
 
 struct ScoreOptions {

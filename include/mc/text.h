@@ -14,6 +14,11 @@
 
 namespace mc {
 
+// The bytes begin, …, end - 1 of a text.
+struct TextRange {
+  size_t begin = 0, end = 0;
+};
+
 struct EncodeOptions {
   // Put the beginning-of-sequence token first: as the model's metadata asks for it when not set. True needs a
   // model that has one, else BadTokenizer is thrown.
@@ -24,6 +29,8 @@ struct EncodeOptions {
   // that a user's words can't end a turn. Tokens that the model defines for plain text (runs of spaces, HTML
   // tags) are found either way.
   bool parse_special = false;
+  // With parse_special: control tokens that begin in these ranges (ascending) are text all the same.
+  std::vector<TextRange> plain = {};
 };
 
 // The bytes begin, …, end - 1 of a text: whole characters, so that tokens that are parts of one share it.

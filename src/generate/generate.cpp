@@ -93,9 +93,8 @@ const char* stop_reason_name(StopReason r) {
   return "";
 }
 
-GenerateResult generate(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& prompt,
-                        const GenerateOptions& options, const TokenCallback& on_token) {
-  require_causal(model, "generate");
+namespace {
+void check(const Model& model, const std::vector<int32_t>& prompt, const GenerateOptions& options) {
   for (const std::string& s : options.stop)
     if (s.empty()) throw Error(ErrorCode::InvalidArgument, "an empty string would stop at once", "stop");
   if (prompt.empty())
@@ -104,13 +103,33 @@ GenerateResult generate(const std::shared_ptr<const Model>& model, const std::ve
   if (options.max_tokens < 0)
     throw Error(ErrorCode::InvalidArgument, cat("max-tokens must be 0 or more, got ", options.max_tokens),
                 "max-tokens");
-  const int64_t context = model->config().context;
+  const int64_t context = model.config().context;
   if (static_cast<int64_t>(prompt.size()) > context)
     throw Error(ErrorCode::ContextTooLong,
                 cat("the prompt has ", prompt.size(), " tokens, the model's context ", context), "prompt");
+}
+}  // namespace
+
+GenerateResult generate(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& prompt,
+                        const GenerateOptions& options, const TokenCallback& on_token) {
+  require_causal(model, "generate");
+  check(*model, prompt, options);
+  Session session(model, 1, options.edits);
+  return generate(session, prompt, options, on_token);
+}
+
+GenerateResult generate(Session& session, const std::vector<int32_t>& prompt, const GenerateOptions& options,
+                        const TokenCallback& on_token) {
+  const Model& model = session.model();
+  check(model, prompt, options);
+  const int64_t context = model.config().context, before = session.position();
+  if (before >= static_cast<int64_t>(prompt.size()))
+    throw Error(ErrorCode::InvalidArgument,
+                cat("the session holds ", before, " tokens, of the prompt's ", prompt.size(), " none is left to run"),
+                "prompt", "rewind() the session");
   Sampler sampler(options.sampling);
   for (int32_t id : prompt) sampler.see(id);
-  const Tokenizer& tokenizer = model->tokenizer();
+  const Tokenizer& tokenizer = model.tokenizer();
   StreamDecoder decoder(tokenizer);
   StopFilter filter(options.stop);
   GenerateResult r;
@@ -118,12 +137,12 @@ GenerateResult generate(const std::shared_ptr<const Model>& model, const std::ve
   if (options.max_tokens == 0) return r;
 
   const Clock::time_point begin = Clock::now();
-  Session session(model, 1, options.edits);
   session.reserve(room_for(static_cast<int64_t>(prompt.size()), options.max_tokens));
-  const Array hidden = session.run(prompt, options.chunk, false);
+  const std::vector<int32_t> fresh(prompt.begin() + static_cast<std::ptrdiff_t>(before), prompt.end());
+  const Array hidden = session.run(fresh, options.chunk, false);
   const Array last = reshape(slice_axis(hidden, 1, hidden.shape(1) - 1, hidden.shape(1)), {1, -1});
   Array logits = reshape(session.logits(last, {static_cast<int32_t>(prompt.size()) - 1}), {-1});
-  check_overflow(*model, logits.eval());
+  check_overflow(model, logits.eval());
   int32_t next = sampler.choose(logits);
   r.prefill_s = r.time_to_first_token_s = seconds_since(begin);
   const bool need_logits = !sampler.greedy() || options.logprobs;
@@ -160,7 +179,7 @@ GenerateResult generate(const std::shared_ptr<const Model>& model, const std::ve
     }
     if (need_logits) {
       logits = session.step_logits(next);
-      check_overflow(*model, logits);
+      check_overflow(model, logits);
       next = sampler.choose(logits);
     } else {
       next = session.greedy_step(next);

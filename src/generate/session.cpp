@@ -176,6 +176,13 @@ void Session::reset() {
   state().position = 0;
   state().lost = false;
 }
+void Session::rewind(int64_t tokens) {
+  Impl& s = state();
+  if (tokens < 0 || tokens > s.position)
+    throw Error(ErrorCode::InvalidArgument, cat("can't go back to ", tokens, " tokens, there are ", s.position), "rewind");
+  if (tokens == 0) return reset();
+  s.position = tokens;
+}
 int64_t Session::position() const { return state().position; }
 const Model& Session::model() const { return *state().model; }
 
