@@ -14,9 +14,10 @@
 
 namespace mc {
 
-// The bytes begin, …, end - 1 of a text.
-struct TextRange {
+// The bytes begin, …, end - 1 of a text: whole characters, so that tokens that are parts of one share it.
+struct TokenSpan {
   size_t begin = 0, end = 0;
+  bool operator==(const TokenSpan&) const = default;
 };
 
 struct EncodeOptions {
@@ -30,14 +31,9 @@ struct EncodeOptions {
   // tags) are found either way.
   bool parse_special = false;
   // With parse_special: control tokens that begin in these ranges (ascending) are text all the same.
-  std::vector<TextRange> plain = {};
+  std::vector<TokenSpan> plain = {};
 };
 
-// The bytes begin, …, end - 1 of a text: whole characters, so that tokens that are parts of one share it.
-struct TokenSpan {
-  size_t begin = 0, end = 0;
-  bool operator==(const TokenSpan&) const = default;
-};
 // Ids, and for each the bytes of the text that it stands for; (0, 0) for tokens put before and after the
 // text.
 struct Encoding {

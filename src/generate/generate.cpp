@@ -124,9 +124,10 @@ GenerateResult generate(Session& session, const std::vector<int32_t>& prompt, co
   check(model, prompt, options);
   const int64_t context = model.config().context, before = session.position();
   if (before >= static_cast<int64_t>(prompt.size()))
-    throw Error(ErrorCode::InvalidArgument,
-                cat("the session holds ", before, " tokens, of the prompt's ", prompt.size(), " none is left to run"),
-                "prompt", "rewind() the session");
+    throw Error(
+        ErrorCode::InvalidArgument,
+        cat("the session holds ", before, " tokens, of the prompt's ", prompt.size(), " none is left to run"),
+        "prompt", "rewind() the session");
   Sampler sampler(options.sampling);
   for (int32_t id : prompt) sampler.see(id);
   const Tokenizer& tokenizer = model.tokenizer();

@@ -179,7 +179,8 @@ void Session::reset() {
 void Session::rewind(int64_t tokens) {
   Impl& s = state();
   if (tokens < 0 || tokens > s.position)
-    throw Error(ErrorCode::InvalidArgument, cat("can't go back to ", tokens, " tokens, there are ", s.position), "rewind");
+    throw Error(ErrorCode::InvalidArgument,
+                cat("can't go back to ", tokens, " tokens, there are ", s.position), "rewind");
   if (tokens == 0) return reset();
   s.position = tokens;
 }

@@ -14,9 +14,11 @@ constexpr std::string_view kOpen = "\xEF\xB7\x90", kClose = "\xEF\xB7\x91";
 ControlTexts::ControlTexts(const Tokenizer& tokenizer) {
   for (int64_t id = 0; id < tokenizer.vocab_size(); ++id)
     if (tokenizer.is_special(static_cast<int32_t>(id)))
-      if (std::string t(tokenizer.token_raw(static_cast<int32_t>(id))); t.size() > 1) texts_.push_back(std::move(t));
-  std::sort(texts_.begin(), texts_.end(),
-            [](const std::string& a, const std::string& b) { return a.size() != b.size() ? a.size() > b.size() : a < b; });
+      if (std::string t(tokenizer.token_raw(static_cast<int32_t>(id))); t.size() > 1)
+        texts_.push_back(std::move(t));
+  std::sort(texts_.begin(), texts_.end(), [](const std::string& a, const std::string& b) {
+    return a.size() != b.size() ? a.size() > b.size() : a < b;
+  });
 }
 
 std::string ControlTexts::marked(const std::string& s) const {
@@ -56,7 +58,7 @@ jinja::Value ControlTexts::marked(const jinja::Value& v) const {
   return v;
 }
 
-std::string ControlTexts::unmarked(std::string_view text, std::vector<TextRange>& ranges) {
+std::string ControlTexts::unmarked(std::string_view text, std::vector<TokenSpan>& ranges) {
   std::string out;
   size_t open = std::string::npos;
   while (!text.empty()) {

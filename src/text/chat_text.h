@@ -17,7 +17,7 @@ class ControlTexts {
   // Every string in `v`, with U+FDD0 … U+FDD1 around the control tokens in it.
   jinja::Value marked(const jinja::Value& v) const;
   // Takes the marks out of a text.
-  static std::string unmarked(std::string_view text, std::vector<TextRange>& ranges);
+  static std::string unmarked(std::string_view text, std::vector<TokenSpan>& ranges);
   std::string marked(const std::string& s) const;
 
  private:

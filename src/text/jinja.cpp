@@ -89,11 +89,13 @@ class Run {
       c.takes({"start", "stop", "step"});
       const int64_t first = c.whole(0, "start", 0);
       const bool one = c.args.size() == 1;
-      const int64_t from = one ? 0 : first, to = one ? first : c.whole(1, "stop", 0), by = c.whole(2, "step", 1);
+      const int64_t from = one ? 0 : first, to = one ? first : c.whole(1, "stop", 0),
+                    by = c.whole(2, "step", 1);
       if (by == 0) fail("range() arg 3 must not be zero");
       Values v;
       for (int64_t i = from; by > 0 ? i < to : i > to;) {
-        if (static_cast<int64_t>(v.size()) >= kMaxRange) fail(cat("Range too big. The sandbox blocks ranges larger than MAX_RANGE (", kMaxRange, ")."));
+        if (static_cast<int64_t>(v.size()) >= kMaxRange)
+          fail(cat("Range too big. The sandbox blocks ranges larger than MAX_RANGE (", kMaxRange, ")."));
         v.push_back(Value::of(i));
         if (__builtin_add_overflow(i, by, &i)) break;
       }
@@ -121,7 +123,9 @@ class Run {
     add("strftime_now", [this](Call& c) {
       const std::string form = c.text(0, "format");
       if (form.size() > 200) fail("strftime_now's format is too long");
-      const std::time_t t = context_.now >= 0 ? static_cast<std::time_t>(context_.now) : std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+      const std::time_t t = context_.now >= 0
+                                ? static_cast<std::time_t>(context_.now)
+                                : std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
       std::tm tm{};
       localtime_r(&t, &tm);
       char buffer[4000];
@@ -227,8 +231,9 @@ class Run {
     }
     const Values parts = iterate(v);
     if (parts.size() != names.size())
-      fail(parts.size() < names.size() ? cat("not enough values to unpack (expected ", names.size(), ", got ", parts.size(), ")")
-                                       : cat("too many values to unpack (expected ", names.size(), ")"));
+      fail(parts.size() < names.size()
+               ? cat("not enough values to unpack (expected ", names.size(), ", got ", parts.size(), ")")
+               : cat("too many values to unpack (expected ", names.size(), ")"));
     for (size_t i = 0; i < names.size(); ++i) scope_->set(names[i], parts[i]);
   }
 
@@ -336,7 +341,8 @@ class Run {
         scope_->set(n.names[i], *given[i]);
       }
       const bool wants_rest = uses(content, "varargs"), wants_more = uses(content, "kwargs");
-      if (!rest.empty() && !wants_rest) fail(cat("macro '", name, "' takes not more than ", count, " argument(s)"));
+      if (!rest.empty() && !wants_rest)
+        fail(cat("macro '", name, "' takes not more than ", count, " argument(s)"));
       if (!more.empty() && !wants_more)
         fail(cat("macro '", name, "' takes no keyword argument '", more[0].first.string(), "'"));
       if (wants_rest) scope_->set("varargs", Value::tuple(std::move(rest)));
@@ -427,8 +433,12 @@ class Run {
       case Kind::Plus: {
         const Value v = kid(0);
         if (v.is(Type::Undefined)) fail(v.string());
-        if (!v.is_number()) fail(cat("bad operand type for unary ", n.kind == Kind::Minus ? "-" : "+", ": '", type_name(v), "'"));
-        return n.kind == Kind::Minus ? binary("-", v.is(Type::Float) ? Value::of(-0.0) : Value::of(int64_t{0}), v) : v;
+        if (!v.is_number())
+          fail(cat("bad operand type for unary ", n.kind == Kind::Minus ? "-" : "+", ": '", type_name(v),
+                   "'"));
+        return n.kind == Kind::Minus
+                   ? binary("-", v.is(Type::Float) ? Value::of(-0.0) : Value::of(int64_t{0}), v)
+                   : v;
       }
       case Kind::Not: return Value::of(!truth(kid(0)));
       case Kind::And: {
@@ -454,7 +464,10 @@ class Run {
       }
       case Kind::IfElse:
         if (truth(kid(1))) return kid(0);
-        return n.kids[2] ? kid(2) : Value::undefined("the inline if-expression evaluated to false and no else section was defined.");
+        return n.kids[2]
+                   ? kid(2)
+                   : Value::undefined(
+                         "the inline if-expression evaluated to false and no else section was defined.");
       case Kind::ListOf: return Value::list(all(n));
       case Kind::TupleOf: return Value::tuple(all(n));
       case Kind::DictOf: {
@@ -484,6 +497,8 @@ Template::Template(std::string_view source) : root_(parse(source)) {}
 Template::~Template() = default;
 Template::Template(Template&&) noexcept = default;
 
-std::string Template::render(const Items& globals, int64_t now) const { return Run(globals, now).whole(*root_); }
+std::string Template::render(const Items& globals, int64_t now) const {
+  return Run(globals, now).whole(*root_);
+}
 
 }  // namespace mc::jinja

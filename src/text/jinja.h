@@ -12,7 +12,19 @@
 
 namespace mc::jinja {
 
-enum class Type : uint8_t { Undefined, None, Bool, Int, Float, String, List, Tuple, Dict, Namespace, Function };
+enum class Type : uint8_t {
+  Undefined,
+  None,
+  Bool,
+  Int,
+  Float,
+  String,
+  List,
+  Tuple,
+  Dict,
+  Namespace,
+  Function
+};
 
 class Value;
 using Values = std::vector<Value>;
@@ -130,7 +142,7 @@ int64_t length(const Value& v);
 const Value* lookup(const Items& items, const Value& key);
 void assign(Items& items, Value key, Value to);
 Value binary(std::string_view op, const Value& a, const Value& b);
-Value item(const Value& of, const Value& key);          // of[key]; Undefined where there is none
+Value item(const Value& of, const Value& key);            // of[key]; Undefined where there is none
 Value attribute(const Value& of, std::string_view name);  // of.name, methods included
 Value slice(const Value& of, const Value& from, const Value& to, const Value& step);
 // Strings count characters.

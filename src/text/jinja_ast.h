@@ -12,14 +12,14 @@ namespace mc::jinja {
 
 enum class Kind : uint8_t {
   // statements
-  Body,      // kids in order
-  Text,      // text
-  Print,     // kids[0]
-  If,        // kids: condition, body, condition, body …, and a last body for else
-  For,       // names: targets; kids: iterable, condition or null, body, else or null
-  Set,       // names: one target, or several; text: the attribute of a namespace; kids[0]
-  SetBlock,  // names[0], text; kids: body, then filters as Filter nodes without their input
-  Macro,     // text: name; names: parameters; kids: body, then the last parameters' defaults
+  Body,         // kids in order
+  Text,         // text
+  Print,        // kids[0]
+  If,           // kids: condition, body, condition, body …, and a last body for else
+  For,          // names: targets; kids: iterable, condition or null, body, else or null
+  Set,          // names: one target, or several; text: the attribute of a namespace; kids[0]
+  SetBlock,     // names[0], text; kids: body, then filters as Filter nodes without their input
+  Macro,        // text: name; names: parameters; kids: body, then the last parameters' defaults
   CallBlock,    // names: parameters; kids: call, body, then defaults
   FilterBlock,  // kids: filter, body
   With,         // names; kids: body, then values
@@ -59,7 +59,19 @@ struct Node {
 using NodePtr = std::unique_ptr<Node>;
 
 struct Token {
-  enum Type : uint8_t { Data, BlockBegin, BlockEnd, PrintBegin, PrintEnd, Name, String, Integer, Float, Operator, End };
+  enum Type : uint8_t {
+    Data,
+    BlockBegin,
+    BlockEnd,
+    PrintBegin,
+    PrintEnd,
+    Name,
+    String,
+    Integer,
+    Float,
+    Operator,
+    End
+  };
   Type type;
   std::string text;
   int line;

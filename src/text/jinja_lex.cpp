@@ -15,9 +15,7 @@ void bad_template(int line, const std::string& what) {
 
 namespace {
 
-bool blank(std::string_view s) {
-  return strip(s, nullptr, true, false).empty();
-}
+bool blank(std::string_view s) { return strip(s, nullptr, true, false).empty(); }
 
 class Lexer {
  public:
@@ -71,7 +69,8 @@ class Lexer {
     out_.push_back({type, std::move(text), line_});
   }
   void step(size_t to) {
-    line_ += static_cast<int>(std::count(s_.begin() + static_cast<std::ptrdiff_t>(at_), s_.begin() + static_cast<std::ptrdiff_t>(to), '\n'));
+    line_ += static_cast<int>(std::count(s_.begin() + static_cast<std::ptrdiff_t>(at_),
+                                         s_.begin() + static_cast<std::ptrdiff_t>(to), '\n'));
     at_ = to;
   }
   size_t next_tag() {
@@ -105,7 +104,8 @@ class Lexer {
       text = strip(text, nullptr, false, true);
     } else if (sign != '+' && block) {
       const size_t line = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
-      if ((line > 0 || line_starts_) && line < text.size() && blank(std::string_view(text).substr(line))) text.resize(line);
+      if ((line > 0 || line_starts_) && line < text.size() && blank(std::string_view(text).substr(line)))
+        text.resize(line);
     }
   }
   void ended(size_t to) {
@@ -158,15 +158,18 @@ class Lexer {
     std::string open;
     for (;;) {
       step(spaces(at_));
-      if (at_ >= s_.size()) bad_template(line_, block ? "the template ends within {% … %}" : "the template ends within {{ … }}");
+      if (at_ >= s_.size())
+        bad_template(line_, block ? "the template ends within {% … %}" : "the template ends within {{ … }}");
       if (open.empty() && close(block)) return;
       const char c = s_[at_];
       if ((c >= '0' && c <= '9')) {
         number();
-      } else if (c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 0x80) {
+      } else if (c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                 static_cast<unsigned char>(c) >= 0x80) {
         size_t e = at_;
         auto part = [&](char x) {
-          return x == '_' || (x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9') || static_cast<unsigned char>(x) >= 0x80;
+          return x == '_' || (x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9') ||
+                 static_cast<unsigned char>(x) >= 0x80;
         };
         while (e < s_.size() && part(s_[e])) ++e;
         put(Token::Name, s_.substr(at_, e - at_));
@@ -183,7 +186,9 @@ class Lexer {
         if (op == "{" || op == "(" || op == "[") open += op == "{" ? '}' : op == "(" ? ')' : ']';
         if (op == "}" || op == ")" || op == "]") {
           if (open.empty() || open.back() != op[0])
-            bad_template(line_, open.empty() ? cat("unexpected '", op, "'") : cat("unexpected '", op, "', expected '", std::string(1, open.back()), "'"));
+            bad_template(line_, open.empty() ? cat("unexpected '", op, "'")
+                                             : cat("unexpected '", op, "', expected '",
+                                                   std::string(1, open.back()), "'"));
           open.pop_back();
         }
         put(Token::Operator, op);
@@ -233,7 +238,9 @@ class Lexer {
       return v;
     };
     for (;;) {
-      if (i >= s_.size()) bad_template(line_, cat("unexpected char ", mark == '"' ? "'\"'" : "\"'\"", ": a string does not end"));
+      if (i >= s_.size())
+        bad_template(line_,
+                     cat("unexpected char ", mark == '"' ? "'\"'" : "\"'\"", ": a string does not end"));
       const char c = s_[i++];
       if (c == mark) break;
       if (c != '\\' || i >= s_.size()) {
@@ -259,7 +266,8 @@ class Lexer {
         default:
           if (e >= '0' && e <= '7') {
             uint32_t v = static_cast<uint32_t>(e - '0');
-            for (int k = 0; k < 2 && i < s_.size() && s_[i] >= '0' && s_[i] <= '7'; ++k) v = v * 8 + static_cast<uint32_t>(s_[i++] - '0');
+            for (int k = 0; k < 2 && i < s_.size() && s_[i] >= '0' && s_[i] <= '7'; ++k)
+              v = v * 8 + static_cast<uint32_t>(s_[i++] - '0');
             append_utf8(out, v);
           } else {
             out += '\\';

@@ -37,7 +37,9 @@ std::string Call::text(size_t place, std::string_view key) const {
 int64_t Call::whole(size_t place, std::string_view key, int64_t fallback) const {
   const Value* v = find(place, key);
   if (!v || v->is(Type::None)) return fallback;
-  if (!v->is_integer()) fail(v->is(Type::Undefined) ? v->string() : cat("'", type_name(*v), "' object cannot be interpreted as an integer"));
+  if (!v->is_integer())
+    fail(v->is(Type::Undefined) ? v->string()
+                                : cat("'", type_name(*v), "' object cannot be interpreted as an integer"));
   return v->integer();
 }
 bool Call::flag(size_t place, std::string_view key, bool fallback) const {
@@ -45,9 +47,11 @@ bool Call::flag(size_t place, std::string_view key, bool fallback) const {
   return v ? truth(*v) : fallback;
 }
 void Call::takes(std::initializer_list<std::string_view> names) const {
-  if (args.size() > names.size()) fail(cat(name, "() takes at most ", names.size(), " arguments, got ", args.size()));
+  if (args.size() > names.size())
+    fail(cat(name, "() takes at most ", names.size(), " arguments, got ", args.size()));
   for (const auto& [n, v] : named)
-    if (std::find(names.begin(), names.end(), n) == names.end()) fail(cat(name, "() has no argument '", n, "'"));
+    if (std::find(names.begin(), names.end(), n) == names.end())
+      fail(cat(name, "() has no argument '", n, "'"));
 }
 
 namespace {
@@ -142,7 +146,8 @@ std::string replaced(const std::string& s, const std::string& what, const std::s
     if (most < 0 || n < most) out += by;
     return out;
   }
-  for (size_t hit; (most < 0 || n < most) && (hit = s.find(what, at)) != std::string::npos; at = hit + what.size(), ++n) {
+  for (size_t hit; (most < 0 || n < most) && (hit = s.find(what, at)) != std::string::npos;
+       at = hit + what.size(), ++n) {
     out.append(s, at, hit - at).append(by);
     check_size(out.size());
   }
@@ -163,7 +168,9 @@ bool letter(uint32_t c) {
   const uint32_t k = category(classify(c));
   return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO;
 }
-bool digit(uint32_t c) { return category(classify(c)) == UTF8PROC_CATEGORY_ND || c == 0xB2 || c == 0xB3 || c == 0xB9; }
+bool digit(uint32_t c) {
+  return category(classify(c)) == UTF8PROC_CATEGORY_ND || c == 0xB2 || c == 0xB3 || c == 0xB9;
+}
 bool numeric(uint32_t c) {
   const uint32_t k = category(classify(c));
   return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
@@ -199,11 +206,13 @@ std::string format_braces(const std::string& s, Call& c) {
     if (end == std::string::npos) fail("expected '}' before end of string");
     const std::string field = s.substr(i + 1, end - i - 1);
     i = end;
-    if (field.find_first_of(":!.[") != std::string::npos) fail(cat("the format field '{", field.substr(0, 40), "}' is not supported"));
+    if (field.find_first_of(":!.[") != std::string::npos)
+      fail(cat("the format field '{", field.substr(0, 40), "}' is not supported"));
     size_t place = 0;
     if (field.empty())
       place = next++;
-    else if (const auto r = std::from_chars(field.data(), field.data() + field.size(), place); r.ec != std::errc())
+    else if (const auto r = std::from_chars(field.data(), field.data() + field.size(), place);
+             r.ec != std::errc())
       place = c.args.size();
     const Value* v = c.find(place, field);
     if (!v) fail(cat("format() has no value for '{", field.substr(0, 40), "}'"));
@@ -227,8 +236,12 @@ std::string padded(const std::string& s, int64_t width, const std::string& fill,
 }
 
 bool any_affix(const Value& v, const std::string& s, bool front) {
-  if (v.is(Type::Tuple)) return std::any_of(v.values().begin(), v.values().end(), [&](const Value& x) { return any_affix(x, s, front); });
-  if (!v.is(Type::String)) fail(cat(front ? "startswith" : "endswith", " first arg must be str or a tuple of str, not ", type_name(v)));
+  if (v.is(Type::Tuple))
+    return std::any_of(v.values().begin(), v.values().end(),
+                       [&](const Value& x) { return any_affix(x, s, front); });
+  if (!v.is(Type::String))
+    fail(cat(front ? "startswith" : "endswith", " first arg must be str or a tuple of str, not ",
+             type_name(v)));
   return front ? s.starts_with(v.string()) : s.ends_with(v.string());
 }
 
@@ -239,7 +252,8 @@ int64_t found(const std::string& s, Call& c, bool right) {
   const Value part = slice(Value::of(s), Value::of(from), c.get(2, "end", Value::none()), Value::none());
   const size_t at = right ? part.string().rfind(what) : part.string().find(what);
   if (at == std::string::npos) return -1;
-  const int64_t n = length(Value::of(s)), begin = from < 0 ? std::max<int64_t>(from + n, 0) : std::min(from, n);
+  const int64_t n = length(Value::of(s)),
+                begin = from < 0 ? std::max<int64_t>(from + n, 0) : std::min(from, n);
   return begin + length(Value::of(part.string().substr(0, at)));
 }
 
@@ -262,64 +276,80 @@ const std::map<std::string_view, StringMethod>& string_methods() {
       {"casefold", [](const std::string& s, Call&) { return Value::of(lower(s)); }},
       {"title", [](const std::string& s, Call&) { return Value::of(python_title(s)); }},
       {"capitalize", [](const std::string& s, Call&) { return Value::of(capitalized(s)); }},
-      {"split", [](const std::string& s, Call& c) {
+      {"split",
+       [](const std::string& s, Call& c) {
          c.takes({"sep", "maxsplit"});
          return Value::list(split(s, c.find(0, "sep"), c.whole(1, "maxsplit", -1), false));
        }},
-      {"rsplit", [](const std::string& s, Call& c) {
+      {"rsplit",
+       [](const std::string& s, Call& c) {
          c.takes({"sep", "maxsplit"});
          return Value::list(split(s, c.find(0, "sep"), c.whole(1, "maxsplit", -1), true));
        }},
-      {"splitlines", [](const std::string& s, Call& c) {
+      {"splitlines",
+       [](const std::string& s, Call& c) {
          c.takes({});
          Values v;
          for (std::string& line : split_lines(s)) v.push_back(Value::of(std::move(line)));
          return Value::list(std::move(v));
        }},
-      {"partition", [](const std::string& s, Call& c) {
+      {"partition",
+       [](const std::string& s, Call& c) {
          const std::string by = c.text(0, "sep");
          const size_t at = by.empty() ? std::string::npos : s.find(by);
          if (at == std::string::npos) return Value::tuple({Value::of(s), Value::of(""), Value::of("")});
-         return Value::tuple({Value::of(s.substr(0, at)), Value::of(by), Value::of(s.substr(at + by.size()))});
+         return Value::tuple(
+             {Value::of(s.substr(0, at)), Value::of(by), Value::of(s.substr(at + by.size()))});
        }},
-      {"rpartition", [](const std::string& s, Call& c) {
+      {"rpartition",
+       [](const std::string& s, Call& c) {
          const std::string by = c.text(0, "sep");
          const size_t at = by.empty() ? std::string::npos : s.rfind(by);
          if (at == std::string::npos) return Value::tuple({Value::of(""), Value::of(""), Value::of(s)});
-         return Value::tuple({Value::of(s.substr(0, at)), Value::of(by), Value::of(s.substr(at + by.size()))});
+         return Value::tuple(
+             {Value::of(s.substr(0, at)), Value::of(by), Value::of(s.substr(at + by.size()))});
        }},
-      {"startswith", [](const std::string& s, Call& c) { return Value::of(any_affix(c.need(0, "prefix"), s, true)); }},
-      {"endswith", [](const std::string& s, Call& c) { return Value::of(any_affix(c.need(0, "suffix"), s, false)); }},
-      {"removeprefix", [](const std::string& s, Call& c) {
+      {"startswith",
+       [](const std::string& s, Call& c) { return Value::of(any_affix(c.need(0, "prefix"), s, true)); }},
+      {"endswith",
+       [](const std::string& s, Call& c) { return Value::of(any_affix(c.need(0, "suffix"), s, false)); }},
+      {"removeprefix",
+       [](const std::string& s, Call& c) {
          const std::string p = c.text(0, "prefix");
          return Value::of(s.starts_with(p) ? s.substr(p.size()) : s);
        }},
-      {"removesuffix", [](const std::string& s, Call& c) {
+      {"removesuffix",
+       [](const std::string& s, Call& c) {
          const std::string p = c.text(0, "suffix");
          return Value::of(s.ends_with(p) ? s.substr(0, s.size() - p.size()) : s);
        }},
-      {"replace", [](const std::string& s, Call& c) {
+      {"replace",
+       [](const std::string& s, Call& c) {
          return Value::of(replaced(s, c.text(0, "old"), c.text(1, "new"), c.whole(2, "count", -1)));
        }},
       {"find", [](const std::string& s, Call& c) { return Value::of(found(s, c, false)); }},
       {"rfind", [](const std::string& s, Call& c) { return Value::of(found(s, c, true)); }},
-      {"index", [](const std::string& s, Call& c) {
+      {"index",
+       [](const std::string& s, Call& c) {
          const int64_t at = found(s, c, false);
          if (at < 0) fail("substring not found");
          return Value::of(at);
        }},
-      {"count", [](const std::string& s, Call& c) {
+      {"count",
+       [](const std::string& s, Call& c) {
          const std::string what = c.text(0, "sub");
          if (what.empty()) return Value::of(length(Value::of(s)) + 1);
          int64_t n = 0;
          for (size_t at = 0; (at = s.find(what, at)) != std::string::npos; at += what.size()) ++n;
          return Value::of(n);
        }},
-      {"join", [](const std::string& s, Call& c) {
+      {"join",
+       [](const std::string& s, Call& c) {
          std::string out;
          bool first = true;
          for (const Value& v : iterate(c.need(0, "iterable"))) {
-           if (!v.is(Type::String)) fail(cat("sequence item: expected str instance, ", type_name(v), " found"));
+           if (!v.is(Type::String))
+             fail(cat("sequence item: expected str instance, ", type_name(v), " found"));
            if (!first) out += s;
            out += v.string();
            check_size(out.size());
@@ -328,27 +358,49 @@ const std::map<std::string_view, StringMethod>& string_methods() {
          return Value::of(std::move(out));
        }},
       {"format", [](const std::string& s, Call& c) { return Value::of(format_braces(s, c)); }},
-      {"zfill", [](const std::string& s, Call& c) {
+      {"zfill",
+       [](const std::string& s, Call& c) {
          const bool sign = s.starts_with('-') || s.starts_with('+');
-         const std::string rest = padded(s.substr(sign ? 1 : 0), c.whole(0, "width", 0) - (sign ? 1 : 0), "0", 1);
+         const std::string rest =
+             padded(s.substr(sign ? 1 : 0), c.whole(0, "width", 0) - (sign ? 1 : 0), "0", 1);
          return Value::of(sign ? s.substr(0, 1) + rest : rest);
        }},
-      {"ljust", [](const std::string& s, Call& c) { return Value::of(padded(s, c.whole(0, "width", 0), c.get(1, "fillchar", Value::of(" ")).string(), 0)); }},
-      {"rjust", [](const std::string& s, Call& c) { return Value::of(padded(s, c.whole(0, "width", 0), c.get(1, "fillchar", Value::of(" ")).string(), 1)); }},
-      {"center", [](const std::string& s, Call& c) { return Value::of(padded(s, c.whole(0, "width", 0), c.get(1, "fillchar", Value::of(" ")).string(), 0.5)); }},
+      {"ljust",
+       [](const std::string& s, Call& c) {
+         return Value::of(
+             padded(s, c.whole(0, "width", 0), c.get(1, "fillchar", Value::of(" ")).string(), 0));
+       }},
+      {"rjust",
+       [](const std::string& s, Call& c) {
+         return Value::of(
+             padded(s, c.whole(0, "width", 0), c.get(1, "fillchar", Value::of(" ")).string(), 1));
+       }},
+      {"center",
+       [](const std::string& s, Call& c) {
+         return Value::of(
+             padded(s, c.whole(0, "width", 0), c.get(1, "fillchar", Value::of(" ")).string(), 0.5));
+       }},
       {"isdigit", [](const std::string& s, Call&) { return Value::of(every(s, digit)); }},
-      {"isdecimal", [](const std::string& s, Call&) { return Value::of(every(s, [](uint32_t c) { return category(classify(c)) == UTF8PROC_CATEGORY_ND; })); }},
+      {"isdecimal",
+       [](const std::string& s, Call&) {
+         return Value::of(every(s, [](uint32_t c) { return category(classify(c)) == UTF8PROC_CATEGORY_ND; }));
+       }},
       {"isnumeric", [](const std::string& s, Call&) { return Value::of(every(s, numeric)); }},
       {"isalpha", [](const std::string& s, Call&) { return Value::of(every(s, letter)); }},
-      {"isalnum", [](const std::string& s, Call&) { return Value::of(every(s, [](uint32_t c) { return letter(c) || numeric(c); })); }},
-      {"isspace", [](const std::string& s, Call&) { return Value::of(!s.empty() && strip(s, nullptr, true, false).empty()); }},
+      {"isalnum",
+       [](const std::string& s, Call&) {
+         return Value::of(every(s, [](uint32_t c) { return letter(c) || numeric(c); }));
+       }},
+      {"isspace", [](const std::string& s,
+                     Call&) { return Value::of(!s.empty() && strip(s, nullptr, true, false).empty()); }},
       {"isupper", [](const std::string& s, Call&) { return Value::of(upper(s) == s && lower(s) != s); }},
       {"islower", [](const std::string& s, Call&) { return Value::of(lower(s) == s && upper(s) != s); }},
   };
   return table;
 }
 
-constexpr std::string_view kChanging[] = {"append", "extend", "insert", "remove", "pop", "clear", "reverse", "sort", "update", "setdefault", "popitem"};
+constexpr std::string_view kChanging[] = {"append",  "extend", "insert", "remove",     "pop",    "clear",
+                                          "reverse", "sort",   "update", "setdefault", "popitem"};
 
 Value list_method(const Value& of, std::string_view name) {
   if (name == "index")
@@ -361,9 +413,11 @@ Value list_method(const Value& of, std::string_view name) {
   if (name == "count")
     return Value::function("count", [of](Call& c) {
       const Value& x = c.need(0, "value");
-      return Value::of(static_cast<int64_t>(std::count_if(of.values().begin(), of.values().end(), [&](const Value& y) { return equal(x, y); })));
+      return Value::of(static_cast<int64_t>(std::count_if(of.values().begin(), of.values().end(),
+                                                          [&](const Value& y) { return equal(x, y); })));
     });
-  if (name == "copy" && of.is(Type::List)) return Value::function("copy", [of](Call&) { return Value::list(of.values()); });
+  if (name == "copy" && of.is(Type::List))
+    return Value::function("copy", [of](Call&) { return Value::list(of.values()); });
   return {};
 }
 
@@ -403,13 +457,16 @@ Value path_of(const Value& of, const Value& path, const Value* fallback = nullpt
     int64_t i = 0;
     const auto r = std::from_chars(part.data(), part.data() + part.size(), i);
     if (v.is(Type::Undefined)) fail(v.string());
-    v = or_fallback(r.ec == std::errc() && r.ptr == part.data() + part.size() ? item(v, Value::of(i)) : item(v, Value::of(part)));
+    v = or_fallback(r.ec == std::errc() && r.ptr == part.data() + part.size() ? item(v, Value::of(i))
+                                                                              : item(v, Value::of(part)));
     if (dot == std::string_view::npos) return v;
     rest.remove_prefix(dot + 1);
   }
 }
 
-Value folded(const Value& v, bool sensitive) { return !sensitive && v.is(Type::String) ? Value::of(lower(v.string())) : v; }
+Value folded(const Value& v, bool sensitive) {
+  return !sensitive && v.is(Type::String) ? Value::of(lower(v.string())) : v;
+}
 
 double number_of(const std::string& s, bool& good) {
   const std::string t = strip(s, nullptr, true, true);
@@ -425,13 +482,16 @@ Value to_int(Call& c) {
   const Value& v = c.args[0];
   const Value fallback = c.get(1, "default", Value::of(int64_t{0}));
   if (v.is_integer()) return Value::of(v.integer());
-  if (v.is(Type::Float)) return std::isfinite(v.real()) && std::fabs(v.real()) < 9e18 ? Value::of(static_cast<int64_t>(v.real())) : fallback;
+  if (v.is(Type::Float))
+    return std::isfinite(v.real()) && std::fabs(v.real()) < 9e18 ? Value::of(static_cast<int64_t>(v.real()))
+                                                                 : fallback;
   if (!v.is(Type::String)) return fallback;
   std::string s = strip(v.string(), nullptr, true, true);
   std::erase(s, '_');
   int64_t i = 0;
   const char* begin = s.c_str() + (s.starts_with('+') ? 1 : 0);
-  auto r = std::from_chars(begin, s.c_str() + s.size(), i, static_cast<int>(std::clamp<int64_t>(c.whole(2, "base", 10), 2, 36)));
+  auto r = std::from_chars(begin, s.c_str() + s.size(), i,
+                           static_cast<int>(std::clamp<int64_t>(c.whole(2, "base", 10), 2, 36)));
   if (!s.empty() && r.ec == std::errc() && r.ptr == s.c_str() + s.size()) return Value::of(i);
   bool good = false;
   const double x = number_of(s, good);
@@ -453,7 +513,8 @@ Value rounded(Call& c) {
   if (!v.is_number()) fail(cat("type ", type_name(v), " doesn't define __round__ method"));
   const int64_t places = c.whole(1, "precision", 0);
   const std::string method = c.get(2, "method", Value::of("common")).string();
-  if (method != "common" && method != "ceil" && method != "floor") fail("method must be common, ceil or floor");
+  if (method != "common" && method != "ceil" && method != "floor")
+    fail("method must be common, ceil or floor");
   if (places < -300 || places > 300) fail("round()'s precision is out of range");
   if (method != "common") {
     const double scale = std::pow(10.0, static_cast<double>(places));
@@ -472,12 +533,18 @@ Value rounded(Call& c) {
 std::string escaped(const std::string& s) {
   std::string out;
   for (char ch : s) {
-    if (ch == '&') out += "&amp;";
-    else if (ch == '<') out += "&lt;";
-    else if (ch == '>') out += "&gt;";
-    else if (ch == '\'') out += "&#39;";
-    else if (ch == '"') out += "&#34;";
-    else out += ch;
+    if (ch == '&')
+      out += "&amp;";
+    else if (ch == '<')
+      out += "&lt;";
+    else if (ch == '>')
+      out += "&gt;";
+    else if (ch == '\'')
+      out += "&#39;";
+    else if (ch == '"')
+      out += "&#34;";
+    else
+      out += ch;
   }
   return out;
 }
@@ -486,7 +553,8 @@ std::string titled(const std::string& s) {
   std::string out;
   bool within = false;
   for (const std::string& c : characters(s)) {
-    const bool cut = std::string_view("-({[<").find(c) != std::string_view::npos || strip(c, nullptr, true, false).empty();
+    const bool cut =
+        std::string_view("-({[<").find(c) != std::string_view::npos || strip(c, nullptr, true, false).empty();
     out += cut ? c : within ? lower(c) : upper(c);
     within = !cut;
   }
@@ -496,8 +564,10 @@ std::string titled(const std::string& s) {
 Value indented(Call& c) {
   c.takes({"s", "width", "first", "blank"});
   const Value width = c.get(1, "width", Value::of(int64_t{4}));
-  if (width.is_integer() && (width.integer() < 0 || width.integer() > 10000)) fail("indent()'s width is out of range");
-  const std::string by = width.is(Type::String) ? width.string() : std::string(static_cast<size_t>(width.integer()), ' ');
+  if (width.is_integer() && (width.integer() < 0 || width.integer() > 10000))
+    fail("indent()'s width is out of range");
+  const std::string by =
+      width.is(Type::String) ? width.string() : std::string(static_cast<size_t>(width.integer()), ' ');
   const std::vector<std::string> lines = split_lines(str(c.args[0]) + "\n");
   std::string out = c.flag(2, "first", false) ? by : "";
   for (size_t i = 0; i < lines.size(); ++i) {
@@ -564,7 +634,8 @@ Value dict_sorted(Call& c) {
   const bool back = c.flag(3, "reverse", false), sensitive = c.flag(1, "case_sensitive", false);
   Items items = c.args[0].items();
   std::stable_sort(items.begin(), items.end(), [&](const auto& a, const auto& b) {
-    const int o = compare(folded(by == "key" ? a.first : a.second, sensitive), folded(by == "key" ? b.first : b.second, sensitive), "<");
+    const int o = compare(folded(by == "key" ? a.first : a.second, sensitive),
+                          folded(by == "key" ? b.first : b.second, sensitive), "<");
     return back ? o > 0 : o < 0;
   });
   return pairs_of(Value::dict(std::move(items)));
@@ -638,12 +709,14 @@ Value to_json(Call& c) {
   std::string comma = lines ? "," : ", ", colon = ": ";
   if (const Value* s = c.find(3, "separators"); s && !s->is(Type::None)) {
     const Values two = iterate(*s);
-    if (two.size() != 2 || !two[0].is(Type::String) || !two[1].is(Type::String)) fail("separators must be two strings");
+    if (two.size() != 2 || !two[0].is(Type::String) || !two[1].is(Type::String))
+      fail("separators must be two strings");
     comma = two[0].string(), colon = two[1].string();
   }
-  if (lines && (!indent.is_integer() || indent.integer() > 100)) fail("tojson's indent must be an integer up to 100");
-  return Value::of(json(c.args[0], lines ? static_cast<int>(std::max<int64_t>(indent.integer(), 0)) : -1, c.flag(1, "ensure_ascii", false),
-                        c.flag(4, "sort_keys", false), comma, colon));
+  if (lines && (!indent.is_integer() || indent.integer() > 100))
+    fail("tojson's indent must be an integer up to 100");
+  return Value::of(json(c.args[0], lines ? static_cast<int>(std::max<int64_t>(indent.integer(), 0)) : -1,
+                        c.flag(1, "ensure_ascii", false), c.flag(4, "sort_keys", false), comma, colon));
 }
 
 Value batched(Call& c) {
@@ -665,14 +738,17 @@ Value summed(Call& c) {
   c.takes({"iterable", "attribute", "start"});
   Value total = c.get(2, "start", Value::of(int64_t{0}));
   const Value by = c.get(1, "attribute", Value::none());
-  for (const Value& x : iterate(c.args[0])) total = binary("+", total, by.is(Type::None) ? x : path_of(x, by));
+  for (const Value& x : iterate(c.args[0]))
+    total = binary("+", total, by.is(Type::None) ? x : path_of(x, by));
   return total;
 }
 
 Value defaulted(Call& c) {
   c.takes({"value", "default_value", "boolean"});
   const Value& v = c.args[0];
-  return v.is(Type::Undefined) || (c.flag(2, "boolean", false) && !truth(v)) ? c.get(1, "default_value", Value::of("")) : v;
+  return v.is(Type::Undefined) || (c.flag(2, "boolean", false) && !truth(v))
+             ? c.get(1, "default_value", Value::of(""))
+             : v;
 }
 
 Value ends(Call& c, bool first) {
@@ -694,17 +770,24 @@ Value reversed(Call& c) {
 using FilterFn = Value (*)(Context& context, Call& c);
 const std::map<std::string_view, FilterFn>& filter_table() {
   static const std::map<std::string_view, FilterFn> table = {
-      {"abs", [](Context&, Call& c) {
+      {"abs",
+       [](Context&, Call& c) {
          if (!c.args[0].is_number()) fail(cat("bad operand type for abs(): '", type_name(c.args[0]), "'"));
-         return c.args[0].is(Type::Float) ? Value::of(std::fabs(c.args[0].real())) : binary("*", c.args[0], Value::of(int64_t{c.args[0].integer() < 0 ? -1 : 1}));
+         return c.args[0].is(Type::Float)
+                    ? Value::of(std::fabs(c.args[0].real()))
+                    : binary("*", c.args[0], Value::of(int64_t{c.args[0].integer() < 0 ? -1 : 1}));
        }},
-      {"attr", [](Context&, Call& c) {
+      {"attr",
+       [](Context&, Call& c) {
          const std::string name = c.text(1, "name");
          return c.args[0].is(Type::Dict) ? method(c.args[0], name) : attribute(c.args[0], name);
        }},
       {"batch", [](Context&, Call& c) { return batched(c); }},
       {"capitalize", [](Context&, Call& c) { return Value::of(capitalized(str(c.args[0]))); }},
-      {"center", [](Context&, Call& c) { return Value::of(padded(str(c.args[0]), c.whole(1, "width", 80), " ", 0.5)); }},
+      {"center",
+       [](Context&, Call& c) {
+         return Value::of(padded(str(c.args[0]), c.whole(1, "width", 80), " ", 0.5));
+       }},
       {"count", [](Context&, Call& c) { return Value::of(length(c.args[0])); }},
       {"d", [](Context&, Call& c) { return defaulted(c); }},
       {"default", [](Context&, Call& c) { return defaulted(c); }},
@@ -713,13 +796,15 @@ const std::map<std::string_view, FilterFn>& filter_table() {
       {"escape", [](Context&, Call& c) { return Value::of(escaped(str(c.args[0]))); }},
       {"first", [](Context&, Call& c) { return ends(c, true); }},
       {"float", [](Context&, Call& c) { return to_float(c); }},
-      {"format", [](Context&, Call& c) {
+      {"format",
+       [](Context&, Call& c) {
          Values v(c.args.begin() + 1, c.args.end());
          return binary("%", Value::of(str(c.args[0])), Value::tuple(std::move(v)));
        }},
       {"indent", [](Context&, Call& c) { return indented(c); }},
       {"int", [](Context&, Call& c) { return to_int(c); }},
-      {"items", [](Context&, Call& c) {
+      {"items",
+       [](Context&, Call& c) {
          if (c.args[0].is(Type::Undefined)) return Value::list();
          if (!c.args[0].is(Type::Dict)) fail("Can only get item pairs from a mapping.");
          return pairs_of(c.args[0]);
@@ -734,9 +819,11 @@ const std::map<std::string_view, FilterFn>& filter_table() {
       {"min", [](Context&, Call& c) { return extreme(c, false); }},
       {"reject", [](Context& x, Call& c) { return selected(x, c, false, false); }},
       {"rejectattr", [](Context& x, Call& c) { return selected(x, c, true, false); }},
-      {"replace", [](Context&, Call& c) {
+      {"replace",
+       [](Context&, Call& c) {
          c.takes({"s", "old", "new", "count"});
-         return Value::of(replaced(str(c.args[0]), str(c.need(1, "old")), str(c.need(2, "new")), c.whole(3, "count", -1)));
+         return Value::of(
+             replaced(str(c.args[0]), str(c.need(1, "old")), str(c.need(2, "new")), c.whole(3, "count", -1)));
        }},
       {"reverse", [](Context&, Call& c) { return reversed(c); }},
       {"round", [](Context&, Call& c) { return rounded(c); }},
@@ -748,14 +835,16 @@ const std::map<std::string_view, FilterFn>& filter_table() {
       {"sum", [](Context&, Call& c) { return summed(c); }},
       {"title", [](Context&, Call& c) { return Value::of(titled(str(c.args[0]))); }},
       {"tojson", [](Context&, Call& c) { return to_json(c); }},
-      {"trim", [](Context&, Call& c) {
+      {"trim",
+       [](Context&, Call& c) {
          const Value* what = c.find(1, "chars");
          const std::string set = what && what->is(Type::String) ? what->string() : "";
          return Value::of(strip(str(c.args[0]), what && what->is(Type::String) ? &set : nullptr, true, true));
        }},
       {"unique", [](Context&, Call& c) { return unique(c); }},
       {"upper", [](Context&, Call& c) { return Value::of(upper(str(c.args[0]))); }},
-      {"wordcount", [](Context&, Call& c) {
+      {"wordcount",
+       [](Context&, Call& c) {
          int64_t n = 0;
          bool within = false;
          for (const std::string& x : characters(str(c.args[0]))) {
@@ -772,7 +861,9 @@ const std::map<std::string_view, FilterFn>& filter_table() {
 
 using TestFn = bool (*)(Context& context, Call& c);
 const std::map<std::string_view, TestFn>& test_table() {
-  static const auto ordered = [](Call& c, const char* op) { return compare(c.args[0], c.need(1, "other"), op); };
+  static const auto ordered = [](Call& c, const char* op) {
+    return compare(c.args[0], c.need(1, "other"), op);
+  };
   static const TestFn same = [](Context&, Call& c) { return equal(c.args[0], c.need(1, "other")); };
   static const TestFn other = [](Context&, Call& c) { return !equal(c.args[0], c.need(1, "other")); };
   static const TestFn ge = [](Context&, Call& c) { return ordered(c, ">=") >= 0; };
@@ -785,12 +876,25 @@ const std::map<std::string_view, TestFn>& test_table() {
   };
   static const std::map<std::string_view, TestFn> table = {
       {"boolean", [](Context&, Call& c) { return c.args[0].is(Type::Bool); }},
-      {"callable", [](Context&, Call& c) { return c.args[0].is(Type::Function) || c.args[0].is(Type::Undefined); }},
+      {"callable",
+       [](Context&, Call& c) { return c.args[0].is(Type::Function) || c.args[0].is(Type::Undefined); }},
       {"defined", [](Context&, Call& c) { return !c.args[0].is(Type::Undefined); }},
       {"divisibleby", [](Context&, Call& c) { return rest(c, c.whole(1, "num", 1)) == 0; }},
-      {"eq", same}, {"equalto", same}, {"==", same}, {"ne", other}, {"!=", other},
-      {"ge", ge}, {">=", ge}, {"gt", gt}, {"greaterthan", gt}, {">", gt},
-      {"le", le}, {"<=", le}, {"lt", lt}, {"lessthan", lt}, {"<", lt},
+      {"eq", same},
+      {"equalto", same},
+      {"==", same},
+      {"ne", other},
+      {"!=", other},
+      {"ge", ge},
+      {">=", ge},
+      {"gt", gt},
+      {"greaterthan", gt},
+      {">", gt},
+      {"le", le},
+      {"<=", le},
+      {"lt", lt},
+      {"lessthan", lt},
+      {"<", lt},
       {"even", [](Context&, Call& c) { return rest(c, 2) == 0; }},
       {"odd", [](Context&, Call& c) { return rest(c, 2) == 1; }},
       {"false", [](Context&, Call& c) { return c.args[0].is(Type::Bool) && !c.args[0].integer(); }},
@@ -800,17 +904,25 @@ const std::map<std::string_view, TestFn>& test_table() {
       {"float", [](Context&, Call& c) { return c.args[0].is(Type::Float); }},
       {"in", [](Context&, Call& c) { return contains(c.need(1, "seq"), c.args[0]); }},
       {"integer", [](Context&, Call& c) { return c.args[0].is(Type::Int); }},
-      {"iterable", [](Context&, Call& c) {
+      {"iterable",
+       [](Context&, Call& c) {
          const Value& v = c.args[0];
          return v.is(Type::String) || v.is_sequence() || v.is(Type::Dict) || v.is(Type::Undefined);
        }},
-      {"lower", [](Context&, Call& c) { return lower(str(c.args[0])) == str(c.args[0]) && upper(str(c.args[0])) != str(c.args[0]); }},
-      {"upper", [](Context&, Call& c) { return upper(str(c.args[0])) == str(c.args[0]) && lower(str(c.args[0])) != str(c.args[0]); }},
+      {"lower",
+       [](Context&, Call& c) {
+         return lower(str(c.args[0])) == str(c.args[0]) && upper(str(c.args[0])) != str(c.args[0]);
+       }},
+      {"upper",
+       [](Context&, Call& c) {
+         return upper(str(c.args[0])) == str(c.args[0]) && lower(str(c.args[0])) != str(c.args[0]);
+       }},
       {"mapping", [](Context&, Call& c) { return c.args[0].is(Type::Dict); }},
       {"none", [](Context&, Call& c) { return c.args[0].is(Type::None); }},
       {"number", [](Context&, Call& c) { return c.args[0].is_number(); }},
       {"sameas", [](Context&, Call& c) { return c.args[0].same(c.need(1, "other")); }},
-      {"sequence", [](Context&, Call& c) {
+      {"sequence",
+       [](Context&, Call& c) {
          const Value& v = c.args[0];
          return v.is(Type::String) || v.is_sequence() || v.is(Type::Dict) || v.is(Type::Undefined);
        }},
@@ -831,20 +943,28 @@ Value method(const Value& of, std::string_view name) {
   if (of.is_sequence() || of.is(Type::Dict)) {
     Value m = of.is(Type::Dict) ? dict_method(of, name) : list_method(of, name);
     if (!m.is(Type::Undefined)) return m;
-    const bool changes = !of.is(Type::Tuple) && std::find(std::begin(kChanging), std::end(kChanging), name) != std::end(kChanging);
-    const bool its = of.is(Type::Dict) ? name == "pop" || name == "clear" || name == "update" || name == "setdefault" || name == "popitem"
+    const bool changes = !of.is(Type::Tuple) &&
+                         std::find(std::begin(kChanging), std::end(kChanging), name) != std::end(kChanging);
+    const bool its = of.is(Type::Dict) ? name == "pop" || name == "clear" || name == "update" ||
+                                             name == "setdefault" || name == "popitem"
                                        : name != "update" && name != "setdefault" && name != "popitem";
     if (changes && its)
-      return Value::function(std::string(name), [name = std::string(name), kind = type_name(of)](Call&) -> Value {
-        fail(cat("the method '", name, "' would change a ", kind, ", which the sandbox of chat templates forbids"));
-      });
+      return Value::function(std::string(name),
+                             [name = std::string(name), kind = type_name(of)](Call&) -> Value {
+                               fail(cat("the method '", name, "' would change a ", kind,
+                                        ", which the sandbox of chat templates forbids"));
+                             });
   }
   return {};
 }
 
 bool has_filter(std::string_view name) { return filter_table().count(name) > 0; }
 bool has_test(std::string_view name) { return test_table().count(name) > 0; }
-Value filter(Context& context, std::string_view name, Call& call) { return filter_table().at(name)(context, call); }
-bool test(Context& context, std::string_view name, Call& call) { return test_table().at(name)(context, call); }
+Value filter(Context& context, std::string_view name, Call& call) {
+  return filter_table().at(name)(context, call);
+}
+bool test(Context& context, std::string_view name, Call& call) {
+  return test_table().at(name)(context, call);
+}
 
 }  // namespace mc::jinja

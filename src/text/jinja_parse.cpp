@@ -41,7 +41,9 @@ class Parser {
   bool accept_word(std::string_view name) { return word(name) && ++at_; }
   [[noreturn]] void unexpected(std::string_view wanted) const {
     const Token& t = now();
-    const std::string got = t.type == Token::End || t.type == Token::BlockEnd || t.type == Token::PrintEnd ? "the end of the tag" : cat("'", t.text, "'");
+    const std::string got = t.type == Token::End || t.type == Token::BlockEnd || t.type == Token::PrintEnd
+                                ? "the end of the tag"
+                                : cat("'", t.text, "'");
     bad_template(t.line, cat("expected ", wanted, ", got ", got));
   }
   void need(std::string_view op) {
@@ -115,7 +117,8 @@ class Parser {
       end_block();
       return n;
     }
-    for (std::string_view known : {"include", "import", "from", "extends", "block", "autoescape", "trans", "do", "debug"})
+    for (std::string_view known :
+         {"include", "import", "from", "extends", "block", "autoescape", "trans", "do", "debug"})
       if (tag == known) bad_template(line, cat("the tag '", tag, "' is not supported in chat templates"));
     bad_template(line, cat("unknown tag '", tag.substr(0, 60), "'"));
   }
@@ -503,7 +506,8 @@ class Parser {
   void arguments(Node& n) {
     need("(");
     while (!is(")")) {
-      if (is("*") || is("**")) bad_template(now().line, cat("'", now().text, "' before an argument is not supported"));
+      if (is("*") || is("**"))
+        bad_template(now().line, cat("'", now().text, "' before an argument is not supported"));
       if (now().type == Token::Name && ahead(1).type == Token::Operator && ahead(1).text == "=") {
         std::string key = name();
         ++at_;
@@ -558,8 +562,9 @@ class Parser {
     const Token& t = now();
     if (is("(")) {
       arguments(*n);
-    } else if ((t.type == Token::Name && t.text != "else" && t.text != "or" && t.text != "and") || t.type == Token::String ||
-               t.type == Token::Integer || t.type == Token::Float || is("[") || is("{")) {
+    } else if ((t.type == Token::Name && t.text != "else" && t.text != "or" && t.text != "and") ||
+               t.type == Token::String || t.type == Token::Integer || t.type == Token::Float || is("[") ||
+               is("{")) {
       if (word("is")) bad_template(t.line, "You cannot chain multiple tests with is");
       n->kids.push_back(postfix(primary()));
     }

@@ -30,14 +30,17 @@ std::string float_text(double x, bool json) {
   char buffer[400];
   const double size = std::fabs(x);
   const bool plain = x == 0 || (size >= 1e-4 && size < 1e16);
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, x, plain ? std::chars_format::fixed : std::chars_format::scientific).ptr;
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, x,
+                                 plain ? std::chars_format::fixed : std::chars_format::scientific)
+                       .ptr;
   std::string s(buffer, end);
   if (plain && s.find('.') == std::string::npos) s += ".0";
   return s;
 }
 
 std::string python_quoted(std::string_view s) {
-  const char mark = s.find('\'') != std::string_view::npos && s.find('"') == std::string_view::npos ? '"' : '\'';
+  const char mark =
+      s.find('\'') != std::string_view::npos && s.find('"') == std::string_view::npos ? '"' : '\'';
   std::string out(1, mark);
   for (std::string_view rest = s; !rest.empty();) {
     const Utf8 u = utf8_front(rest);
@@ -81,7 +84,8 @@ std::string json_string(std::string_view s, bool ascii) {
           std::snprintf(hex, sizeof hex, "\\u%04x", c);
           out += hex;
         } else if (ascii && c >= 0x10000) {
-          std::snprintf(hex, sizeof hex, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10), 0xDC00 + (c & 0x3FF));
+          std::snprintf(hex, sizeof hex, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10),
+                        0xDC00 + (c & 0x3FF));
           out += hex;
         } else {
           append_utf8(out, c);
@@ -141,7 +145,8 @@ void json_of(const Value& v, const JsonForm& f, int depth, std::string& out) {
   if (depth > kMaxDepth) fail("values nest too deeply");
   check_size(out.size());
   auto line = [&](int level) {
-    if (f.indent >= 0) out += "\n" + std::string(static_cast<size_t>(f.indent) * static_cast<size_t>(level), ' ');
+    if (f.indent >= 0)
+      out += "\n" + std::string(static_cast<size_t>(f.indent) * static_cast<size_t>(level), ' ');
   };
   switch (v.type()) {
     case Type::None: out += "null"; return;
@@ -380,7 +385,8 @@ bool equal(const Value& a, const Value& b) {
     case Type::None: return true;
     case Type::String: return a.string() == b.string();
     case Type::List:
-    case Type::Tuple: return std::equal(a.values().begin(), a.values().end(), b.values().begin(), b.values().end(), equal);
+    case Type::Tuple:
+      return std::equal(a.values().begin(), a.values().end(), b.values().begin(), b.values().end(), equal);
     case Type::Dict:
       return a.items().size() == b.items().size() &&
              std::all_of(a.items().begin(), a.items().end(), [&](const auto& x) {
@@ -396,7 +402,8 @@ int compare(const Value& a, const Value& b, const char* what) {
     if (a.is_integer() && b.is_integer()) return a.integer() < b.integer() ? -1 : a.integer() > b.integer();
     return a.real() < b.real() ? -1 : a.real() > b.real();
   }
-  if (a.is(Type::String) && b.is(Type::String)) return a.string().compare(b.string());  // UTF-8 sorts as code points
+  if (a.is(Type::String) && b.is(Type::String))
+    return a.string().compare(b.string());  // UTF-8 sorts as code points
   if (a.is_sequence() && a.type() == b.type()) {
     for (size_t i = 0; i < a.values().size() && i < b.values().size(); ++i)
       if (!equal(a.values()[i], b.values()[i])) return compare(a.values()[i], b.values()[i], what);
@@ -414,7 +421,8 @@ bool contains(const Value& in, const Value& x) {
       if (!x.is(Type::String)) fail(cat("'in <string>' requires string as left operand, not ", type_name(x)));
       return in.string().find(x.string()) != std::string::npos;
     case Type::List:
-    case Type::Tuple: return std::any_of(in.values().begin(), in.values().end(), [&](const Value& y) { return equal(x, y); });
+    case Type::Tuple:
+      return std::any_of(in.values().begin(), in.values().end(), [&](const Value& y) { return equal(x, y); });
     case Type::Dict: return lookup(in.items(), x) != nullptr;
     default: fail(cat("argument of type '", type_name(in), "' is not iterable"));
   }
@@ -490,7 +498,8 @@ Value binary(std::string_view op, const Value& a, const Value& b) {
     if ((a.is(Type::String) || a.is_sequence()) && b.is_integer()) return repeated(a, b.integer());
     if ((b.is(Type::String) || b.is_sequence()) && a.is_integer()) return repeated(b, a.integer());
   }
-  if (op == "+" && a.is(Type::String)) fail(cat("can only concatenate str (not \"", type_name(b), "\") to str"));
+  if (op == "+" && a.is(Type::String))
+    fail(cat("can only concatenate str (not \"", type_name(b), "\") to str"));
   fail(cat("unsupported operand type(s) for ", op, ": '", type_name(a), "' and '", type_name(b), "'"));
 }
 
@@ -519,7 +528,8 @@ Value item(const Value& of, const Value& key) {
 Value attribute(const Value& of, std::string_view name) {
   if (of.is(Type::Undefined)) fail(of.string());
   if (name.starts_with("__"))
-    return Value::undefined(cat("access to attribute '", name, "' of '", type_name(of), "' object is unsafe."));
+    return Value::undefined(
+        cat("access to attribute '", name, "' of '", type_name(of), "' object is unsafe."));
   if (!of.is(Type::Namespace)) {
     Value m = method(of, name);
     if (!m.is(Type::Undefined)) return m;
@@ -547,7 +557,8 @@ Value slice(const Value& of, const Value& from, const Value& to, const Value& st
   };
   const int64_t begin = place(from, by < 0 ? n - 1 : 0), end = place(to, by < 0 ? -1 : n);
   const Values all = of.is(Type::String) ? Values() : of.values();
-  const std::vector<std::string> text = of.is(Type::String) ? characters(of.string()) : std::vector<std::string>();
+  const std::vector<std::string> text =
+      of.is(Type::String) ? characters(of.string()) : std::vector<std::string>();
   Values out;
   std::string s;
   for (int64_t i = begin; by > 0 ? i < end : i > end; i += by) {

@@ -122,7 +122,7 @@ JsonTokenizer::JsonTokenizer(std::string_view text, const std::string& where, co
 }
 
 // The longest token at the leftmost place, and so on behind it.
-void JsonTokenizer::find(const PrefixIndex& index, const Glyphs& g, bool parse_special,
+void JsonTokenizer::find(const PrefixIndex& index, const Glyphs& g, const EncodeOptions& options,
                          std::vector<Hit>& out) const {
   out.clear();
   if (index.empty()) {
@@ -134,12 +134,17 @@ void JsonTokenizer::find(const PrefixIndex& index, const Glyphs& g, bool parse_s
   for (size_t i = 0, b = 0; i < g.size(); ++i)
     for (uint32_t k = utf8_bytes(g.chars[i]); k > 0; --k) place[b++] = static_cast<uint32_t>(i);
   place[text.size()] = static_cast<uint32_t>(g.size());
+  auto plain = [&](size_t at) {
+    return std::any_of(options.plain.begin(), options.plain.end(),
+                       [at](const TokenSpan& r) { return at >= r.begin && at < r.end; });
+  };
   size_t done = 0;
   for (size_t i = 0; i < text.size();) {
     size_t length = 0;
     int32_t which = -1;
     index.each(text, i, [&](size_t n, int32_t w) {
-      if (parse_special || !added_[static_cast<size_t>(w)].special) length = n, which = w;
+      if (!added_[static_cast<size_t>(w)].special || (options.parse_special && !plain(g.at[place[i]].begin)))
+        length = n, which = w;
     });
     if (which < 0) {
       ++i;
@@ -225,7 +230,7 @@ void JsonTokenizer::words(Glyphs& g, const Call& call) const {
   }
 }
 
-void JsonTokenizer::encode(std::string_view text, bool parse_special, std::vector<int32_t>& out,
+void JsonTokenizer::encode(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& out,
                            std::vector<TokenSpan>* spans) const {
   Glyphs all, g, part;
   read_utf8(text, 0, all);
@@ -238,7 +243,7 @@ void JsonTokenizer::encode(std::string_view text, bool parse_special, std::vecto
     if (trims_) trim(from, h.begin, h.end - 1, call, s);
     spans->push_back(s);
   };
-  find(as_is_, all, parse_special, outer);
+  find(as_is_, all, options, outer);
   for (const Hit& h : outer) {
     if (h.id >= 0) {
       put(all, h);
@@ -247,7 +252,7 @@ void JsonTokenizer::encode(std::string_view text, bool parse_special, std::vecto
     g.clear();
     g.append(all, h.begin, h.end);
     if (normalizer_) normalizer_->apply(g);
-    find(normalized_, g, parse_special, inner);
+    find(normalized_, g, options, inner);
     for (const Hit& k : inner) {
       if (k.id >= 0) {
         put(g, k);

@@ -17,7 +17,7 @@ class JsonTokenizer {
   JsonTokenizer(std::string_view text, const std::string& where, const Vocab& vocab);
   ~JsonTokenizer();
   // `spans`: the bytes of the input that each id stands for, or null.
-  void encode(std::string_view text, bool parse_special, std::vector<int32_t>& out,
+  void encode(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& out,
               std::vector<TokenSpan>* spans) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special) const;
   void append_text(int32_t id, std::string& out) const;
@@ -36,7 +36,8 @@ class JsonTokenizer {
     size_t begin, end;  // characters
     int32_t id;         // -1: text
   };
-  void find(const PrefixIndex& index, const Glyphs& g, bool parse_special, std::vector<Hit>& out) const;
+  void find(const PrefixIndex& index, const Glyphs& g, const EncodeOptions& options,
+            std::vector<Hit>& out) const;
   struct Call {
     std::string_view text;
     std::vector<int32_t>& out;

@@ -34,6 +34,7 @@ struct Tokenizer::Impl {
   }
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options,
                               std::vector<TokenSpan>* spans) const;
+  std::vector<Fragment> without(std::vector<Fragment> fragments, const std::vector<TokenSpan>& plain) const;
   void follow(std::string_view text, size_t begin, size_t end, std::span<const int32_t> ids,
               std::vector<TokenSpan>& spans) const;
   void check(int32_t id) const {
@@ -50,7 +51,7 @@ class JsonModel : public TokenModel {
   JsonModel(const GgufFile& file, const Vocab& vocab)
       : json(file.require_string("tokenizer.huggingface.json"), file.path(), vocab) {}
   void encode(std::string_view text, bool, std::vector<int32_t>& out) const override {
-    json.encode(text, false, out, nullptr);
+    json.encode(text, {}, out, nullptr);
   }
   void append_text(int32_t id, std::string& out) const override { json.append_text(id, out); }
   const JsonTokenizer json;
@@ -177,6 +178,26 @@ void Tokenizer::Impl::follow(std::string_view text, size_t begin, size_t end, st
   }
 }
 
+// Control tokens that begin in ranges of plain text are put back into the text around them.
+std::vector<Fragment> Tokenizer::Impl::without(std::vector<Fragment> fragments,
+                                               const std::vector<TokenSpan>& plain) const {
+  if (plain.empty()) return fragments;
+  std::vector<Fragment> out;
+  size_t end = 0;  // of the fragments so far
+  for (Fragment f : fragments) {
+    const auto it = std::upper_bound(plain.begin(), plain.end(), f.begin,
+                                     [](size_t at, const TokenSpan& r) { return at < r.end; });
+    const bool text = f.id < 0 || (vocab.hidden(f.id) && it != plain.end() && it->begin <= f.begin);
+    if (text && f.id >= 0) f = {end, f.end, -1};
+    end = f.end;
+    if (text && !out.empty() && out.back().id < 0)
+      out.back().end = f.end;
+    else
+      out.push_back(f);
+  }
+  return out;
+}
+
 std::vector<int32_t> Tokenizer::Impl::encode(std::string_view text, const EncodeOptions& options,
                                              std::vector<TokenSpan>* spans) const {
   const Vocab& v = vocab;
@@ -193,9 +214,9 @@ std::vector<int32_t> Tokenizer::Impl::encode(std::string_view text, const Encode
   add(options.add_bos.value_or(v.add_bos), before, "beginning-of-sequence");
   bool first = true;
   if (json)
-    json->encode(text, options.parse_special, out, spans);
+    json->encode(text, options, out, spans);
   else
-    for (const Fragment& f : finder(options.parse_special).split(text)) {
+    for (const Fragment& f : without(finder(options.parse_special).split(text), options.plain)) {
       if (f.id >= 0) {
         out.push_back(f.id);
         if (spans) spans->push_back({f.begin, f.end});

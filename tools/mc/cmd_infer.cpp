@@ -1,5 +1,6 @@
 #include <chrono>
 
+#include "chat_options.h"
 #include "commands.h"
 #include "edits.h"
 #include "engine.h"
@@ -9,35 +10,28 @@
 #include "mc/generate.h"
 #include "mc/interrupt.h"
 #include "mc/system.h"
+#include "sampling.h"
 #include "signals.h"
 
 namespace mc::tool {
 namespace {
 
 GenerateOptions options_from(const Args& args) {
-  GenerateOptions o;
-  o.max_tokens = args.integer("max-tokens", 128);
-  o.sampling.temperature = args.real("temperature", 0);
-  o.sampling.top_k = args.integer("top-k", 0);
-  o.sampling.top_p = args.real("top-p", 1);
-  if (o.sampling.top_p == 0) usage_error("needs a number above 0 and at most 1, got 0", "--top-p");
-  o.sampling.min_p = args.real("min-p", 0);
-  o.sampling.repetition_penalty = args.real("repetition-penalty", 1);
-  o.sampling.seed = static_cast<uint64_t>(args.integer("seed", 0));
-  o.stop = args.all("stop");
+  GenerateOptions o = sampling_from(args);
   o.logprobs = args.has("logprobs");
   o.ignore_eos = args.has("ignore-eos");
-  o.chunk = args.integer("chunk", o.chunk);
-  for (const char* name : {"top-k", "top-p", "min-p"})
-    if (args.has(name) && o.sampling.temperature == 0)
-      usage_error("has no effect at temperature 0, which always takes the most probable token",
-                  cat("--", name), "add --temperature 0.8");
-  for (const std::string& s : o.stop)
-    if (s.empty()) usage_error("an empty string would stop at once", "--stop");
   return o;
 }
 
-double per_second(double n, double seconds) { return seconds > 0 ? n / seconds : 0; }
+// Whether the prompt is what a user says in a conversation.
+bool is_chat(const Args& args) {
+  const bool chat = args.has("chat") || args.has("system") || args.has("messages");
+  for (const char* name : {"chat-template", "tools", "template-variables"})
+    if (args.has(name) && !chat) usage_error("belongs to a conversation", cat("--", name), "add --chat");
+  if (args.has("messages") && (args.has("prompt") || args.has("prompt-file")))
+    usage_error("the messages are the whole prompt", "--messages", "leave --prompt out");
+  return chat;
+}
 
 std::string token_line(const Tokenizer& tokenizer, int32_t id, std::optional<double> logprob) {
   return cat(id, "\t", logprob ? Value(*logprob).json() : "", "\t", Value(tokenizer.token_text(id)).json(),
@@ -49,14 +43,24 @@ int run(const Args& args) {
   if (args.has("timings") && args.format == Format::Text)
     usage_error("goes with --output json or yaml; text shows the times anyway", "--timings");
   GenerateOptions options = options_from(args);
-  const std::string prompt = text_or_file(args, "prompt", "prompt-file");
+  const bool chat = is_chat(args);
+  std::string prompt = args.has("messages") ? "" : text_or_file(args, "prompt", "prompt-file");
+  const std::string messages = chat ? messages_from(args, prompt) : "";
   const bool text = args.format == Format::Text;
   Engine engine(args);
   const auto begin = std::chrono::steady_clock::now();
   const std::shared_ptr<Model> model = engine.load(path);
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const Tokenizer& tokenizer = model->tokenizer();
-  const std::vector<int32_t> ids = tokenizer.encode(prompt, {.parse_special = args.has("special")});
+  EncodeOptions encode;
+  encode.parse_special = chat || args.has("special");
+  if (chat) {
+    ChatText told = template_from(args, *model).render(messages, chat_from(args));
+    encode.add_bos = encode.add_eos = false;  // where the template wants them, it writes them
+    encode.plain = std::move(told.plain);
+    prompt = std::move(told.text);
+  }
+  const std::vector<int32_t> ids = tokenizer.encode(prompt, encode);
   options.edits = edits_from(args, *model, static_cast<int64_t>(ids.size()));
   check_interrupt();
 
@@ -118,41 +122,35 @@ int run(const Args& args) {
 }  // namespace
 
 Command infer_command() {
-  constexpr double kBig = 1e9;
   static const std::string notes = cat(
       "The text goes to stdout as it comes; one line about speed and memory goes to stderr.\n", kEditNotes);
-  return {
-      .name = "infer",
-      .summary = "generate text, token by token",
-      .groups = kModel | kEngine,
-      .options =
-          {{"prompt", Kind::Text, "TEXT", "what to continue", 0, 0, false, 'p'},
-           {"prompt-file", Kind::Text, "FILE", "the same from a file; - is standard input"},
-           {"max-tokens", Kind::Integer, "N", "stop after so many tokens (default 128)", 0, kBig},
-           {"temperature", Kind::Real, "X",
-            "0 takes the most probable token (default), 1 samples the model's distribution", 0, 100},
-           {"top-k", Kind::Integer, "N", "sample from the N most probable tokens only (0: all)", 0, kBig},
-           {"top-p", Kind::Real, "X", "sample from the most probable tokens up to this mass (1: all)", 0, 1},
-           {"min-p", Kind::Real, "X", "drop tokens less probable than this share of the best (0: none)", 0,
-            1},
-           {"repetition-penalty", Kind::Real, "X",
-            "above 1: tokens seen before become less probable (1: off)", 1e-3, 1e3},
-           {"stop", Kind::Text, "TEXT", "end before this text", 0, 0, true},
-           {"logprobs", Kind::Flag, "", "tell each token's natural log probability"},
-           {"special", Kind::Flag, "", "read special tokens such as <|im_start|> in the prompt as such"},
-           {"ignore-eos", Kind::Flag, "", "go on after the end-of-text token"},
-           {"chunk", Kind::Integer, "N",
-            "prompt tokens in one pass; never changes the result (default 512, and no pass takes more)", 1,
-            1 << 20},
-           {"timings", Kind::Flag, "", "json, yaml: put the measured times into the result"},
-           kEdit,
-           kEditsFile},
-      .notes = notes.c_str(),
-      .examples =
-          "  mc infer --model model.gguf --prompt \"The capital of France is\" --max-tokens 20\n"
-          "  mc infer -m model.gguf -p \"Once upon a time\" --temperature 0.8 --top-p 0.95 --seed 7\n"
-          "  mc infer -m model.gguf -p \"1, 2, 3,\" --stop \"10\" --logprobs --output json\n"
-          "  mc infer -m model.gguf -p \"I feel\" --edit \"add resid_post.12 steer.npy factor=8\"\n",
-      .run = run};
+  std::vector<Option> options = {
+      {"prompt", Kind::Text, "TEXT", "what to continue", 0, 0, false, 'p'},
+      {"prompt-file", Kind::Text, "FILE", "the same from a file; - is standard input"},
+      {"chat", Kind::Flag, "", "the prompt is what a user says: the model's chat template is put around it"},
+      {"system", Kind::Text, "TEXT", "chat: the system message"},
+      {"messages", Kind::Text, "FILE",
+       "chat: the whole conversation, a JSON list of messages or one a line; - is standard input"},
+      {"logprobs", Kind::Flag, "", "tell each token's natural log probability"},
+      {"special", Kind::Flag, "",
+       "read control tokens such as <|im_start|> in the prompt, or in messages, as such"},
+      {"ignore-eos", Kind::Flag, "", "go on after the end-of-text token"},
+      {"timings", Kind::Flag, "", "json, yaml: put the measured times into the result"},
+      kEdit,
+      kEditsFile};
+  for (const std::vector<Option>& more : {sampling_options(), chat_options()})
+    options.insert(options.end(), more.begin(), more.end());
+  return {.name = "infer",
+          .summary = "generate text, token by token",
+          .groups = kModel | kEngine,
+          .options = std::move(options),
+          .notes = notes.c_str(),
+          .examples =
+              "  mc infer --model model.gguf --prompt \"The capital of France is\" --max-tokens 20\n"
+              "  mc infer -m model.gguf -p \"Once upon a time\" --temperature 0.8 --top-p 0.95 --seed 7\n"
+              "  mc infer -m model.gguf -p \"1, 2, 3,\" --stop \"10\" --logprobs --output json\n"
+              "  mc infer -m model.gguf --chat --system \"Be brief.\" -p \"What is a tensor?\"\n"
+              "  mc infer -m model.gguf -p \"I feel\" --edit \"add resid_post.12 steer.npy factor=8\"\n",
+          .run = run};
 }
 }  // namespace mc::tool

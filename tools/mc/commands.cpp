@@ -6,6 +6,7 @@ std::vector<Command> all_commands() {
   // clang-format off
   return {
       infer_command(),
+      chat_command(),
       score_command(),
       embed_command(),
       tokenize_command(),

@@ -10,6 +10,7 @@ Command backends_command();
 Command bench_command();
 Command cache_clear_command();
 Command cache_ls_command();
+Command chat_command();
 Command compare_command();
 Command completion_command();
 Command doctor_command();

@@ -33,6 +33,12 @@ void install_signals() {
   std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is a write that fails
 }
 
+bool stopped_by_ctrl_c() { return last_signal == SIGINT; }
+void forget_signal() {
+  last_signal = 0;
+  clear_interrupt();
+}
+
 int interrupt_exit_code() { return last_signal ? 128 + last_signal : 130; }
 
 int exit_by_broken_pipe() {
