@@ -155,7 +155,16 @@ std::string capitalized(std::string_view s);
 std::string strip(std::string_view s, const std::string* what, bool left, bool right);
 void check_size(size_t bytes);  // of a string or a list that is made
 
-// ---- filters, tests, methods (jinja_library.cpp)
+// ---- parts of methods that filters share (jinja_methods.cpp)
+
+std::vector<std::string> split_lines(const std::string& s);
+std::string replaced(const std::string& s, const std::string& what, const std::string& by, int64_t most);
+bool letter(uint32_t c);
+bool numeric(uint32_t c);
+std::string padded(const std::string& s, int64_t width, const std::string& fill, double left);
+Value pairs_of(const Value& dict);  // a list of tuples
+
+// ---- methods (jinja_methods.cpp), filters and tests (jinja_library.cpp)
 
 struct Context {  // of a rendering
   int64_t steps = 0;

@@ -9,8 +9,6 @@ import jinja2
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-NOW = 1_700_000_000
-
 
 class Generation(Extension):
     """Transformers' tag around what the model says: it writes its contents."""
@@ -39,7 +37,7 @@ def environment():
     env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
     env.filters["tojson"] = tojson
     env.globals["raise_exception"] = raise_exception
-    env.globals["strftime_now"] = lambda form: datetime.fromtimestamp(NOW).strftime(form)
+    env.globals["strftime_now"] = lambda form: datetime.now().strftime(form)  # days only are asked for
     return env
 
 
