@@ -560,9 +560,11 @@ bool alone(std::string_view name) {
 bool has_filter(std::string_view name) { return filter_table().count(name) > 0; }
 bool has_test(std::string_view name) { return test_table().count(name) > 0; }
 Value filter(Context& context, std::string_view name, Call& call) {
+  if (alone(name)) call.takes({"value"});
   return filter_table().at(name)(context, call);
 }
 bool test(Context& context, std::string_view name, Call& call) {
+  if (alone(name)) call.takes({"value"});
   return test_table().at(name)(context, call);
 }
 
