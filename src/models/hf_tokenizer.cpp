@@ -204,6 +204,38 @@ void collect_ends(const Json& j, const std::string& path, std::vector<int32_t>& 
   }
 }
 
+// A file of its own stands over the settings, which have one template or a list of named ones.
+void set_templates(GgufWriter& w, const std::string& directory, const Json& settings,
+                   const std::string& path) {
+  constexpr const char* kKey = "tokenizer.chat_template";
+  const std::string jinja = directory + "/chat_template.jinja";
+  if (there(jinja)) {
+    w.set_string(kKey, read_small_file(jinja, 16 << 20));
+    return;
+  }
+  const auto t = settings.find("chat_template");
+  if (t == settings.end() || t->is_null()) return;
+  if (t->is_string()) {
+    w.set_string(kKey, t->get<std::string>());
+    return;
+  }
+  const auto named = [&](const Json& x, const char* k) {
+    return x.is_object() && x.contains(k) && x[k].is_string();
+  };
+  std::vector<std::string> seen;
+  for (const Json& x : t->is_array() ? *t : Json::array({nullptr})) {
+    if (!named(x, "name") || !named(x, "template"))
+      throw Error(ErrorCode::BadFormat,
+                  "\"chat_template\" is neither a string nor a list of names and templates", path);
+    const auto name = x["name"].get<std::string>();
+    if (std::find(seen.begin(), seen.end(), name) != seen.end())
+      throw Error(ErrorCode::BadFormat,
+                  cat("\"chat_template\" has the name \"", name.substr(0, 60), "\" twice"), path);
+    seen.push_back(name);
+    w.set_string(name == "default" ? kKey : cat(kKey, ".", name), x["template"].get<std::string>());
+  }
+}
+
 std::string folder_of(const std::string& path) {
   const size_t slash = path.rfind('/');
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
@@ -254,11 +286,7 @@ void set_tokenizer(GgufWriter& w, const std::string& tokenizer_json, const Json&
   };
   w.set_bool("tokenizer.ggml.add_bos_token", bos && adds("add_bos_token", !reader.before().empty()));
   w.set_bool("tokenizer.ggml.add_eos_token", eos && adds("add_eos_token", !reader.after().empty()));
-  const std::string jinja = directory + "/chat_template.jinja";
-  if (there(jinja))
-    w.set_string("tokenizer.chat_template", read_small_file(jinja, 16 << 20));
-  else if (const auto t = settings.find("chat_template"); t != settings.end() && t->is_string())
-    w.set_string("tokenizer.chat_template", t->get<std::string>());
+  set_templates(w, directory, settings, directory + "/tokenizer_config.json");
 }
 
 std::shared_ptr<GgufFile> tokenizer_file(const std::string& tokenizer_json) {

@@ -184,13 +184,13 @@ def test_completion_is_a_script_that_the_shell_reads(shell):
 
 
 @pytest.mark.parametrize("line, offered", [
-    ("mc ", {"infer", "score", "tokenize", "embed", "probe", "plan", "parity", "bench", "model", "backends",
+    ("mc ", {"infer", "chat", "score", "tokenize", "embed", "probe", "plan", "parity", "bench", "model", "backends",
              "doctor", "ops", "cache", "completion"}),
     ("mc sc", {"score"}),
     ("mc probe ", set(PROBES)), ("mc --quiet model ", {"info"}), ("mc completion ", {"bash", "zsh"}),
     ("mc score --output ", {"text", "json", "yaml"}), ("mc score --output=j", {"json"}), ("mc bench --dtype b", {"bf16"}),
     ("mc --output json sc", {"score"}), ("mc --output=json sc", {"score"}), ("mc probe capture --pool ", {"none", "last", "mean"}),
-    ("mc score --max", set()), ("mc infer --max", {"--max-tokens"}), ("mc infer -m x.gguf --temp", {"--temperature"}),
+    ("mc score --max", set()), ("mc infer --max", {"--max-tokens"}), ("mc infer -m x.gguf --temp", {"--temperature", "--template-variables"}),
     ("mc infer --prompt ", set()),
 ])
 def test_completion_offers(line, offered):

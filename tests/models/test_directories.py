@@ -199,7 +199,7 @@ def test_the_hash_is_of_every_file_that_is_read(smollm, tmp_path):
     model.mkdir()
     for f in ("config.json", "model.safetensors", "tokenizer.json"):
         (model / f).write_bytes((smollm / "one" / f).read_bytes())
-    for f, more in [(None, ""), ("README.md", "x"), ("tokenizer.json", " "), ("tokenizer_config.json", "{}"), ("chat_template.jinja", "x")]:
+    for f, more in [(None, ""), ("README.md", "x"), ("tokenizer.json", " "), ("tokenizer_config.json", "{}"), ("generation_config.json", "{}"), ("chat_template.jinja", "x")]:
         if f:
             with open(model / f, "a") as file:
                 file.write(more)
@@ -208,6 +208,40 @@ def test_the_hash_is_of_every_file_that_is_read(smollm, tmp_path):
         assert r.returncode == 0, r.stderr
         hashes.append(json.loads((out / "manifest.json").read_text())["model"]["sha256"])
     assert hashes[0] == hashes[1]
-    assert len(set(hashes)) == 4
-    files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+    assert len(set(hashes)) == 5
+    files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"]
     assert hashes[-1] == hashlib.sha256(b"".join((model / f).read_bytes() for f in files)).hexdigest()
+
+
+def test_templates_and_end_tokens_of_a_directory(smollm, tmp_path):
+    """One of several templates by name; a file of its own stands over them; generation_config.json's end tokens end answers."""
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for f in (smollm / "one").iterdir():
+        if f.name != "chat_template.jinja":
+            (folder / f.name).symlink_to(f) if f.suffix == ".safetensors" else (folder / f.name).write_bytes(f.read_bytes())
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text()) if path.exists() else {}
+    named = [{"name": "default", "template": "D{{ messages[0].content }}"}, {"name": "tool_use", "template": "T{{ tools|length }}"}]
+    path.write_text(json.dumps(settings | {"chat_template": named}))
+    (tmp_path / "tools.json").write_text("[{}, {}]")
+
+    def told(*more, tokens="0"):
+        return json.loads(mc("infer", "--model", str(folder), "--chat", "--prompt", "ab", "--max-tokens", tokens, "--output", "json", *more).stdout)
+
+    assert told()["prompt"] == "Dab"
+    assert told("--chat-template", "tool_use", "--tools", str(tmp_path / "tools.json"))["prompt"] == "T2"
+    error = told("--chat-template", "other")["error"]
+    assert "other" in error["message"] and "default, tool_use" in error["next"]
+    ids = told(tokens="4")["ids"]
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, ids[0]]}))
+    assert told(tokens="4")["stop_reason"] == "end_of_text" and told(tokens="4")["ids"] == []
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": "x"}))
+    assert "eos_token_id" in told()["error"]["message"]
+    (folder / "generation_config.json").unlink()
+    (folder / "chat_template.jinja").write_text("J")
+    assert told()["prompt"] == "J"
+    (folder / "chat_template.jinja").unlink()
+    for bad in (7, [{"name": "a"}], [named[0], named[0]]):
+        path.write_text(json.dumps(settings | {"chat_template": bad}))
+        assert told()["error"]["code"] == "MC-E0205"
