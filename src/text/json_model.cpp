@@ -111,6 +111,58 @@ class Cached : public WordModel {
   mutable Pool<Cache> caches_;
 };
 
+// Which characters stand side by side in a token that merges make. Between two others no merge ever reaches,
+// so that a long word may be cut there and its parts looked up.
+class Neighbours {
+ public:
+  void know(uint32_t c) {
+    if (known_.empty()) known_.resize(0x110000);
+    known_[c] = true;
+  }
+  void add(std::string_view token) {
+    uint32_t last = 0;
+    for (bool first = true; !token.empty(); first = false) {
+      const Utf8 u = utf8_front(token);
+      if (!u.bytes) return;
+      if (!first) insert(key(last, u.code_point));
+      last = u.code_point;
+      token.remove_prefix(u.bytes);
+    }
+  }
+  bool apart(uint32_t a, uint32_t b) const {
+    if (known_.empty() || !known_[a] || !known_[b]) return false;
+    if (slots_.empty()) return true;
+    const uint64_t k = key(a, b);
+    for (size_t i = place(k);; i = (i + 1) & (slots_.size() - 1)) {
+      if (slots_[i] == 0) return true;
+      if (slots_[i] == k) return false;
+    }
+  }
+
+ private:
+  static uint64_t key(uint32_t a, uint32_t b) { return (static_cast<uint64_t>(a) << 32 | b) + 1; }
+  size_t place(uint64_t k) const {
+    return static_cast<size_t>((k ^ secret_) * 0x9E3779B97F4A7C15ULL >> 32) & (slots_.size() - 1);
+  }
+  void insert(uint64_t k) {
+    if (2 * (count_ + 1) > slots_.size()) {
+      std::vector<uint64_t> old(std::max<size_t>(1024, 4 * slots_.size()));
+      old.swap(slots_);
+      count_ = 0;
+      for (uint64_t x : old)
+        if (x) insert(x);
+    }
+    size_t i = place(k);
+    while (slots_[i] != 0 && slots_[i] != k) i = (i + 1) & (slots_.size() - 1);
+    count_ += slots_[i] == 0;
+    slots_[i] = k;
+  }
+  std::vector<bool> known_;
+  std::vector<uint64_t> slots_;
+  size_t count_ = 0;
+  uint64_t secret_ = hash_bytes("neighbours");
+};
+
 class Bpe : public Cached {
  public:
   explicit Bpe(const Json& j) {
@@ -143,7 +195,11 @@ class Bpe : public Cached {
         refuse(cat("merge ", rank, " (\"", a.substr(0, 20), "\", \"", b.substr(0, 20),
                    "\") names or makes what is no token"));
       rules_[key(x, y)] = {rank++, z};
+      if (cuts()) neighbours_.add(texts[static_cast<size_t>(z)]);
     }
+    if (!cuts()) return;
+    for (const std::string& t : texts)
+      if (const Utf8 u = utf8_front(t); u.bytes && u.bytes == t.size()) neighbours_.know(u.code_point);
   }
 
  private:
@@ -162,6 +218,25 @@ class Bpe : public Cached {
       return a.rank != b.rank ? a.rank > b.rank : a.at > b.at;
     }
   };
+  bool cuts() const { return !whole_ && prefix_.empty() && suffix_.empty(); }
+  // False, and nothing done, where the word has no such place.
+  bool in_parts(std::string_view w, std::vector<Part>& out) const {
+    size_t begin = 0;
+    uint32_t last = 0;
+    for (size_t i = 0; i < w.size();) {
+      const Utf8 u = utf8_front(w.substr(i));
+      if (!u.bytes) break;  // words are whole characters
+      if (i > 0 && neighbours_.apart(last, u.code_point)) {
+        encode(w.substr(begin, i - begin), out);
+        begin = i;
+      }
+      last = u.code_point;
+      i += u.bytes;
+    }
+    if (begin == 0) return false;
+    encode(w.substr(begin), out);
+    return true;
+  }
   static uint64_t key(int32_t a, int32_t b) {
     return static_cast<uint64_t>(static_cast<uint32_t>(a)) << 32 | static_cast<uint32_t>(b);
   }
@@ -208,6 +283,7 @@ class Bpe : public Cached {
         out.push_back({id, static_cast<uint32_t>(w.size())});
         return;
       }
+    if (cuts() && w.size() > sizeof Cache::Entry::word && in_parts(w, out)) return;
     std::vector<Symbol> s;
     s.reserve(w.size());
     symbols(w, s);
@@ -248,6 +324,7 @@ class Bpe : public Cached {
   int32_t unknown_ = -1;
   std::vector<int32_t> bytes_;
   std::unordered_map<uint64_t, Rule, Hash> rules_;
+  Neighbours neighbours_;
 };
 
 class Unigram : public Cached {
