@@ -78,7 +78,10 @@ std::vector<mx::array> HostNode::apply(const std::vector<mx::array>& in,
                                        std::shared_ptr<Failure> failure) const {
   const mx::Stream cpu = library().cpu;
   std::vector<mx::array> rows;
-  for (const mx::array& a : in) rows.push_back(mx::contiguous(a, false, cpu));
+  // What is in rows already stays where it lies: of foreign memory (a mapped table) libmlx's `contiguous`
+  // would look for the buffer's size in the word before it, and might copy all of it for each token.
+  for (const mx::array& a : in)
+    rows.push_back(!a.has_primitive() && a.flags().row_contiguous ? a : mx::contiguous(a, false, cpu));
   std::vector<mx::Shape> shapes;
   std::vector<mx::Dtype> dtypes;
   for (const Aval& a : out_) {
