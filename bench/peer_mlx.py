@@ -1,6 +1,7 @@
 """mlx-lm's Llama beside `mc bench --backend mlx`, on one and the same libmlx.
 
-peer_mlx.py MODEL.gguf [--mc build/bin/mc] [--quantize affine4|affine8[:GROUP]] [--prompt-tokens 512] [--gen-tokens 32] [--after 32] [--turns 3]
+peer_mlx.py MODEL.gguf [--mc build/bin/mc] [--quantize affine4|affine8[:GROUP]] [--prompt-tokens 512] [--gen-tokens 32] [--after 32]
+            [--turns 3]
 
 The weights are those of the file: blocks of Q4_0, Q4_1 and Q8_0 become libmlx's groups of 32 with float32 scales, as the mlx engine makes
 them, others float32; --quantize makes groups of all matrices, the embedding too. Both compute the last position's logits only. With --mc
