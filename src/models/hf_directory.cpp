@@ -110,7 +110,8 @@ class Directory {
     std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(hold_->config))};
     for (const auto& f : hold_->set.files()) parts.push_back(f->bytes());
     set_tokenizer(writer_, path_ + "/tokenizer.json", config_);
-    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"})
+    for (const char* name :
+         {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"})
       parts.push_back(hold_->text.emplace_back(cat(path_, "/", name)).bytes());
     return GgufFile::assemble(path_, writer_.to_bytes(), std::move(out_), std::move(parts), hold_);
   }

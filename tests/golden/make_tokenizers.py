@@ -17,17 +17,17 @@ import random
 import sys
 import tempfile
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "tokenizers"))
-import phrases  # noqa: E402
-from tokenizers import AddedToken, Regex, Tokenizer  # noqa: E402
-from tokenizers import decoders as D  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tokenizers"))
+import phrases
+from tokenizers import AddedToken, Regex, Tokenizer
+from tokenizers import decoders as D
 from tokenizers import models as M
 from tokenizers import normalizers as N
 from tokenizers import pre_tokenizers as P
-from tokenizers import processors as PP  # noqa: E402
+from tokenizers import processors as PP
 from tokenizers import trainers as T
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 FOLDER = os.path.join(HERE, "tokenizers", "json")
 ANSWERS = os.path.join(HERE, "tokenizers", "json.txt")
 
