@@ -77,9 +77,13 @@ std::string colour(double t) {
 
 size_t step_of(size_t n, size_t most) { return std::max<size_t>(1, (n + most - 1) / most); }
 
+// Characters, not bytes.
+size_t length_of(const std::string& s) {
+  return static_cast<size_t>(std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
 size_t longest(const std::vector<std::string>& names) {
   size_t n = 0;
-  for (const std::string& s : names) n = std::max(n, s.size());
+  for (const std::string& s : names) n = std::max(n, length_of(s));
   return n;
 }
 
@@ -89,10 +93,16 @@ std::string svg_of(const HeatMap& m) {
   const size_t rows = m.rows.size(), columns = m.columns.size();
   const double cell =
       std::clamp(520.0 / static_cast<double>(std::max<size_t>(1, std::max(rows, columns))), 4.0, 40.0);
-  const double left = 24 + 6.6 * static_cast<double>(longest(m.rows)), top = 62,
-               below = 24 + 6.6 * static_cast<double>(longest(m.columns)) * 0.75;
+  // The columns' names run down to the left.
+  const double slope = 6.6 * static_cast<double>(longest(m.columns)) * 0.75,
+               left = std::max(24 + 6.6 * static_cast<double>(longest(m.rows)), 10 + slope), top = 62,
+               below = 24 + slope;
   const double w = cell * static_cast<double>(columns), h = cell * static_cast<double>(rows);
-  Canvas c(left + std::max(w, 320.0) + 120, top + h + below + 20);
+  // Wide enough for the title's bold letters; the bar stands behind cells and subtitle.
+  const double bar = left + std::max(w, 7.0 * static_cast<double>(length_of(m.subtitle))) + 28;
+  Canvas c(std::max({bar + 92, bar + 16 + 7.0 * static_cast<double>(length_of(m.unit)),
+                     left + 16 + 10.0 * static_cast<double>(length_of(m.title))}),
+           top + h + below + 20);
   c.text(left, 24, "start", m.title, "i", "font-size=\"16\" font-weight=\"bold\"");
   c.text(left, 44, "start", m.subtitle, "s");
   for (size_t i = 0; i < rows; ++i)
@@ -119,7 +129,7 @@ std::string svg_of(const HeatMap& m) {
     const double x = left + cell * (static_cast<double>(j) + 0.5), y = top + h + 14;
     c.text(x, y, "end", m.columns[j], "i", cat("transform=\"rotate(-45 ", num(x), " ", num(y), ")\""));
   }
-  const double bar = left + std::max(w, 320.0) + 28, tall = std::max(h, 80.0);
+  const double tall = std::max(h, 80.0);
   for (int i = 0; i < 50; ++i)
     c.raw(cat("<rect x=\"", num(bar), "\" y=\"", num(top + tall * (49 - i) / 50), "\" width=\"16\" height=\"",
               num(tall / 50 + 0.4), "\" fill=\"", colour((i + 0.5) / 50), "\"/>\n"));

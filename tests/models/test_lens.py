@@ -43,6 +43,17 @@ def test_entropy_and_kl(mc, tmp_path, name):
     assert same["top1_agreement"] == 1
 
 
+def test_figure_of_few_tokens(mc, tmp_path):
+    path = tmp_path / "few.svg"
+    assert mc("probe", "lens", "--model", model_path("smollm2"), "--text", "Paris is", "--layers", "3,20", "--svg", path).code == 0
+    figure = xml.dom.minidom.parse(str(path)).documentElement
+    title = figure.getElementsByTagName("text")[0]
+    assert "Logit lens" in title.firstChild.data
+    # A bold letter is at least half as wide as it is high.
+    end = float(title.getAttribute("x")) + 0.5 * float(title.getAttribute("font-size")) * len(title.firstChild.data)
+    assert end < float(figure.getAttribute("width")), "the title is cut off"
+
+
 def test_lens(mc, tmp_path):
     p = logits_of(mc, "smollm2", tmp_path)
     told = mc("probe", "lens", "--model", model_path("smollm2"), "--text", TEXT, "--layers", "3,20,29", "--svg", tmp_path / "l.svg",

@@ -1,6 +1,7 @@
 // Affine weights whose scales are narrow: kernel, decomposition and gradient see the same float32 weight.
 #include "mc/fast.h"
 #include "mc/quantize.h"
+#include "mc/random.h"
 #include "prims/attrs.h"
 #include "prims/op_def.h"
 #include "prims_util.h"
@@ -59,6 +60,24 @@ TEST(AffineScales, DequantizedWeightsKeepTheDtypeOfTheirScales) {
   const QTensor w = narrow_weight(Dtype::BF16, 4);
   expect_aval(dequantize(w), {48, 256}, Dtype::BF16);
   expect_same_bits(dequantize(w), astype(float_weight(w), Dtype::BF16));
+}
+
+// Root mean square error of N(0, 1) relative to the weight. Symmetric groups of 32 leave 0.0973 with 4 bits
+// and 0.0054 with 8; a group with a bias of its own has no worse a step.
+TEST(AffineScales, RoundingLeavesLessThanSymmetricGroupsDo) {
+  const Array w = random::normal({512, 512}, Dtype::F32, 0, 1, random::key(7));
+  const auto relative_error = [&](int bits) {
+    const V a = list(w), b = list(dequantize(quantize_affine(w, 32, bits)));
+    double error = 0, whole = 0;
+    for (size_t i = 0; i < a.size(); ++i) error += (a[i] - b[i]) * (a[i] - b[i]), whole += a[i] * a[i];
+    return std::sqrt(error / whole);
+  };
+  const double four = relative_error(4), eight = relative_error(8);
+  EXPECT_LT(four, 0.0973);
+  EXPECT_LT(eight, 0.0054);
+  // A step is the range over 2^bits - 1, and 32 normal numbers span 4.14 on average: 4.14 / 15 / sqrt(12).
+  EXPECT_GT(four, 0.9 * 4.14 / 15 / std::sqrt(12.0));
+  EXPECT_NEAR(four / eight, 255.0 / 15, 2);
 }
 
 }  // namespace
