@@ -8,14 +8,6 @@
 namespace mc::cuda {
 namespace {
 
-__device__ __forceinline__ float read_float(const void* p, int dtype, int64_t i) {
-  switch (dtype) {
-    case kF32: return static_cast<const float*>(p)[i];
-    case kF16: return load(static_cast<const Half*>(p)[i]);
-    default: return load(static_cast<const Brain*>(p)[i]);
-  }
-}
-
 template <class T>
 struct Pack;
 template <>
@@ -195,12 +187,7 @@ __global__ void attention(const __grid_constant__ AttentionLaunch a, bool vector
     const float y = value * (total == 0 ? 0.0f : 1.0f / total);
     const int64_t t = (row0 + r) / group, h = kh * group + (row0 + r) % group;
     const int64_t o = b * a.out_stride[0] + h * a.out_stride[1] + t * a.out_stride[2] + d;
-    if (a.dtype == kF32)
-      static_cast<float*>(a.out)[o] = y;
-    else if (a.dtype == kF16)
-      static_cast<Half*>(a.out)[o] = store<Half>(y);
-    else
-      static_cast<Brain*>(a.out)[o] = store<Brain>(y);
+    write_float(a.out, a.dtype, o, y);
   }
 }
 

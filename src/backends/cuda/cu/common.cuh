@@ -58,6 +58,23 @@ __device__ __forceinline__ int64_t read_index(const void* p, int dtype, int64_t 
   }
 }
 
+// Element i of 16- or 32-bit floats.
+__device__ __forceinline__ float read_float(const void* p, int dtype, int64_t i) {
+  switch (dtype) {
+    case kF32: return static_cast<const float*>(p)[i];
+    case kF16: return load(static_cast<const Half*>(p)[i]);
+    default: return load(static_cast<const Brain*>(p)[i]);
+  }
+}
+__device__ __forceinline__ void write_float(void* p, int dtype, int64_t i, float y) {
+  if (dtype == kF32)
+    static_cast<float*>(p)[i] = y;
+  else if (dtype == kF16)
+    static_cast<Half*>(p)[i] = store<Half>(y);
+  else
+    static_cast<Brain*>(p)[i] = store<Brain>(y);
+}
+
 // Eight neighbours; `vectors`: they lie on 16 bytes.
 template <class T>
 __device__ __forceinline__ void read_eight(const T* p, bool vectors, float (&v)[8]) {

@@ -4,39 +4,32 @@
 #include "backends/cuda/cu/common.cuh"
 #include "backends/cuda/cu/decode.h"
 #include "backends/cuda/cu/launch_pdl.cuh"
+#include "backends/cuda/cu/rope.cuh"
 
 namespace mc::cuda {
 namespace {
 
 constexpr int kThreads = 128;
 
-__device__ __forceinline__ double frequency(const RopeLaunch& a, int e) {
-  return a.inv_freq ? static_cast<double>(a.inv_freq[e * a.freq_stride])
-                    : exp2(a.log2_base * (-2.0 * static_cast<double>(e) / a.dims));
-}
-
+// What head h of item b has for its one token.
 template <class T>
-__device__ __forceinline__ void turn(const RopeLaunch& a, int64_t b, int64_t h, int e, double freq, T* out) {
-  const int half = a.dims / 2;
-  const T* x = static_cast<const T*>(a.x) + b * a.x_stride[0] + h * a.x_stride[1];
-  if (e >= half) {
-    out[a.dims + e - half] = x[a.dims + e - half];
-    return;
-  }
-  const double angle = a.positions[b * a.position_stride[0]] * a.scale * freq;
-  constexpr double kTwoPi = 6.283185307179586476925;
-  const float r = static_cast<float>(fma(-rint(angle / kTwoPi), kTwoPi, angle));
-  float s, c;
-  sincosf(r, &s, &c);
-  const int64_t i0 = a.traditional ? 2 * e : e, i1 = a.traditional ? 2 * e + 1 : e + half;
-  const float p = load(x[i0]), q = load(x[i1]);
-  out[i0] = store<T>(p * c - q * s);
-  out[i1] = store<T>(p * s + q * c);
+__device__ __forceinline__ const T* input_row(const RopeLaunch& a, int64_t b, int64_t h) {
+  return static_cast<const T*>(a.x) + b * a.x_stride[0] + h * a.x_stride[1];
 }
 
 template <class T>
 __device__ __forceinline__ T* row_of(const RopeLaunch& a, int64_t b, int64_t h, int64_t row) {
   return static_cast<T*>(a.out) + b * a.out_stride[0] + h * a.out_stride[1] + row * a.out_stride[2];
+}
+
+// The first, turned, to the second.
+template <class T>
+__device__ __forceinline__ void turn_row(const RopeLaunch& a, int64_t b, int64_t h, int64_t row) {
+  const T* x = input_row<T>(a, b, h);
+  T* out = row_of<T>(a, b, h, row);
+  const int per = a.dims / 2 + static_cast<int>(a.dim - a.dims);
+  for (int e = threadIdx.x; e < per; e += kThreads)
+    turn(a, x, out, e, a.positions[b * a.position_stride[0]], frequency(a, e));
 }
 
 // A block has a head of the queries, then of the keys, then of the values.
@@ -47,20 +40,10 @@ __global__ void rope_and_cache(const __grid_constant__ RopeAndCache a) {
   const int64_t b = blockIdx.y;
   int64_t h = blockIdx.x;
   const int64_t row = read_index(a.start, a.start_dtype, b * a.start_stride);
-  if (h < a.q.heads) {
-    const int per = a.q.dims / 2 + static_cast<int>(a.q.dim - a.q.dims);
-    for (int e = threadIdx.x; e < per; e += kThreads)
-      turn<T>(a.q, b, h, e, frequency(a.q, e), row_of<T>(a.q, b, h, 0));
-    return;
-  }
+  if (h < a.q.heads) return turn_row<T>(a.q, b, h, 0);
   if (row < 0 || row >= a.rows) return;
   h -= a.q.heads;
-  if (h < a.k.heads) {
-    const int per = a.k.dims / 2 + static_cast<int>(a.k.dim - a.k.dims);
-    for (int e = threadIdx.x; e < per; e += kThreads)
-      turn<T>(a.k, b, h, e, frequency(a.k, e), row_of<T>(a.k, b, h, row));
-    return;
-  }
+  if (h < a.k.heads) return turn_row<T>(a.k, b, h, row);
   h -= a.k.heads;
   const T* v = static_cast<const T*>(a.v) + b * a.v_stride[0] + h * a.v_stride[1];
   T* out = static_cast<T*>(a.v_out) + b * a.v_out_stride[0] + h * a.v_out_stride[1] + row * a.v_out_stride[2];
@@ -157,10 +140,12 @@ __global__ void __launch_bounds__(kWarps * 32)
     const int e = threadIdx.x % kHalf;
     if (threadIdx.x < kHalf) {
       if (e < r.q.dims / 2 + static_cast<int>(r.q.dim - r.q.dims))
-        turn<T>(r.q, b, h, e, r.q.inv_freq && e < r.q.dims / 2 ? frequency(r.q, e) : freq, q_own);
+        turn(r.q, input_row<T>(r.q, b, h), q_own, e, r.q.positions[b * r.q.position_stride[0]],
+             r.q.inv_freq ? frequency(r.q, e) : freq);
     } else {
       if (e < r.k.dims / 2 + static_cast<int>(r.k.dim - r.k.dims))
-        turn<T>(r.k, b, kh, e, r.k.inv_freq && e < r.k.dims / 2 ? frequency(r.k, e) : freq, k_own);
+        turn(r.k, input_row<T>(r.k, b, kh), k_own, e, r.k.positions[b * r.k.position_stride[0]],
+             r.k.inv_freq ? frequency(r.k, e) : freq);
     }
     if (threadIdx.x < D)
       v_own[threadIdx.x] = static_cast<const T*>(r.v)[b * r.v_stride[0] + kh * r.v_stride[1] + threadIdx.x];
@@ -280,12 +265,7 @@ __global__ void __launch_bounds__(kWarps * 32)
   }
   const float y = value * (total == 0 ? 0.0f : 1.0f / total);
   const int64_t o = b * a.out_stride[0] + h * a.out_stride[1] + d;
-  if (a.dtype == kF32)
-    static_cast<float*>(a.out)[o] = y;
-  else if (a.dtype == kF16)
-    static_cast<Half*>(a.out)[o] = store<Half>(y);
-  else
-    static_cast<Brain*>(a.out)[o] = store<Brain>(y);
+  write_float(a.out, a.dtype, o, y);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // A block works on a row; sums are float32, joined in a fixed order.
 #include "backends/cuda/cu/common.cuh"
 #include "backends/cuda/cu/fused.h"
+#include "backends/cuda/cu/rope.cuh"
 
 namespace mc::cuda {
 namespace {
@@ -132,30 +133,14 @@ __global__ void swiglu(const T* gate, const T* up, T* out, int64_t n) {
 
 template <class T>
 __global__ void rope(RopeLaunch a) {
-  const int half = a.dims / 2;
-  const int64_t per = half + (a.dim - a.dims);
+  const int64_t per = a.dims / 2 + (a.dim - a.dims);
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= a.batch * a.heads * a.time * per) return;
   const int64_t e = i % per, t = i / per % a.time, h = i / per / a.time % a.heads,
                 b = i / per / a.time / a.heads;
   const T* x = static_cast<const T*>(a.x) + b * a.x_stride[0] + h * a.x_stride[1] + t * a.x_stride[2];
   T* out = static_cast<T*>(a.out) + b * a.out_stride[0] + h * a.out_stride[1] + t * a.out_stride[2];
-  if (e >= half) {
-    out[a.dims + e - half] = x[a.dims + e - half];
-    return;
-  }
-  const double freq = a.inv_freq ? static_cast<double>(a.inv_freq[e * a.freq_stride])
-                                 : exp2(a.log2_base * (-2.0 * static_cast<double>(e) / a.dims));
-  const double angle = a.positions[b * a.position_stride[0] + t * a.position_stride[1]] * a.scale * freq;
-  // Reduced in float64, so that far positions keep the bits of their angle.
-  constexpr double kTwoPi = 6.283185307179586476925;
-  const float r = static_cast<float>(fma(-rint(angle / kTwoPi), kTwoPi, angle));
-  float s, c;
-  sincosf(r, &s, &c);
-  const int64_t i0 = a.traditional ? 2 * e : e, i1 = a.traditional ? 2 * e + 1 : e + half;
-  const float p = load(x[i0]), q = load(x[i1]);
-  out[i0] = store<T>(p * c - q * s);
-  out[i1] = store<T>(p * s + q * c);
+  turn(a, x, out, e, a.positions[b * a.position_stride[0] + t * a.position_stride[1]], frequency(a, e));
 }
 
 int threads_for(int64_t n) { return n <= 128 ? 64 : n <= 1024 ? 128 : n <= 8192 ? 256 : 1024; }
