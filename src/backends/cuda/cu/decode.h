@@ -46,6 +46,9 @@ void launch_vector_products(VectorProducts a, int multiprocessors, cudaStream_t 
 // taken.
 bool takes_stream_products(int dtype, int format, int64_t cols, int group, int64_t m);
 bool launch_stream_products(VectorProducts a, int multiprocessors, cudaStream_t stream);
+// Its form for one vector and 4-bit weights in groups of 64 whose rows are copied in bulk (compute
+// capability 9.0): whole tiles of rows, enough of them for all multiprocessors.
+bool launch_four_bit_products(VectorProducts a, int multiprocessors, cudaStream_t stream);
 
 // Rotary positions of one token's queries into `q.out` and of its keys into the cache, and its values there.
 // The place in the caches is read on the device; a place outside them is not written.
@@ -61,7 +64,8 @@ struct RopeAndCache {
 };
 void launch_rope_and_cache(const RopeAndCache& a, cudaStream_t stream);
 
-// Both in one: each head's block turns its query and key itself. False if the kernel does not take the operands.
+// Both in one: each head's block turns its query and key itself. False if the kernel does not take the
+// operands.
 bool launch_turned_attention(const RopeAndCache& r, const AttentionLaunch& a, cudaStream_t stream);
 
 // Attention of one query a head. False if the kernel does not take the operands.
