@@ -84,8 +84,8 @@ __global__ void __launch_bounds__(kThreads + 32, 2)
   const int last_tile = static_cast<int>((blockIdx.x + 1) * static_cast<uint32_t>(work.all) / gridDim.x);
   if (threadIdx.x < kMostStages) {
     begin_barrier(full + threadIdx.x, 1);
-    begin_barrier(empty + threadIdx.x, kWarps);
-    if (threadIdx.x < 2) begin_barrier(read + threadIdx.x, kWarps);
+    begin_barrier(empty + threadIdx.x, kThreads);
+    if (threadIdx.x < 2) begin_barrier(read + threadIdx.x, kThreads);
     zeros[threadIdx.x] = make_uint4(0, 0, 0, 0);
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   }
@@ -195,11 +195,10 @@ __global__ void __launch_bounds__(kThreads + 32, 2)
           }
         }
       }
-      __syncwarp();
-      if (lane == 0) arrive(empty + stage);
+      arrive(empty + stage);
       next_stage();
     }
-    if (lane == 0) arrive(read + slot);
+    arrive(read + slot);
     float(*part)[kRows] = parts[slot];
 #pragma unroll
     for (int p = 0; p < 2; ++p) {
