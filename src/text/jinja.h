@@ -2,6 +2,7 @@
 // stripped, loop controls, an immutable sandbox), over values of Python's kinds.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -169,9 +170,11 @@ Value pairs_of(const Value& dict);  // a list of tuples
 struct Context {  // of a rendering
   int64_t steps = 0;
   int64_t now = -1;
-  // Bounds how long a template may run.
+  std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
+  // Bounds how long a template may run: by the clock, too, as a step may search or sort 64 MiB.
   void tick() {
-    if (++steps > 20'000'000) fail("the template runs too long");
+    if (++steps > 20'000'000 || std::chrono::steady_clock::now() - begun > std::chrono::seconds(10))
+      fail("the template runs too long");
   }
 };
 Value method(const Value& of, std::string_view name);  // Undefined if there is none
