@@ -244,6 +244,7 @@ class Run {
     }
     Value space = variable(n.names[0]);
     if (!space.is(Type::Namespace)) fail("cannot assign attribute on non-namespace object");
+    if (v.holds_space()) fail("a namespace within a namespace is not supported in chat templates");
     assign(space.members(), Value::of(n.text), std::move(v));
   }
 

@@ -33,13 +33,25 @@ using Items = std::vector<std::pair<Value, Value>>;
 struct Call;  // the arguments of a call
 using Function = std::function<Value(Call&)>;
 
-// A value as Python has it. Lists, dicts and namespaces are shared by copies.
+// What values hold, counted while it lives: templates that would fill the memory fail instead.
+void hold(int64_t bytes);  // negative: let go
+template <class T>
+struct Held {
+  Held(T v, size_t n) : value(std::move(v)), bytes(static_cast<int64_t>(n)) { hold(bytes); }
+  ~Held() { hold(-bytes); }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+  T value;
+  int64_t bytes;
+};
+
+// A value as Python has it. Strings, lists, dicts and namespaces are shared by copies.
 class Value {
  public:
   Value() = default;
   static Value undefined(std::string why) {
     Value v;
-    v.s_ = std::move(why);
+    v.set(std::move(why));
     return v;
   }
   static Value none() { return Value(Type::None); }
@@ -60,7 +72,7 @@ class Value {
   }
   static Value of(std::string s) {
     Value v(Type::String);
-    v.s_ = std::move(s);
+    v.set(std::move(s));
     return v;
   }
   static Value of(std::string_view s) { return of(std::string(s)); }
@@ -71,7 +83,7 @@ class Value {
   static Value space(Items v = {}) { return Value(Type::Namespace, std::move(v)); }
   static Value function(std::string name, Function f) {
     Value v(Type::Function);
-    v.s_ = std::move(name);
+    v.set(std::move(name));
     v.function_ = std::make_shared<const Function>(std::move(f));
     return v;
   }
@@ -84,24 +96,36 @@ class Value {
   int64_t integer() const { return i_; }  // of Bool and Int
   double real() const { return is(Type::Float) ? f_ : static_cast<double>(i_); }
   // Of String; of Undefined why it is; of Function its name.
-  const std::string& string() const { return s_; }
-  const Values& values() const { return *values_; }  // of List and Tuple
-  const Items& items() const { return *items_; }     // of Dict and Namespace
-  Items& members() { return *items_; }
+  const std::string& string() const {
+    static const std::string none;
+    return s_ ? s_->value : none;
+  }
+  const Values& values() const { return values_->value; }  // of List and Tuple
+  const Items& items() const { return items_->value; }     // of Dict and Namespace
+  Items& members() { return items_->value; }
   const Function& function() const { return *function_; }
+  // Whether this is a namespace or has one within.
+  bool holds_space() const { return is(Type::Namespace) || space_; }
   // Same object, as `is sameas` asks.
   bool same(const Value& o) const;
 
  private:
   explicit Value(Type t) : type_(t) {}
-  Value(Type t, Values v) : type_(t), values_(std::make_shared<Values>(std::move(v))) {}
-  Value(Type t, Items v) : type_(t), items_(std::make_shared<Items>(std::move(v))) {}
+  Value(Type t, Values v);
+  Value(Type t, Items v);
+  void set(std::string s) {
+    const size_t n = s.size() + 64;
+    s_ = std::make_shared<const Held<std::string>>(std::move(s), n);
+  }
+  void contains(const Value& v);
   Type type_ = Type::Undefined;
+  bool space_ = false;
+  int depth_ = 0;  // of values within values
   int64_t i_ = 0;
   double f_ = 0;
-  std::string s_;
-  std::shared_ptr<Values> values_;
-  std::shared_ptr<Items> items_;
+  std::shared_ptr<const Held<std::string>> s_;
+  std::shared_ptr<Held<Values>> values_;
+  std::shared_ptr<Held<Items>> items_;
   std::shared_ptr<const Function> function_;
 };
 

@@ -323,6 +323,30 @@ void check_size(size_t bytes) {
   if (bytes > kMaxBytes) fail("a value takes more than 64 MiB");
 }
 
+void hold(int64_t bytes) {
+  constexpr int64_t kMost = int64_t{1} << 30;
+  static thread_local int64_t held = 0;
+  if (bytes > 0 && held + bytes > kMost) fail("the template's values take more than 1 GiB");
+  held += bytes;
+}
+
+// Deep values would be let go of in deep calls, and namespaces within themselves never.
+void Value::contains(const Value& v) {
+  depth_ = std::max(depth_, v.depth_ + 1);
+  space_ = space_ || v.holds_space();
+  if (depth_ > 500) fail("values nest too deeply");
+}
+Value::Value(Type t, Values v) : type_(t) {
+  for (const Value& x : v) contains(x);
+  const size_t n = v.size() * sizeof(Value) + 64;
+  values_ = std::make_shared<Held<Values>>(std::move(v), n);
+}
+Value::Value(Type t, Items v) : type_(t) {
+  for (const auto& [key, x] : v) contains(x);
+  const size_t n = v.size() * 2 * sizeof(Value) + 64;
+  items_ = std::make_shared<Held<Items>>(std::move(v), n);
+}
+
 bool Value::same(const Value& o) const {
   if (type_ != o.type_) return false;
   if (values_ || items_ || function_)
