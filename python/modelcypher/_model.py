@@ -59,6 +59,47 @@ class Generation(Iterator[Token]):
         return self.result["text"]
 
 
+class Edit(NamedTuple):
+    """What to write at a site while a model runs (docs/sites.md). `kind`: "replace", "scale", "project-out" or "add"; `sites` as
+    "resid_post.12,q.0-5"; `value`: a number or an array, of a token or of each ((n, …), row p at position p); `positions` of
+    tokens, `heads` and `keys`: integers or inclusive pairs (a, b); none: all. Negative positions count from the text's end."""
+
+    kind: str
+    sites: str
+    value: Any = None
+    factor: float = 1.0
+    positions: Sequence[int | tuple[int, int]] = ()
+    heads: Sequence[int] = ()
+    keys: Sequence[int | tuple[int, int]] = ()
+
+    def _told(self, tokens: int | None) -> tuple[Any, ...]:
+        def place(i: int) -> int:
+            if i < 0 and tokens is None:
+                raise ValueError("positions from the end need one text, whose length is known")
+            return i + tokens if i < 0 else i
+
+        def ranges(items: Any, at: Callable[[int], int]) -> list[tuple[int, int]]:
+            return [(at(x), at(x)) if isinstance(x, int) else (at(x[0]), at(x[1])) for x in items]
+
+        value = None if self.value is None else _ops.asarray(self.value)
+        return (self.kind, self.sites, value, float(self.factor), ranges(self.positions, place), list(self.heads), ranges(self.keys, int))
+
+
+class _Told(list):  # type: ignore[type-arg]
+    """Edits in the form that the engine takes."""
+
+
+def _edits(edits: Any, tokens: int | None) -> list[Any]:
+    if isinstance(edits, _Told):
+        return edits
+    single = isinstance(edits, (str, Edit))
+    return [e if isinstance(e, str) else Edit(*e)._told(tokens) for e in ([edits] if single else edits)]
+
+
+def _sites(sites: str | Sequence[str]) -> str:
+    return sites if isinstance(sites, str) else ",".join(sites)
+
+
 class Score(NamedTuple):
     """ids and the natural logprob of each but the first, given those before it."""
 
@@ -112,15 +153,49 @@ class Model:
         """The pieces of a text as the model sees them."""
         return [self._inner.token_text(i).decode("utf-8", "replace") for i in self._ids(text)]
 
-    def _ids(self, text: Text, special: bool = False) -> list[int]:
+    def tokenize_with_offsets(self, text: str, *, special: bool = False, add_bos: bool | None = None) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of a text, and for each the characters of the text that it stands for: text[begin:end]."""
+        ids, spans = self._inner.encode_with_spans(text, special, add_bos)
+        at, place = {0: 0}, 0
+        for i, c in enumerate(text, 1):
+            place += len(c.encode("utf-8"))
+            at[place] = i
+        return ids, [(at[a], at[b]) for a, b in spans]
+
+    def chat_text(
+        self, messages: Sequence[dict[str, Any]], *, tools: Sequence[Any] | None = None, add_generation_prompt: bool = True, special: bool = False,
+        template: str | None = None, name: str = "", **variables: Any,
+    ) -> tuple[str, list[int]]:  # fmt: skip
+        """The text of a conversation as the model's chat template writes it, and its ids (docs/chat.md). `template`: Jinja in place of
+        the model's; `name`: one of several; `variables` go to the template. Control tokens in messages are text unless `special`."""
+        options = {
+            "tools": json.dumps(list(tools), ensure_ascii=False) if tools is not None else "", "add_generation_prompt": add_generation_prompt,
+            "special": special, "template": template, "name": name, "variables": json.dumps(variables, ensure_ascii=False) if variables else "",
+        }  # fmt: skip
+        return self._inner.chat(json.dumps(list(messages), ensure_ascii=False), options)
+
+    def embed(
+        self, texts: str | Sequence[str], *, pool: str | None = None, normalize: bool = False, batch_size: int = 8
+    ) -> Any:
+        """One vector a text, (d,) or (texts, d) float32: `pool` "mean", "first" or "last" (None: as the model's files say)."""
+        single = isinstance(texts, str)
+        with _mc.device_scope(self.device):
+            rows = _ops.asarray(self._inner.embed([texts] if single else list(texts), pool, normalize, batch_size), dtype=_mc.float32)
+            return rows[0] if single else rows
+
+    def _ids(self, text: Any, special: bool = False) -> list[int]:
+        if not isinstance(text, str) and len(text) > 0 and isinstance(text[0], dict):
+            return self.chat_text(text, special=special)[1]
         return self.tokenize(text, special=special) if isinstance(text, str) else [int(i) for i in text]
 
     def generate(
         self, prompt: Text, max_tokens: int = 128, *, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
         repetition_penalty: float = 1.0, seed: int = 0, stop: str | Sequence[str] = (), logprobs: bool = False, ignore_eos: bool = False,
-        special: bool = False,
+        special: bool = False, edits: Any = (),
     ) -> Generation:  # fmt: skip
-        """An iterator over Tokens; .text and .result run to the end. Temperature 0 takes the most probable token.
+        """An iterator over Tokens; .text and .result run to the end. Temperature 0 takes the most probable token. A prompt that is a
+        list of messages ({"role": …, "content": …}) goes through the chat template. `edits`: Edits, or lines as `mc --edit` takes
+        them, written in every pass.
 
             for token in model.generate("Once upon a time"):
                 print(token.text, end="", flush=True)
@@ -131,64 +206,107 @@ class Model:
             "logprobs": logprobs, "ignore_eos": ignore_eos,
         }
         with _mc.device_scope(self.device):
-            return Generation(self._inner.generate(self._ids(prompt, special), options))
+            ids = self._ids(prompt, special)
+            return Generation(self._inner.generate(ids, options | {"edits": _edits(edits, len(ids))}))
 
-    def score(self, text: Text | Sequence[Text]) -> Score | list[Score]:
-        """Logprobs of the tokens of one text, or of several at once; the batch changes no bit of the result."""
+    def score(self, text: Text | Sequence[Text], *, edits: Any = ()) -> Score | list[Score]:
+        """Logprobs of the tokens of one text, or of several at once; the batch changes no bit of the result. `edits` are written
+        while it runs: Edits, or lines as `mc --edit` takes them."""
         single = isinstance(text, str) or (len(text) > 0 and isinstance(text[0], int))
         rows = [self._ids(t) for t in ([text] if single else text)]
         with _mc.device_scope(self.device):
-            scores = [Score(ids, row) for ids, row in zip(rows, self._inner.score(rows, 512))]
+            written = _edits(edits, len(rows[0]) if len(rows) == 1 else None)
+            scores = [Score(ids, row) for ids, row in zip(rows, self._inner.score(rows, 512, written))]
         return scores[0] if single else scores
 
     def hidden(self, text: Text, layers: int | Sequence[int] | None = None) -> Any:
         """The residual stream (tokens, hidden) after a layer, or {layer: array} for several; None: all layers."""
         chosen = range(self.config["layers"]) if layers is None else [layers] if isinstance(layers, int) else list(layers)
         with _mc.device_scope(self.device):
-            arrays = [_mc.squeeze(a, 0) for a in self._inner.residuals(self._ids(text), list(chosen))[:-1]]
+            places = ",".join(f"resid_post.{self._inner.layer_index(i)}" for i in chosen)
+            arrays = [_mc.squeeze(a, 0) for a in self._inner.activations(self._ids(text), places, [])[:-1]]
         if isinstance(layers, int):
             return arrays[0]
         return dict(zip((self._inner.layer_index(i) for i in chosen), arrays))
 
+    def activations(self, text: Text, sites: str | Sequence[str], *, edits: Any = ()) -> dict[str, Any]:
+        """What one text has at sites ("resid_post.12", "q.0-5,embed", docs/sites.md): {name: array (tokens, …)}, `pattern` (heads,
+        tokens, keys); read while `edits` are written."""
+        ids, places = self._ids(text), _sites(sites)
+        names = [name for name, _, _ in self._inner.site_order(places)]
+        with _mc.device_scope(self.device):
+            arrays = self._inner.activations(ids, places, _edits(edits, len(ids)))
+            return {name: _mc.squeeze(a, 0) for name, a in zip(names, arrays)}
+
+    def run_with_hooks(
+        self, text: Text, hooks: dict[str, Callable[[Any], Any]], sites: str | Sequence[str] = "logits", *, edits: Any = ()
+    ) -> dict[str, Any]:
+        """activations() at `sites`, with functions called on the way: hooks {site: function} in the order in which the model comes by.
+        A function gets the array (tokens, …) at its site, as the hooks before it left it, and gives None, or the array of that shape
+        that goes on in its place. Each hook costs a pass over the text; one that gives its array back changes no bit."""
+        ids = self._ids(text)
+        order = sorted((layer, kind, name, f) for key, f in hooks.items() for name, layer, kind in self._inner.site_order(key))
+        written = _edits(edits, len(ids))
+        for _, _, name, function in order:
+            if name.startswith("pattern."):
+                raise ValueError("a hook can't replace attention patterns; use an Edit of them")
+            value = self.activations(ids, name, edits=_Told(written))[name]
+            given = function(value)
+            if given is None:
+                continue
+            given = _ops.asarray(given)
+            if tuple(given.shape) != tuple(value.shape):
+                raise ValueError(f"the hook at {name} gave the shape {tuple(given.shape)}, its site has {tuple(value.shape)}")
+            written = [*written, ("replace", name, given, 1.0, [], [], [])]
+        return self.activations(ids, sites, edits=_Told(written))
+
     def capture(
         self, data: Any, layers: int | Sequence[int] | None = None, sites: str | Sequence[str] = "residual", *, pool: str = "none",
-        out: str | os.PathLike[str] | None = None, batch_size: int = 4, progress: Callable[[int, int, float], Any] | bool | None = None,
+        out: str | os.PathLike[str] | None = None, batch_size: int = 4, positions: str | None = None, edits: Any = (), resume: bool = False,
+        shard: tuple[int, int] = (0, 1), progress: Callable[[int, int, float], Any] | bool | None = None,
     ) -> Any:  # fmt: skip
-        """The residual stream after layers, of many texts. `data`: texts, or the path of JSON lines with "text". `pool`:
-        "none" (every token), "last" or "mean".
+        """What a model computes for many texts: the residual stream after `layers`, or at `sites` ("q.0-5,resid_post.12"). `data`:
+        texts, or the path of JSON lines with "text". `pool`: "none" (every token), "last" or "mean".
 
-        Without `out`, {layer: [array of each text]}, or {layer: array (texts, hidden)} with a pool. With `out`, a folder
-        that does not exist yet, shards of safetensors and a manifest are written there (docs/files.md), in memory that
-        does not grow with the data, and a summary comes back. `progress` is called with prompts, tokens and seconds;
-        True shows a bar, and returning False stops."""
-        if ([sites] if isinstance(sites, str) else list(sites)) != ["residual"]:
-            raise NotImplementedError("capture takes the site 'residual', the stream after a layer")
+        Without `out`, {layer or site: [array of each text]}, or {…: array (texts, …)} with a pool. With `out`, a folder
+        that does not exist yet, shards of safetensors and a manifest are written there (docs/capture.md), in memory that
+        does not grow with the data, and a summary comes back; `positions` ("0,-1"), `resume` and `shard` (part, parts) are as those
+        of `mc probe capture`. `progress` is called with prompts, tokens and seconds; True shows a bar, and returning False stops."""
         if pool not in ("none", "last", "mean"):
             raise ValueError(f"pool is 'none', 'last' or 'mean', not {pool!r}")
+        by_layer = _sites(sites) == "residual"
         chosen = list(range(self.config["layers"])) if layers is None else [layers] if isinstance(layers, int) else list(layers)
+        if not by_layer and layers is not None:
+            raise ValueError("sites name their layers: give layers= or sites=, not both")
+        places = ",".join(f"resid_post.{self._inner.layer_index(i)}" for i in chosen) if by_layer else _sites(sites)
         if out is None:
-            return self._capture_arrays(data, chosen, pool)
+            if positions is not None or resume or tuple(shard) != (0, 1):
+                raise ValueError("positions=, resume= and shard= go with out=")
+            return self._capture_arrays(data, places, by_layer, pool, edits)
         bar = _Bar() if progress is True else None
         call = bar or (progress if callable(progress) else None)
+        options = {
+            "out": str(out), "sites": places, "positions": positions, "batch_size": batch_size, "pool": pool, "resume": resume,
+            "part": shard[0], "parts": shard[1], "edits": _edits(edits, None),
+        }  # fmt: skip
         try:
             with _data_file(data) as path, _mc.device_scope(self.device):
-                return self._inner.capture(str(path), str(out), chosen, batch_size, pool, call)
+                return self._inner.capture(options | {"data": str(path)}, call)
         finally:
             if bar:
                 bar.close()
 
-    def _capture_arrays(self, data: Any, layers: list[int], pool: str) -> dict[int, Any]:
-        names = [self._inner.layer_index(i) for i in layers]
-        if len(set(names)) != len(names):
-            raise ValueError("each layer may be named once")
-        rows: dict[int, list[Array]] = {n: [] for n in names}
+    def _capture_arrays(self, data: Any, places: str, by_layer: bool, pool: str, edits: Any) -> dict[Any, Any]:
+        names = self._inner.site_order(places)  # a site that is named twice is an error
+        keys = [layer if by_layer else name for name, layer, _ in names]
+        rows: dict[Any, list[Array]] = {key: [] for key in keys}
         for text in _texts(data):
-            for layer, a in self.hidden(text, layers).items():
+            for key, a in zip(keys, self.activations(text, places, edits=edits).values()):
                 if pool == "last":
                     a = a[-1]
                 elif pool == "mean":
                     a = _mc.astype(_mc.mean(_mc.astype(a, _mc.float64), 0, False), a.dtype)
-                rows[layer].append(a)
+                rows[key].append(a)
         return dict(rows) if pool == "none" else {n: _ops.stack(r) for n, r in rows.items()}
 
     def memory_plan(self, tokens: int, rows: int = 1) -> dict[str, int]:
@@ -248,12 +366,15 @@ class _data_file:  # noqa: N801
             os.unlink(self._made)
 
 
-def load(path: str | os.PathLike[str], *, device: Any = None, dtype: Any = "float32", fast: bool = False) -> Model:
+def load(
+    path: str | os.PathLike[str], *, device: Any = None, dtype: Any = "float32", fast: bool = False, quantize: str = "", context: int = 0
+) -> Model:
     """Opens a GGUF file, or a Hugging Face or MLX directory. Weights stay mapped. `fast` rounds activations to 8 bits for
-    quantized products (docs/contract.md); `dtype` is that of activations."""
+    quantized products (docs/contract.md); `dtype` is that of activations; `quantize` ("affine4", "affine8:32") converts weights;
+    `context`: how long texts may get, for models whose rotation is scaled by it."""
     target = _mc.default_device() if device is None else _mc.Device(device)
     with _mc.device_scope(target):
-        return Model(_mc.load_model(os.fspath(path), fast, dtype), os.fspath(path), target)
+        return Model(_mc.load_model(os.fspath(path), fast, dtype, quantize, context), os.fspath(path), target)
 
 
-__all__ = ["Generation", "Model", "Score", "Token", "load"]
+__all__ = ["Edit", "Generation", "Model", "Score", "Token", "load"]

@@ -34,6 +34,8 @@ _BUILTIN: dict[str, type[BaseException]] = {
     "BadFormat": ValueError,
     "Truncated": ValueError,
     "UnknownLayer": IndexError,
+    "UnknownSite": ValueError,
+    "BadTemplate": ValueError,
     "BadData": ValueError,
     "ContextTooLong": ValueError,
     "UnknownBackend": ValueError,

@@ -7,11 +7,15 @@
 #include <thread>
 
 #include "common.h"
+#include "mc/chat.h"
 #include "mc/device.h"
+#include "mc/edits.h"
+#include "mc/embed.h"
 #include "mc/generate.h"
 #include "mc/interrupt.h"
 #include "mc/ops.h"
 #include "mc/probe.h"
+#include "mc/sites.h"
 
 namespace mcpy {
 namespace {
@@ -46,6 +50,45 @@ nb::list list_of(const std::vector<double>& v) {
   return out;
 }
 nb::object optional_id(std::optional<int32_t> id) { return id ? nb::object(nb::int_(*id)) : nb::none(); }
+
+// Inclusive ranges, given as pairs.
+std::vector<std::pair<int64_t, int64_t>> ranges_of(nb::handle h) {
+  std::vector<std::pair<int64_t, int64_t>> out;
+  for (nb::handle r : nb::iter(h)) out.emplace_back(nb::cast<int64_t>(r[0]), nb::cast<int64_t>(r[1]));
+  return out;
+}
+
+// Lines as `mc --edit` takes them, and tuples (kind, sites, value, factor, positions, heads, keys).
+std::vector<mc::Edit> edits_of(const PyModel& m, nb::handle edits, int64_t tokens) {
+  const int64_t layers = m.model->config().layers;
+  std::vector<mc::Edit> out;
+  for (nb::handle e : nb::iter(edits)) {
+    if (PyUnicode_Check(e.ptr())) {
+      for (mc::Edit& x : mc::parse_edit(text_of(e), layers, tokens)) out.push_back(std::move(x));
+      continue;
+    }
+    const std::string kind = text_of(e[0]);
+    bool known = false;
+    for (mc::EditKind k :
+         {mc::EditKind::Replace, mc::EditKind::Scale, mc::EditKind::ProjectOut, mc::EditKind::Add})
+      for (const mc::Site& s :
+           kind == mc::edit_name(k) ? mc::parse_sites(text_of(e[1]), layers) : std::vector<mc::Site>()) {
+        mc::Edit x;
+        x.kind = k;
+        x.site = s;
+        if (nb::object v = e[2]; !v.is_none()) x.value = to_array(v);
+        x.factor = nb::cast<double>(e[3]);
+        x.positions = ranges_of(e[4]);
+        for (nb::handle head : nb::iter(e[5])) x.heads.push_back(nb::cast<int>(head));
+        x.keys = ranges_of(e[6]);
+        mc::check_edit(x);
+        out.push_back(std::move(x));
+        known = true;
+      }
+    if (!known) throw nb::value_error("an edit's kind is 'replace', 'scale', 'project-out' or 'add'");
+  }
+  return out;
+}
 
 // Runs on a thread of its own, at most kAhead tokens before its reader; ends when the reader is dropped.
 class Generation {
@@ -168,14 +211,17 @@ std::vector<std::vector<int32_t>> rows_of(nb::handle h) {
   return rows;
 }
 
-nb::list score(const PyModel& m, nb::handle rows_in, int64_t chunk) {
+nb::list score(const PyModel& m, nb::handle rows_in, int64_t chunk, nb::handle edits) {
   const auto rows = rows_of(rows_in);
+  const std::vector<mc::Edit> written =
+      edits_of(m, edits, rows.size() == 1 ? static_cast<int64_t>(rows[0].size()) : -1);
   std::vector<std::vector<double>> scores;
   {
     const InterruptScope interrupts;
     nb::gil_scoped_release nogil;
     mc::ScoreOptions options;
     options.chunk = chunk;
+    options.edits = written;
     scores = mc::score(m.model, rows, options);
   }
   nb::list out;
@@ -183,35 +229,39 @@ nb::list score(const PyModel& m, nb::handle rows_in, int64_t chunk) {
   return out;
 }
 
-// The residual stream of one row of ids: a list of arrays (tokens, d), one a layer, and the hidden state
-// after the last norm.
-nb::list residuals(const PyModel& m, nb::handle ids_in, nb::handle layers) {
+// What one row of ids has at sites: a list of arrays (1, tokens, …), and the hidden state after the last
+// norm.
+nb::list activations(const PyModel& m, nb::handle ids_in, nb::handle sites, nb::handle edits) {
   const std::vector<int32_t> ids = ids_of(ids_in);
-  std::vector<mc::Site> taps;
-  for (nb::handle l : nb::iter(layers))
-    taps.push_back({mc::SiteKind::ResidPost, m.model->layer_index(nb::cast<int64_t>(l))});
+  const std::vector<mc::Site> taps = mc::parse_sites(text_of(sites), m.model->config().layers);
+  const std::vector<mc::Edit> written = edits_of(m, edits, static_cast<int64_t>(ids.size()));
   if (ids.empty()) throw nb::value_error("there are no tokens to run");
   Arrays out;
   {
     const InterruptScope interrupts;
     nb::gil_scoped_release nogil;
-    mc::Session session(m.model);
+    mc::Session session(m.model, 1, written);
     const Array hidden = session.run(ids, mc::kMaxPass, true, taps, &out);
+    session.require_fired();
     out.push_back(hidden);
     mc::eval(out);
   }
   return to_pylist(out);
 }
 
-nb::object capture(const PyModel& m, nb::handle data, nb::handle out, nb::handle layers, int64_t batch,
-                   nb::handle pool, nb::handle progress) {
+nb::object capture(const PyModel& m, nb::dict given, nb::handle progress) {
   mc::CaptureOptions o;
-  o.data = text_of(data);
-  o.out = text_of(out);
-  for (nb::handle l : nb::iter(layers))
-    o.sites.push_back({mc::SiteKind::ResidPost, m.model->layer_index(nb::cast<int64_t>(l))});
-  o.batch_size = batch;
-  o.pool = mc::parse_pool(text_of(pool));
+  o.data = text_of(given["data"]);
+  o.out = text_of(given["out"]);
+  o.sites = mc::parse_sites(text_of(given["sites"]), m.model->config().layers);
+  o.positions =
+      given["positions"].is_none() ? mc::PositionRanges() : mc::parse_positions(text_of(given["positions"]));
+  o.batch_size = nb::cast<int64_t>(given["batch_size"]);
+  o.pool = mc::parse_pool(text_of(given["pool"]));
+  o.resume = nb::cast<bool>(given["resume"]);
+  o.part = nb::cast<int64_t>(given["part"]);
+  o.parts = nb::cast<int64_t>(given["parts"]);
+  o.edits = edits_of(m, given["edits"], -1);
   o.precision = m.fast ? "fast" : "highest";
   mc::CaptureSummary s;
   {
@@ -238,6 +288,43 @@ nb::object capture(const PyModel& m, nb::handle data, nb::handle out, nb::handle
   return d;
 }
 
+nb::list embed(const PyModel& m, nb::handle texts_in, nb::handle pool, bool normalize, int64_t batch) {
+  std::vector<std::string> texts;
+  for (nb::handle t : nb::iter(texts_in)) texts.push_back(text_of(t));
+  mc::EmbedOptions o;
+  if (!pool.is_none()) o.pool = mc::parse_embed_pool(text_of(pool));
+  o.normalize = normalize;
+  o.batch_size = batch;
+  std::vector<std::vector<float>> vectors;
+  {
+    const InterruptScope interrupts;
+    nb::gil_scoped_release nogil;
+    vectors = mc::embed(m.model, texts, o);
+  }
+  nb::list out;
+  for (const auto& v : vectors) {
+    nb::list row;
+    for (float x : v) row.append(x);
+    out.append(row);
+  }
+  return out;
+}
+
+// (text, ids) of messages, given as JSON.
+nb::tuple chat(const PyModel& m, nb::handle messages, nb::dict given) {
+  mc::ChatOptions o;
+  o.add_generation_prompt = nb::cast<bool>(given["add_generation_prompt"]);
+  o.special = nb::cast<bool>(given["special"]);
+  o.tools = text_of(given["tools"]);
+  o.variables = text_of(given["variables"]);
+  const mc::Tokenizer& t = m.model->tokenizer();
+  const nb::object source = given["template"];
+  const mc::ChatTemplate form = source.is_none() ? mc::ChatTemplate::of(*m.model, text_of(given["name"]))
+                                                 : mc::ChatTemplate(text_of(source), t);
+  const std::string told = text_of(messages);
+  return nb::make_tuple(str(form.render(told, o).text), list_of(form.encode(t, told, o)));
+}
+
 }  // namespace
 
 void bind_model(nb::module_& m) {
@@ -256,6 +343,17 @@ void bind_model(nb::module_& m) {
             mc::EncodeOptions o{.parse_special = special};
             if (!bos.is_none()) o.add_bos = nb::cast<bool>(bos);
             return list_of(p.model->tokenizer().encode(text_of(text), o));
+          },
+          nb::arg(), nb::arg(), nb::arg().none())
+      .def(
+          "encode_with_spans",
+          [](const PyModel& p, nb::handle text, bool special, nb::handle bos) {
+            mc::EncodeOptions o{.parse_special = special};
+            if (!bos.is_none()) o.add_bos = nb::cast<bool>(bos);
+            const mc::Encoding e = p.model->tokenizer().encode_with_spans(text_of(text), o);
+            nb::list spans;
+            for (const mc::TokenSpan& s : e.spans) spans.append(nb::make_tuple(s.begin, s.end));
+            return nb::make_tuple(list_of(e.ids), spans);
           },
           nb::arg(), nb::arg(), nb::arg().none())
       .def("decode",
@@ -295,12 +393,26 @@ void bind_model(nb::module_& m) {
             g.logprobs = nb::cast<bool>(o["logprobs"]);
             g.ignore_eos = nb::cast<bool>(o["ignore_eos"]);
             for (nb::handle s : nb::iter(o["stop"])) g.stop.push_back(text_of(s));
-            return new Generation(p.model, ids_of(ids), std::move(g));
+            std::vector<int32_t> prompt = ids_of(ids);
+            g.edits = edits_of(p, o["edits"], static_cast<int64_t>(prompt.size()));
+            return new Generation(p.model, std::move(prompt), std::move(g));
           },
           nb::rv_policy::take_ownership)
       .def("score", &score)
-      .def("residuals", &residuals)
-      .def("capture", &capture, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none())
+      .def("activations", &activations)
+      .def("embed", &embed, nb::arg(), nb::arg().none(), nb::arg(), nb::arg())
+      .def("chat", &chat)
+      .def("site_order",
+           [](const PyModel& p, nb::handle sites) {
+             nb::list out;
+             for (const mc::Site& s : mc::parse_sites(text_of(sites), p.model->config().layers)) {
+               const bool one = !mc::site_info(s.kind).per_layer;
+               const int layer = one ? (s.kind == mc::SiteKind::Embed ? -1 : 1 << 20) : s.layer;
+               out.append(nb::make_tuple(str(mc::site_name(s)), layer, static_cast<int>(s.kind)));
+             }
+             return out;
+           })
+      .def("capture", &capture, nb::arg(), nb::arg().none())
       .def("memory_plan", [](const PyModel& p, int64_t tokens, int64_t rows) {
         const mc::MemoryPlan plan = mc::plan_memory(p.model, tokens, mc::kMaxPass, rows);
         nb::dict d;
@@ -312,9 +424,14 @@ void bind_model(nb::module_& m) {
         d["total"] = plan.total();
         return d;
       });
-  m.def("load_model", [](nb::handle path, bool fast, nb::handle dtype) {
+  m.def("load_model", [](nb::handle path, bool fast, nb::handle dtype, nb::handle quantize, int64_t context) {
     const std::string p = text_of(path);
-    const mc::LoadOptions o{.fast = fast, .dtype = to_dtype(dtype)};
+    mc::LoadOptions o{.fast = fast, .dtype = to_dtype(dtype)};
+    if (const std::string q = text_of(quantize); !q.empty()) {
+      o.quantize = mc::parse_quantize(q);
+      o.quantize.scales = o.dtype;
+    }
+    o.context = context;
     PyModel r{nullptr, fast};
     {
       nb::gil_scoped_release nogil;

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import modelcypher as mc
+
 TEXT = "The quick brown fox jumps over the lazy dog."
 
 
@@ -118,3 +120,117 @@ def test_repr(model):
     assert "llama, 30 layers, hidden 576" in repr(model)
     plan = model.memory_plan(512)
     assert plan["total"] == plan["weights"] + plan["cache"] + max(plan["prefill"], plan["decode"])
+
+
+def test_edits_of_scores_and_generations(model, mc_json):
+    line = "scale heads.5 factor=0 heads=1"
+    plain, edited = model.score(TEXT), model.score(TEXT, edits=line)
+    assert edited.logprobs != plain.logprobs
+    told = mc_json("score", "--model", model.path, "--text", TEXT, "--edit", line)
+    assert edited.logprobs == [t["logprob"] for t in told["tokens"][1:]]
+    as_object = mc.Edit("scale", "heads.5", factor=0, heads=[1])
+    assert model.score(TEXT, edits=[as_object]).logprobs == edited.logprobs
+    # Its zero multiple changes no bit, itself it changes the text.
+    steer = np.sin(np.arange(model.config["hidden"], dtype=np.float32))
+    text = model.generate("I feel", 12).text
+    assert model.generate("I feel", 12, edits=[mc.Edit("add", "resid_post.12", steer, factor=0)]).text == text
+    assert model.generate("I feel", 12, edits=[mc.Edit("add", "resid_post.12", steer, factor=40)]).text != text
+    with pytest.raises(ValueError, match="resid_post"):
+        model.score(TEXT, edits="add resid_pots.3 1")
+    with pytest.raises(ValueError, match="kind"):
+        model.score(TEXT, edits=[mc.Edit("double", "embed")])
+    with pytest.raises(ValueError, match="never fired"):
+        model.score(TEXT, edits=[mc.Edit("add", "embed", 1.0, positions=[500])])
+
+
+def test_activations_at_sites(model):
+    c = model.config
+    got = model.activations(TEXT, "q.3,resid_post.-1,logits,pattern.0")
+    n = len(model.tokenize(TEXT))
+    assert list(got) == ["q.3", f"resid_post.{c['layers'] - 1}", "logits", "pattern.0"]
+    assert got["q.3"].shape == (n, c["heads"], c["head_dim"]) and got["logits"].shape == (n, c["vocab"])
+    assert got["pattern.0"].shape[0] == c["heads"] and got["pattern.0"].shape[-1] == n
+    np.testing.assert_array_equal(np.asarray(got[f"resid_post.{c['layers'] - 1}"]), np.asarray(model.hidden(TEXT, -1)))
+    # The log-softmax of the logits is the score.
+    logits = np.asarray(got["logits"], np.float64)
+    logprobs = logits - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True)) - logits.max(-1, keepdims=True)
+    score = model.score(TEXT)
+    np.testing.assert_allclose([logprobs[i, t] for i, t in enumerate(score.ids[1:])], score.logprobs, atol=1e-5)
+    patched = model.activations(TEXT, "logits", edits=[mc.Edit("replace", "resid_post.4", model.hidden(TEXT, 4))])
+    np.testing.assert_array_equal(np.asarray(patched["logits"]), np.asarray(got["logits"]))
+    with pytest.raises(ValueError):
+        model.activations(TEXT, "nowhere.3")
+
+
+def test_hooks_read_and_replace(model):
+    plain = np.asarray(model.activations(TEXT, "logits")["logits"])
+    seen = []
+
+    def look(name, result=lambda x: None):
+        def hook(x):
+            seen.append((name, tuple(x.shape)))
+            return result(x)
+
+        return hook
+
+    # In the model's order, however they are given; what only looks, or gives the same back, changes no bit.
+    got = model.run_with_hooks(TEXT, {"resid_post.9": look("late"), "embed": look("early", lambda x: x)})
+    assert [name for name, _ in seen] == ["early", "late"]
+    np.testing.assert_array_equal(np.asarray(got["logits"]), plain)
+    # A later hook sees what an earlier one did, and the whole equals the edit.
+    doubled = []
+    got = model.run_with_hooks(TEXT, {"mlp_out.3": lambda x: x * 0.0, "mlp_out.4": lambda x: doubled.append(np.asarray(x))})
+    same = model.activations(TEXT, "logits,mlp_out.4", edits="scale mlp_out.3 factor=0")
+    np.testing.assert_array_equal(np.asarray(got["logits"]), np.asarray(same["logits"]))
+    np.testing.assert_array_equal(doubled[0], np.asarray(same["mlp_out.4"]))
+    with pytest.raises(ValueError, match="shape"):
+        model.run_with_hooks(TEXT, {"embed": lambda x: x[:1]})
+    with pytest.raises(ZeroDivisionError):
+        model.run_with_hooks(TEXT, {"embed": lambda x: 1 / 0})
+
+
+def test_capture_of_sites(model, tmp_path):
+    texts = [TEXT, "Hello world"]
+    arrays = model.capture(texts, sites=["attn_out.2", "embed"])
+    assert list(arrays) == ["attn_out.2", "embed"] and len(arrays["embed"]) == 2
+    summary = model.capture(texts, sites="attn_out.2,embed", out=tmp_path / "out", positions="-1", edits="scale attn_out.2 factor=2")
+    assert summary["prompts"] == 2
+    manifest = json.loads(Path(summary["manifest"]).read_text())
+    assert "edits" in json.dumps(manifest)
+    with pytest.raises(ValueError, match="positions"):
+        model.capture(texts, 0, positions="0")
+    parts = [model.capture(texts, 0, out=tmp_path / f"p{i}", shard=(i, 2))["prompts"] for i in range(2)]
+    assert parts == [1, 1]
+
+
+def test_offsets_are_characters(model):
+    text = "naïve 👍🏽 cat"
+    ids, spans = model.tokenize_with_offsets(text)
+    assert ids == model.tokenize(text) and spans[0][0] == 0 and spans[-1] == (len(text) - 4, len(text))
+    assert text[spans[-1][0] : spans[-1][1]] == " cat"
+
+
+def test_conversations(model, mc_json):
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is the capital of France?"}]
+    text, ids = model.chat_text(messages)
+    told = mc_json("infer", "--model", model.path, "--chat", "--system", "Be brief.", "--prompt", messages[1]["content"], "--max-tokens", 12)
+    assert text == told["prompt"] and ids == told["prompt_ids"]
+    assert model.generate(messages, 12).text == told["text"]
+    assert model.chat_text(messages, template="{{ messages|length }}{{ more }}", more="x")[0] == "2x"
+    with pytest.raises(ValueError, match="line 1"):
+        model.chat_text(messages, template="{% nothing %}")
+
+
+def test_embed(model):
+    one = model.embed("A cat.", pool="mean", normalize=True)
+    both = model.embed(["A cat.", "A dog."], pool="mean", normalize=True)
+    assert both.shape == (2, model.config["hidden"]) and float((one * one).sum()) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_array_equal(np.asarray(both[0]), np.asarray(one))
+
+
+def test_load_quantized(model):
+    small = mc.load(model.path, quantize="affine8:64")
+    a, b = small.score(TEXT).logprobs, model.score(TEXT).logprobs
+    assert a != b and np.allclose(a, b, atol=0.3)
+    with pytest.raises(ValueError, match="affine"):
+        mc.load(model.path, quantize="int3")

@@ -20,6 +20,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "models"
 MODELS = Path(os.environ.get("MC_MODELS", ROOT / "models"))
+# A sanitizer's own memory is many times the program's.
+measures_memory = pytest.mark.skipif("MC_SANITIZER" in os.environ, reason="a sanitizer takes many times the memory that is measured")
 ENGINE_SETTINGS = ("MODELCYPHER_BACKEND", "MC_BACKEND", "MC_SIMD", "MC_NUM_THREADS", "MC_DEBUG")
 
 

@@ -10,7 +10,7 @@ import struct
 
 import numpy as np
 import pytest
-from conftest import GOLDEN, error_of, golden, model_path
+from conftest import error_of, GOLDEN, golden, measures_memory, model_path
 
 DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U64": np.uint64}
 SUBJECTS = ["The baker", "An old sailor", "My sister", "The youngest of the three engineers", "Nobody", "A grey cat"]
@@ -201,6 +201,7 @@ def test_interrupt_leaves_whole_files(mc, tmp_path):
     assert tensors["layer.0"].shape[0] == manifest["tokens"]
 
 
+@measures_memory
 def test_memory_does_not_grow_with_the_data(mc, tmp_path):
     """60 prompts against 300; in full 200 against 2,000."""
     few, many = (200, 2000) if os.environ.get("MC_TEST_FULL") else (60, 300)

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import error_of, model_path
+from conftest import error_of, measures_memory, model_path
 from test_capture import capture, prompts, read_capture, write_data
 
 WIDE = [*range(30)]  # all layers: a shard of 16 MiB holds some 240 tokens
@@ -252,6 +252,7 @@ def peak_of(result):
     return float(number) * {"kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
 
 
+@measures_memory
 def test_a_memory_limit_chooses_the_batch(mc, tmp_path):
     data = write_data(tmp_path / "data.jsonl", [p * 6 for p in prompts(40)])
     out = tmp_path / "out"
@@ -275,6 +276,7 @@ def own_peak(mc, *arguments):
     return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout)
 
 
+@measures_memory
 @pytest.mark.parametrize("name", ["smollm2", "gemma3"])
 def test_the_plan_is_what_comes(mc, tmp_path, name):
     """Predicted against actual peak, within 5 % (the allocator's grain beside)."""

@@ -4,7 +4,7 @@ choice of an engine: one line where something is computed, none elsewhere; each 
 from __future__ import annotations
 
 import pytest
-from conftest import error_of, model_path
+from conftest import error_of, measures_memory, model_path
 
 MEASURED = ("time_to_first_token_s", "prefill_tokens_per_s", "decode_tokens_per_s", "first_compile_s", "from_cache_s", "load_s",
             "peak_host_bytes", "peak_device_bytes")  # fmt: skip
@@ -44,6 +44,7 @@ def test_tables_without_a_model(mc, tmp_path):
     assert "| feature | numpy | cuda | jax | mlx |" in text.out
 
 
+@measures_memory
 def test_measured_with_a_model(mc, tmp_path):
     told = mc("backends", "compare", "--model", model_path("smollm2"), "--prompt-tokens", 8, "--gen-tokens", 4, "--output", "json",
               env=alone(tmp_path)).json()  # fmt: skip
