@@ -85,7 +85,8 @@ def table(source, doc):
         four = big["affine4"]["decode"]
         ratio = big["bf16"]["decode"] / 133
         rows += ["", "PyTorch did not end its 8 B shape within this run's time (an earlier run of its own gave 133 tokens/s decoding, "
-                 f"{ratio:.2f} ×; goal ≥ 1.1). 4-bit decoding of that shape: goal ≥ 300, {'met' if four >= 300 else '**missed**'} at {four:.0f}."]
+                 f"{ratio:.2f} ×; goal ≥ 1.1). 4-bit decoding of that shape: goal ≥ 300, "
+                 f"{'met' if four >= 300 else '**missed**'} at {four:.0f}."]
     elif "decode" in big.get("affine4", {}):
         four = big["affine4"]["decode"]
         rows += ["", f"4-bit decoding of the 8 B shape: goal ≥ 300, {'met' if four >= 300 else '**missed**'} at {four:.0f}."]

@@ -81,7 +81,8 @@ def main():
         try:
             import skdim
 
-            table.append(("", "scikit-dimension, TwoNN", median_of(args.runs, lambda: skdim.id.TwoNN().fit(np.load(folder / "points.npy")))))
+            table.append(("", "scikit-dimension, TwoNN", median_of(args.runs,
+                lambda: skdim.id.TwoNN().fit(np.load(folder / "points.npy")))))
         except ImportError as e:
             table.append(("", f"scikit-dimension: {e}", None))
     for what, who, t in table:

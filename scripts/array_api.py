@@ -51,7 +51,8 @@ MARKS = "<!-- counts: written by scripts/array_api.py -->", "<!-- end of counts 
 def write_table(facts: dict) -> None:
     rows = ["| library | passed | failed | errors | skipped |", "|---|---|---|---|---|"]
     for name, r in facts["modules"].items():
-        rows.append(f"| {name} ({r['version']}) | " + " | ".join(f"{r.get(k, 0):,}" for k in ("passed", "failed", "error", "skipped")) + " |")
+        rows.append(f"| {name} ({r['version']}) | " + " | ".join(f"{r.get(k, 0):,}" for k in ("passed", "failed", "error",
+            "skipped")) + " |")
     page = ours.ROOT / "docs/array-api.md"
     before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
     after = rest.split(MARKS[1])[1]
@@ -65,7 +66,8 @@ def main() -> int:
     parser.add_argument("--max-examples", type=int, default=20)
     parser.add_argument("--path", action="append", default=[])
     args = parser.parse_args()
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([*map(os.path.abspath, args.path), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([*map(os.path.abspath, args.path), os.environ.get("PYTHONPATH",
+        "")]).strip(os.pathsep)}
     results, absent = {}, []
     for module in args.modules:
         version = version_of(module, env)

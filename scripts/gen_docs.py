@@ -28,7 +28,8 @@ def errors_md(definition: str) -> str:
            "`error[CODE]: where: what` and `  next: what to do` on stderr; with `--output json` it is an object",
            "`{\"schema\": \"mc.error/1\", \"error\": {\"code\", \"message\", \"where\", \"next\"}}` on stdout. A code never",
            "changes its meaning. The next step below is the general one; a message may carry a better one.", "",
-           "Exit codes of `mc`: 0 done, 1 error (of `mc parity` also: engines disagree), 2 the command line is wrong, 3 a check failed, 130 stopped by Ctrl-C.", ""]
+           "Exit codes of `mc`: 0 done, 1 error (of `mc parity` also: engines disagree), 2 the command line is wrong, "
+           "3 a check failed, 130 stopped by Ctrl-C.", ""]
     group = None
     for name, code, summary, fix in rows:
         g = code.removeprefix("MC-E")[1]

@@ -153,7 +153,9 @@ class Model:
         """The pieces of a text as the model sees them."""
         return [self._inner.token_text(i).decode("utf-8", "replace") for i in self._ids(text)]
 
-    def tokenize_with_offsets(self, text: str, *, special: bool = False, add_bos: bool | None = None) -> tuple[list[int], list[tuple[int, int]]]:
+    def tokenize_with_offsets(
+        self, text: str, *, special: bool = False, add_bos: bool | None = None
+    ) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids of a text, and for each the characters of the text that it stands for: text[begin:end]."""
         ids, spans = self._inner.encode_with_spans(text, special, add_bos)
         at, place = {0: 0}, 0
@@ -163,14 +165,16 @@ class Model:
         return ids, [(at[a], at[b]) for a, b in spans]
 
     def chat_text(
-        self, messages: Sequence[dict[str, Any]], *, tools: Sequence[Any] | None = None, add_generation_prompt: bool = True, special: bool = False,
-        template: str | None = None, name: str = "", **variables: Any,
+        self, messages: Sequence[dict[str, Any]], *, tools: Sequence[Any] | None = None, add_generation_prompt: bool = True,
+        special: bool = False, template: str | None = None, name: str = "", **variables: Any,
     ) -> tuple[str, list[int]]:  # fmt: skip
         """The text of a conversation as the model's chat template writes it, and its ids (docs/chat.md). `template`: Jinja in place of
         the model's; `name`: one of several; `variables` go to the template. Control tokens in messages are text unless `special`."""
         options = {
-            "tools": json.dumps(list(tools), ensure_ascii=False) if tools is not None else "", "add_generation_prompt": add_generation_prompt,
-            "special": special, "template": template, "name": name, "variables": json.dumps(variables, ensure_ascii=False) if variables else "",
+            "tools": json.dumps(list(tools), ensure_ascii=False) if tools is not None else "",
+            "add_generation_prompt": add_generation_prompt,
+            "special": special, "template": template, "name": name,
+            "variables": json.dumps(variables, ensure_ascii=False) if variables else "",
         }  # fmt: skip
         return self._inner.chat(json.dumps(list(messages), ensure_ascii=False), options)
 

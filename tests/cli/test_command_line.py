@@ -190,7 +190,8 @@ def test_completion_is_a_script_that_the_shell_reads(shell):
     ("mc probe ", set(PROBES)), ("mc --quiet model ", {"info"}), ("mc completion ", {"bash", "zsh"}),
     ("mc score --output ", {"text", "json", "yaml"}), ("mc score --output=j", {"json"}), ("mc bench --dtype b", {"bf16"}),
     ("mc --output json sc", {"score"}), ("mc --output=json sc", {"score"}), ("mc probe capture --pool ", {"none", "last", "mean"}),
-    ("mc score --max", set()), ("mc infer --max", {"--max-tokens"}), ("mc infer -m x.gguf --temp", {"--temperature", "--template-variables"}),
+    ("mc score --max", set()), ("mc infer --max", {"--max-tokens"}), ("mc infer -m x.gguf --temp", {"--temperature",
+        "--template-variables"}),
     ("mc infer --prompt ", set()),
 ])
 def test_completion_offers(line, offered):

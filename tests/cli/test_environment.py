@@ -16,8 +16,10 @@ SANITIZED = "MC_SANITIZER" in os.environ
 
 
 def mc(*args, env=None, **options):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("MODELCYPHER_") and k not in ("MC_BACKEND", "MC_SIMD", "MC_NUM_THREADS")}
-    return subprocess.run([MC, *args], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, env={**clean, **(env or {})}, **options)
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("MODELCYPHER_") and k not in ("MC_BACKEND", "MC_SIMD",
+        "MC_NUM_THREADS")}
+    return subprocess.run([MC, *args], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, env={**clean,
+        **(env or {})}, **options)
 
 
 def test_doctor_and_backends_name_the_choice():

@@ -66,7 +66,8 @@ CASES = {
     "llama-yarn-whole": (
         tf.LlamaConfig,
         DECODER
-        | {"max_position_embeddings": 256, "rope_parameters": rope("yarn", factor=4.0, original_max_position_embeddings=64, truncate=False)},
+        | {"max_position_embeddings": 256, "rope_parameters": rope("yarn", factor=4.0, original_max_position_embeddings=64,
+            truncate=False)},
         {"weights": "llama", "tokens": 24, "older": True},
     ),
     "mistral": (tf.MistralConfig, DECODER | {"sliding_window": 5, "head_dim": 24}, {}),

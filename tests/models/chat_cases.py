@@ -1,5 +1,7 @@
 """Chat templates in the manner of those that models come with, small ones for each construct, and conversations to put in them."""
 
+# ruff: noqa: E501, E741
+
 from __future__ import annotations
 
 import json
@@ -391,7 +393,7 @@ def expected(template, context):
     """What jinja2 gives: (text, None), or (None, what it says)."""
     try:
         return environment().from_string(template).render(**context), None
-    except (jinja2.exceptions.TemplateError, jinja2.exceptions.SecurityError, TypeError, ValueError, ZeroDivisionError, OverflowError, SyntaxError) as e:
+    except (jinja2.exceptions.TemplateError, jinja2.exceptions.SecurityError, TypeError, ValueError, ZeroDivisionError, OverflowError, SyntaxError, LookupError) as e:
         return None, str(e)
 
 

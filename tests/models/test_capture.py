@@ -10,7 +10,7 @@ import struct
 
 import numpy as np
 import pytest
-from conftest import error_of, GOLDEN, golden, measures_memory, model_path
+from conftest import GOLDEN, error_of, golden, measures_memory, model_path
 
 DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U64": np.uint64}
 SUBJECTS = ["The baker", "An old sailor", "My sister", "The youngest of the three engineers", "Nobody", "A grey cat"]

@@ -38,6 +38,8 @@ def same(mc, tmp_path, template, context):
         return None  # an empty prompt is refused after it is rendered
     if error is not None and text is not None and any(w in error["message"] for w in ("not supported", "no filter named", "no test named")):
         return None  # named as what is not done (docs/chat.md)
+    if text is not None and any(w in text for w in (" at 0x", "range(", "<Macro")):
+        return None  # how Python prints ranges, macros and methods is not copied (docs/chat.md)
     if text == ours and (error is None) == (why is None):
         assert error is None or error["code"] == "MC-E0308" and "line " in error["message"], error
         return None
@@ -132,14 +134,16 @@ def test_what_a_user_writes_ends_no_turn(mc):
 
 
 def test_messages_from_files(mc, tmp_path):
-    messages = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}, {"role": "assistant", "content": "A"}, {"role": "user", "content": "V"}]
+    messages = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}, {"role": "assistant", "content": "A"},
+        {"role": "user", "content": "V"}]
     file = tmp_path / "m.json"
     texts = []
     for written in (json.dumps(messages), "\n".join(map(json.dumps, messages)) + "\n", json.dumps({"messages": messages})):
         file.write_text(written)
         texts.append(infer(mc, "--messages", file, "--max-tokens", 0).json()["prompt"])
     assert texts[0] == texts[1] == texts[2] and texts[0].index("S") < texts[0].index("U") < texts[0].index("A") < texts[0].index("V")
-    for bad, word in [("[]", "no messages"), ("{}", "no string \"role\""), ('[{"role": 1}]', "message 1"), ("[1]", "message 1"), ("hello", "line 1"), ('"x"', "no list")]:
+    for bad, word in [("[]", "no messages"), ("{}", "no string \"role\""), ('[{"role": 1}]', "message 1"), ("[1]", "message 1"),
+        ("hello", "line 1"), ('"x"', "no list")]:
         file.write_text(bad)
         error = error_of(infer(mc, "--messages", file, "--max-tokens", 0))
         assert error["code"] == "MC-E0306" and word in error["message"], (bad, error)
@@ -185,7 +189,8 @@ def test_turns_keep_the_cache_and_change_no_token(mc, tmp_path):
 
 
 def test_commands_of_a_chat(mc):
-    result = talk(["Hello", "/reset", "Hello", "/system You are a pirate.", "Hello", "/exit", "never"], "--max-tokens", 6, "--output", "json")
+    result = talk(["Hello", "/reset", "Hello", "/system You are a pirate.", "Hello", "/exit", "never"], "--max-tokens", 6, "--output",
+        "json")
     turns = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(turns) == 3 and turns[0]["ids"] == turns[1]["ids"]
     assert turns[1]["reused_tokens"] == 0 and turns[2]["prompt_tokens"] != turns[1]["prompt_tokens"]

@@ -199,7 +199,8 @@ def test_the_hash_is_of_every_file_that_is_read(smollm, tmp_path):
     model.mkdir()
     for f in ("config.json", "model.safetensors", "tokenizer.json"):
         (model / f).write_bytes((smollm / "one" / f).read_bytes())
-    for f, more in [(None, ""), ("README.md", "x"), ("tokenizer.json", " "), ("tokenizer_config.json", "{}"), ("generation_config.json", "{}"), ("chat_template.jinja", "x")]:
+    for f, more in [(None, ""), ("README.md", "x"), ("tokenizer.json", " "), ("tokenizer_config.json", "{}"),
+        ("generation_config.json", "{}"), ("chat_template.jinja", "x")]:
         if f:
             with open(model / f, "a") as file:
                 file.write(more)
@@ -227,7 +228,8 @@ def test_templates_and_end_tokens_of_a_directory(smollm, tmp_path):
     (tmp_path / "tools.json").write_text("[{}, {}]")
 
     def told(*more, tokens="0"):
-        return json.loads(mc("infer", "--model", str(folder), "--chat", "--prompt", "ab", "--max-tokens", tokens, "--output", "json", *more).stdout)
+        return json.loads(mc("infer", "--model", str(folder), "--chat", "--prompt", "ab", "--max-tokens", tokens, "--output", "json",
+            *more).stdout)
 
     assert told()["prompt"] == "Dab"
     assert told("--chat-template", "tool_use", "--tools", str(tmp_path / "tools.json"))["prompt"] == "T2"

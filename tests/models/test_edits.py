@@ -180,7 +180,8 @@ def test_what_a_direction_causes(mc, subject, tmp_path):
     """`mc probe direction --check`: KL of the model to itself without the direction, against the reference's."""
     name, reference, ids = subject
     hot, cold = [[f"{a} {b}" for a in ("In summer", "Today", "On the beach", "At noon") for b in end] for end in
-                 (["it is very hot.", "the sun burns.", "everyone sweats."], ["it is very cold.", "the snow falls.", "everyone freezes."])]  # fmt: skip
+                 (["it is very hot.", "the sun burns.", "everyone sweats."], ["it is very cold.", "the snow falls.",
+                     "everyone freezes."])]  # fmt: skip
     for label, texts in (("hot", hot), ("cold", cold)):
         data = write_data(tmp_path / f"{label}.jsonl", texts)
         assert capture(mc, name, data, tmp_path / label, "--pool", "last", layers=[LAYER, 10]).code == 0

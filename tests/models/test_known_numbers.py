@@ -98,10 +98,10 @@ def test_spectra_known_beforehand(mc, tmp_path):
         assert flat[key] == pytest.approx(80, rel=1e-4), key
     assert flat["spectral_entropy"] == pytest.approx(np.log(80), rel=1e-4)
     for exponent in (0.5, 1.0, 2.0):
-        l = np.arange(1, 81.0) ** -exponent
-        told = measure(mc, "rank", save(tmp_path / "law.npy", f4(30 * q * np.sqrt(l))))["results"][0]
+        variance = np.arange(1, 81.0) ** -exponent
+        told = measure(mc, "rank", save(tmp_path / "law.npy", f4(30 * q * np.sqrt(variance))))["results"][0]
         assert told["power_law"]["exponent"] == pytest.approx(exponent, abs=1e-3)
-        assert told["participation_ratio"] == pytest.approx(l.sum() ** 2 / (l**2).sum(), rel=1e-4)
+        assert told["participation_ratio"] == pytest.approx(variance.sum() ** 2 / (variance**2).sum(), rel=1e-4)
 
 
 def test_a_circle_of_forty_points(mc, tmp_path):

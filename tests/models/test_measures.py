@@ -149,17 +149,17 @@ def test_rank_is_the_reference(mc, tmp_path):
     for name, m in (("x", x), ("y", y)):
         told = measure(mc, "rank", save(tmp_path / f"{name}.npy", m), "--eigenvalues")["results"][0]
         s = np.linalg.svd((m - m.mean(0, dtype=np.float64)).astype(np.float64), compute_uv=False)
-        l = s**2 / (len(m) - 1)
+        variance = s**2 / (len(m) - 1)
         keep = s > max(m.shape) * 2.0**-23 * s[0]
         assert told["rank"] == keep.sum() == (90 if name == "x" else 5)
-        p, q = s / s.sum(), l / l.sum()
+        p, q = s / s.sum(), variance / variance.sum()
         entropy = lambda v: -(v[v > 0] * np.log(v[v > 0])).sum()  # noqa: E731
         # Squares of what rounding leaves of singular values that are 0 count in the entropy of s.
         assert told["effective_rank"] == pytest.approx(np.exp(entropy(p)), rel=1e-9 if name == "x" else 1e-3)
-        assert told["participation_ratio"] == pytest.approx(l.sum() ** 2 / (l**2).sum(), rel=1e-9)
-        assert told["stable_rank"] == pytest.approx(l.sum() / l[0], rel=1e-9)
+        assert told["participation_ratio"] == pytest.approx(variance.sum() ** 2 / (variance**2).sum(), rel=1e-9)
+        assert told["stable_rank"] == pytest.approx(variance.sum() / variance[0], rel=1e-9)
         assert told["spectral_entropy"] == pytest.approx(entropy(q), rel=1e-9)
-        assert np.allclose(told["eigenvalues"][: keep.sum()], l[: keep.sum()], rtol=1e-9)
+        assert np.allclose(told["eigenvalues"][: keep.sum()], variance[: keep.sum()], rtol=1e-9)
     told = measure(mc, "rank", tmp_path / "x.npy", "--intervals")["results"][0]
     first, last = told["power_law"]["first"], told["power_law"]["last"]
     assert (first, last) == (11, 45)
@@ -295,8 +295,8 @@ def test_npy_of_every_kind_and_order(mc, tmp_path):
     rng = np.random.default_rng(11)
     x = rng.integers(-100, 100, (40, 6)).astype(np.float64)
     want = measure(mc, "rank", save(tmp_path / "f8.npy", x))["results"][0]["participation_ratio"]
-    for name, m in {"f4": x.astype("f4"), "f2": x.astype("f2"), "i1": x.astype("i1"), "i8": x.astype("i8"), "i4": np.asfortranarray(x.astype("i4")),
-                    "cube": x.reshape(40, 2, 3)}.items():  # fmt: skip
+    for name, m in {"f4": x.astype("f4"), "f2": x.astype("f2"), "i1": x.astype("i1"), "i8": x.astype("i8"),
+                    "i4": np.asfortranarray(x.astype("i4")), "cube": x.reshape(40, 2, 3)}.items():  # fmt: skip
         assert measure(mc, "rank", save(tmp_path / f"{name}.npy", m))["results"][0]["participation_ratio"] == want, name
 
 
@@ -359,7 +359,8 @@ def test_files_that_are_refused(mc, tmp_path):
     broken[90] ^= 1
     (tmp_path / "broken.npz").write_bytes(broken)
     for name, words in {"two.npz": "5", "line.npy": "matrix", "text.npy": "kind", "nan.npy": "row 3",
-                        "short.npy": "bytes", "long.npy": "behind", "magic.npy": "no .npy", "broken.npz": "", "none.npy": ""}.items():  # fmt: skip
+                        "short.npy": "bytes", "long.npy": "behind", "magic.npy": "no .npy", "broken.npz": "",
+                        "none.npy": ""}.items():  # fmt: skip
         error = error_of(mc("probe", "rank", tmp_path / name, "--output", "json"))
         assert words in error["message"], (name, error)
     rng = np.random.default_rng(12)
