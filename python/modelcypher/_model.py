@@ -249,7 +249,8 @@ class Model:
         A function gets the array (tokens, …) at its site, as the hooks before it left it, and gives None, or the array of that shape
         that goes on in its place. Each hook costs a pass over the text; one that gives its array back changes no bit."""
         ids = self._ids(text)
-        order = sorted((layer, kind, name, f) for key, f in hooks.items() for name, layer, kind in self._inner.site_order(key))
+        places = ((layer, kind, name, f) for key, f in hooks.items() for name, layer, kind in self._inner.site_order(key))
+        order = sorted(places, key=lambda place: place[:3])  # several at one site: in the order given
         written = _edits(edits, len(ids))
         for _, _, name, function in order:
             if name.startswith("pattern."):

@@ -183,6 +183,9 @@ def test_hooks_read_and_replace(model):
     same = model.activations(TEXT, "logits,mlp_out.4", edits="scale mlp_out.3 factor=0")
     np.testing.assert_array_equal(np.asarray(got["logits"]), np.asarray(same["logits"]))
     np.testing.assert_array_equal(doubled[0], np.asarray(same["mlp_out.4"]))
+    # Several at one site run in the order given.
+    both = model.run_with_hooks(TEXT, {"mlp_out.3": lambda x: x * 0.0, "mlp_out.3-4": lambda x: x + 1.0}, "mlp_out.3")
+    assert np.all(np.asarray(both["mlp_out.3"]) == 1)
     with pytest.raises(ValueError, match="shape"):
         model.run_with_hooks(TEXT, {"embed": lambda x: x[:1]})
     with pytest.raises(ZeroDivisionError):
