@@ -29,6 +29,9 @@ struct ChatText {
   std::vector<TokenSpan> plain;
 };
 
+// The ids of such a text; the template itself says where a beginning token stands.
+MC_API std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const ChatText& text);
+
 // A model's chat template: Jinja, as Transformers runs it (docs/chat.md), with bos_token, eos_token,
 // messages, tools, add_generation_prompt, raise_exception and strftime_now. Immutable.
 class MC_API ChatTemplate {
@@ -45,9 +48,6 @@ class MC_API ChatTemplate {
   // `messages`: a JSON list of objects with "role" and "content" and whatever else the template reads. Throws
   // BadData naming the message, BadTemplate for what the template refuses.
   ChatText render(std::string_view messages, const ChatOptions& options = {}) const;
-  // The ids of that text; the template itself says where a beginning token stands.
-  std::vector<int32_t> encode(const Tokenizer& tokenizer, std::string_view messages,
-                              const ChatOptions& options = {}) const;
   const std::string& source() const;
 
  private:

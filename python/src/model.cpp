@@ -321,8 +321,8 @@ nb::tuple chat(const PyModel& m, nb::handle messages, nb::dict given) {
   const nb::object source = given["template"];
   const mc::ChatTemplate form = source.is_none() ? mc::ChatTemplate::of(*m.model, text_of(given["name"]))
                                                  : mc::ChatTemplate(text_of(source), t);
-  const std::string told = text_of(messages);
-  return nb::make_tuple(str(form.render(told, o).text), list_of(form.encode(t, told, o)));
+  const mc::ChatText told = form.render(text_of(messages), o);
+  return nb::make_tuple(str(told.text), list_of(mc::encode_chat(t, told)));
 }
 
 }  // namespace

@@ -59,7 +59,7 @@ ChatTurn Chat::ask(const std::string& text, const TokenCallback& on_token) {
   const size_t before = s.messages.size();
   s.messages.emplace_back("user", text);
   try {
-    const std::vector<int32_t> ids = s.form.encode(s.model->tokenizer(), s.json(), s.options);
+    const std::vector<int32_t> ids = encode_chat(s.model->tokenizer(), s.form.render(s.json(), s.options));
     if (ids.empty())
       throw Error(ErrorCode::BadTemplate, "the template gives no text for these messages", "chat template");
     const auto same = static_cast<size_t>(

@@ -4,6 +4,7 @@
 #include <limits>
 #include <unordered_map>
 
+#include "byte_characters.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
 #include "mc/log.h"
@@ -12,30 +13,6 @@
 
 namespace mc {
 namespace {
-
-// GPT-2 writes each byte as a printable character: itself where it is printable Latin-1, else U+0100 and on.
-const std::array<uint32_t, 256>& byte_characters() {
-  static const std::array<uint32_t, 256> table = [] {
-    std::array<uint32_t, 256> t{};
-    uint32_t next = 0x100;
-    for (uint32_t b = 0; b < 256; ++b) {
-      bool printable = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-      t[b] = printable ? b : next++;
-    }
-    return t;
-  }();
-  return table;
-}
-// The byte of a character below U+0180, or -1.
-const std::array<int16_t, 0x180>& character_bytes() {
-  static const std::array<int16_t, 0x180> table = [] {
-    std::array<int16_t, 0x180> t{};
-    t.fill(-1);
-    for (uint32_t b = 0; b < 256; ++b) t[byte_characters()[b]] = static_cast<int16_t>(b);
-    return t;
-  }();
-  return table;
-}
 
 // Merge rules, open addressing by the pair of ids.
 class Merges {
@@ -87,9 +64,8 @@ class Bpe : public TokenModel {
  public:
   Bpe(const GgufFile& file, const Vocab& vocab, const PreTokenizerInfo& info, std::string_view name)
       : vocab_(vocab), name_(name), pre_(info), ignore_merges_(info.ignore_merges), adds_bos_(info.add_bos) {
-    const auto& chars = byte_characters();
     for (uint32_t b = 0; b < 256; ++b) {
-      append_utf8(written_[b], chars[b]);
+      append_utf8(written_[b], byte_character(static_cast<unsigned char>(b)));
       bytes_[b] = intern(written_[b]);
     }
     read_merges(file);
@@ -104,7 +80,7 @@ class Bpe : public TokenModel {
     pre_.split(text, s.pre, [&](std::string_view word) {
       WordCache::Entry* place = s.cache.place(word);
       if (place && WordCache::holds(*place, word)) {
-        out.insert(out.end(), place->ids, place->ids + place->count);
+        out.insert(out.end(), place->parts, place->parts + place->count);
         return;
       }
       size_t before = out.size();
@@ -124,7 +100,7 @@ class Bpe : public TokenModel {
     while (!t.empty()) {
       Utf8 u = utf8_front(t);
       size_t n = u.bytes ? u.bytes : u.bad_bytes;
-      int byte = u.bytes && u.code_point < 0x180 ? character_bytes()[u.code_point] : -1;
+      int byte = u.bytes ? character_byte(u.code_point) : -1;
       if (byte >= 0)
         out.push_back(static_cast<char>(byte));
       else

@@ -91,15 +91,13 @@ ChatText ChatTemplate::render(std::string_view messages, const ChatOptions& o) c
   return out;
 }
 
-std::vector<int32_t> ChatTemplate::encode(const Tokenizer& tokenizer, std::string_view messages,
-                                          const ChatOptions& options) const {
-  const ChatText t = render(messages, options);
+std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const ChatText& text) {
   EncodeOptions e;
   e.add_bos = false;
   e.add_eos = false;
   e.parse_special = true;
-  e.plain = t.plain;
-  return tokenizer.encode(t.text, e);
+  e.plain = text.plain;
+  return tokenizer.encode(text.text, e);
 }
 
 }  // namespace mc

@@ -62,32 +62,7 @@ size_t character_bytes(std::string_view s) {
   return u.bytes ? u.bytes : 1;
 }
 
-// Remembers short words.
-class Cache {
- public:
-  struct Entry {
-    uint8_t bytes = 0, count = 0;
-    char word[62];
-    Part parts[16];
-  };
-  Cache() : entries_(8192) {}
-  Entry* place(std::string_view w) {
-    return w.empty() || w.size() > sizeof Entry::word ? nullptr : &entries_[hash_bytes(w) % entries_.size()];
-  }
-  static bool holds(const Entry& e, std::string_view w) {
-    return e.bytes == w.size() && std::memcmp(e.word, w.data(), w.size()) == 0;
-  }
-  static void put(Entry& e, std::string_view w, const Part* parts, size_t n) {
-    if (n > std::size(e.parts)) return;
-    e.bytes = static_cast<uint8_t>(w.size());
-    e.count = static_cast<uint8_t>(n);
-    std::memcpy(e.word, w.data(), w.size());
-    std::copy_n(parts, n, e.parts);
-  }
-
- private:
-  std::vector<Entry> entries_;
-};
+using Cache = WordCacheOf<Part>;
 
 class Cached : public WordModel {
  public:

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "byte_characters.h"
 #include "unicode.h"
 
 namespace mc::tokenizer_json {
@@ -94,9 +95,5 @@ std::string string(const Json& j, const char* key, std::string_view fallback);
 std::string required_string(const Json& j, const char* key);
 const Json& list(const Json& j, const char* key);
 constexpr int kMaxDepth = 16;
-
-// The printable character of a byte in byte-level vocabularies, and back (-1 for none).
-uint32_t byte_character(unsigned char byte);
-int character_byte(uint32_t c);
 
 }  // namespace mc::tokenizer_json

@@ -75,7 +75,7 @@ class Spm : public TokenModel {
       i = end;
       WordCache::Entry* place = s.cache.place(word);
       if (place && WordCache::holds(*place, word)) {
-        out.insert(out.end(), place->ids, place->ids + place->count);
+        out.insert(out.end(), place->parts, place->parts + place->count);
         continue;
       }
       size_t before = out.size();

@@ -74,16 +74,16 @@ class Pool {
   std::vector<std::unique_ptr<T>> free_;
 };
 
-// Remembers the ids of short words: one place a hash, the last word wins.
-class WordCache {
+// Remembers what short words became: one place a hash, the last word wins.
+template <class T>
+class WordCacheOf {
  public:
-  WordCache() : entries_(kSize) {}
+  WordCacheOf() : entries_(kSize) {}
   struct Entry {
     uint8_t bytes = 0, count = 0;
     char word[62];
-    int32_t ids[16];
+    T parts[16];
   };
-  static_assert(sizeof(Entry) == 128);
   // The place for the word, or null for one that is too long.
   Entry* place(std::string_view word) {
     if (word.size() > sizeof Entry::word || word.empty()) return nullptr;
@@ -92,17 +92,20 @@ class WordCache {
   static bool holds(const Entry& e, std::string_view word) {
     return e.bytes == word.size() && std::memcmp(e.word, word.data(), word.size()) == 0;
   }
-  static void put(Entry& e, std::string_view word, const int32_t* ids, size_t count) {
-    if (count > std::size(e.ids)) return;
+  static void put(Entry& e, std::string_view word, const T* parts, size_t count) {
+    if (count > std::size(e.parts)) return;
     e.bytes = static_cast<uint8_t>(word.size());
     e.count = static_cast<uint8_t>(count);
     std::memcpy(e.word, word.data(), word.size());
-    std::copy_n(ids, count, e.ids);
+    std::copy_n(parts, count, e.parts);
   }
 
  private:
   static constexpr size_t kSize = 8192;
   std::vector<Entry> entries_;
 };
+
+using WordCache = WordCacheOf<int32_t>;
+static_assert(sizeof(WordCache::Entry) == 128);
 
 }  // namespace mc

@@ -52,15 +52,14 @@ int run(const Args& args) {
   const std::shared_ptr<Model> model = engine.load(path);
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const Tokenizer& tokenizer = model->tokenizer();
-  EncodeOptions encode;
-  encode.parse_special = chat || args.has("special");
+  std::vector<int32_t> ids;
   if (chat) {
     ChatText told = template_from(args, *model).render(messages, chat_from(args));
-    encode.add_bos = encode.add_eos = false;  // where the template wants them, it writes them
-    encode.plain = std::move(told.plain);
+    ids = encode_chat(tokenizer, told);
     prompt = std::move(told.text);
+  } else {
+    ids = tokenizer.encode(prompt, {.parse_special = args.has("special")});
   }
-  const std::vector<int32_t> ids = tokenizer.encode(prompt, encode);
   options.edits = edits_from(args, *model, static_cast<int64_t>(ids.size()));
   check_interrupt();
 
