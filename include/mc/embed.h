@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "mc/generate.h"
 #include "mc/model.h"
 
 namespace mc {
@@ -32,5 +33,13 @@ MC_API std::vector<int32_t> embed_ids(const Model& model, const std::string& tex
 MC_API std::vector<std::vector<float>> embed(const std::shared_ptr<const Model>& model,
                                              const std::vector<std::string>& texts,
                                              const EmbedOptions& options = {});
+
+// The bytes that embed() needs for texts of `tokens` tokens: on the device, and of the states on the host.
+struct EmbedPlan {
+  MemoryPlan device;
+  size_t host = 0;
+};
+MC_API EmbedPlan plan_embed(const std::shared_ptr<const Model>& model, const EmbedOptions& options,
+                            int64_t tokens);
 
 }  // namespace mc

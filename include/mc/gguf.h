@@ -138,8 +138,8 @@ class MC_API GgufFile : public std::enable_shared_from_this<GgufFile> {
   static std::shared_ptr<GgufFile> from_memory(std::span<const std::byte> bytes, std::string name = "memory");
   // A model of another format in GGUF's terms: `metadata` is a whole GGUF file without tensors, `parts` what
   // the model's bytes are (for its hash). `keep` owns all that the tensors point to, their names too; their
-  // memory must be a mapping, of which engines may drop pages. Throws BadModel for a name that is there
-  // twice.
+  // memory and that of `parts` must be mappings of files, whose pages may be dropped at any time. Throws
+  // BadModel for a name that is there twice.
   static std::shared_ptr<GgufFile> assemble(std::string path, std::vector<std::byte> metadata,
                                             std::vector<GgufTensor> tensors,
                                             std::vector<std::span<const std::byte>> parts,

@@ -5,7 +5,6 @@
 
 #include "mc/detail/str.h"
 #include "mc/error.h"
-#include "mc/generate.h"
 #include "mc/interrupt.h"
 #include "mc/ops.h"
 
@@ -32,6 +31,17 @@ std::vector<float> pooled(const float* states, size_t tokens, size_t d, const Em
   return out;
 }
 
+// Multiples of 8, so that few shapes are compiled.
+int64_t padded(int64_t tokens, int64_t context) { return std::min((tokens + 7) / 8 * 8, context); }
+
+void require_options(const std::shared_ptr<const Model>& model, const EmbedOptions& o) {
+  if (!model)
+    throw Error(ErrorCode::InvalidArgument, "there is no model", "embed", "load one with load_model");
+  if (o.batch_size < 1 || o.batch_size > 4096)
+    throw Error(ErrorCode::InvalidArgument, cat("the batch size must be from 1 to 4096, got ", o.batch_size),
+                "batch-size");
+}
+
 }  // namespace
 
 EmbedPool parse_embed_pool(const std::string& name) {
@@ -54,11 +64,7 @@ std::vector<int32_t> embed_ids(const Model& model, const std::string& text) {
 
 std::vector<std::vector<float>> embed(const std::shared_ptr<const Model>& model,
                                       const std::vector<std::string>& texts, const EmbedOptions& o) {
-  if (!model)
-    throw Error(ErrorCode::InvalidArgument, "there is no model", "embed", "load one with load_model");
-  if (o.batch_size < 1 || o.batch_size > 4096)
-    throw Error(ErrorCode::InvalidArgument, cat("the batch size must be from 1 to 4096, got ", o.batch_size),
-                "batch-size");
+  require_options(model, o);
   const EmbedPool pool = o.pool.value_or(default_embed_pool(*model));
   const size_t context = static_cast<size_t>(model->config().context),
                d = static_cast<size_t>(model->config().hidden);
@@ -83,8 +89,9 @@ std::vector<std::vector<float>> embed(const std::shared_ptr<const Model>& model,
     const size_t n = std::min(rows, ids.size() - at);
     size_t longest = 0;
     for (size_t r = 0; r < n; ++r) longest = std::max(longest, ids[at + r].size());
-    // Multiples of 8, so that few shapes are compiled; rows beyond the last text are read by nobody.
-    const size_t tokens = std::min((longest + 7) / 8 * 8, context);
+    const auto tokens =
+        static_cast<size_t>(padded(static_cast<int64_t>(longest), static_cast<int64_t>(context)));
+    // Rows beyond the last text are read by nobody.
     std::vector<int32_t> flat(rows * tokens, 0), lengths(rows, 1);
     for (size_t r = 0; r < n; ++r) {
       std::copy(ids[at + r].begin(), ids[at + r].end(),
@@ -102,6 +109,22 @@ std::vector<std::vector<float>> embed(const std::shared_ptr<const Model>& model,
     }
   }
   return out;
+}
+
+EmbedPlan plan_embed(const std::shared_ptr<const Model>& model, const EmbedOptions& o, int64_t tokens) {
+  require_options(model, o);
+  const ModelConfig& c = model->config();
+  if (tokens > c.context)
+    throw Error(ErrorCode::ContextTooLong,
+                cat("a plan for ", tokens, " tokens, the model's context has ", c.context), "plan_embed");
+  const int64_t length = padded(tokens, c.context);
+  const auto states = static_cast<size_t>(o.batch_size * length * c.hidden);
+  EmbedPlan p{plan_memory(model, length, kMaxPass, o.batch_size), states * sizeof(float)};
+  p.device.decode = 0;
+  // Passes' states are put together behind the last one; what is not float32 is widened.
+  if (!c.encoder && length > kMaxPass) p.device.prefill += 2 * states * itemsize(model->dtype());
+  if (model->dtype() != Dtype::F32) p.device.prefill += states * sizeof(float);
+  return p;
 }
 
 }  // namespace mc

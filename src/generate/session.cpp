@@ -296,11 +296,12 @@ MemoryPlan plan_memory(const std::shared_ptr<const Model>& model, int64_t tokens
   auto arguments = [&](int64_t t) {
     Arrays args{zeros({rows, t}, Dtype::I32), zeros({rows}, Dtype::I32)};
     for (size_t i = 0; i < 2 * s.caches(); ++i) args.push_back(zeros(shape, model->dtype()));
+    if (c.encoder) args.push_back(zeros({rows}, Dtype::I32));  // lengths
     return args;
   };
   const Arrays step = arguments(1);
   for (size_t i = 2; i < step.size(); ++i) p.cache += step[i].nbytes();
-  const int64_t pass = std::min({tokens, chunk, kMaxPass});
+  const int64_t pass = c.encoder ? tokens : std::min({tokens, chunk, kMaxPass});
   const Function pass_of = s.step(taps.empty() ? Session::Impl::last_hidden : s.tapping_head(taps), taps);
   const ProgramPlan prefill = plan(pass_of, arguments(pass), s.donated());
   p.weights = prefill.weights;

@@ -384,7 +384,7 @@ std::string GgufFile::content_sha256() const {
     }
   };
   if (parts_.empty()) add(bytes_, mapped_);
-  for (std::span<const std::byte> p : parts_) add(p, false);
+  for (std::span<const std::byte> p : parts_) add(p, true);
   return hash.hex();
 }
 

@@ -80,11 +80,10 @@ class Mapped {
 // All that the tensors point to, and what else the model's hash is of.
 struct Holder {
   SafetensorsSet set;
-  std::deque<Mapped> text;  // the tokenizer's files
+  std::deque<Mapped> text;  // the configuration, the tokenizer's files
   std::deque<std::string> names;
   std::deque<AffineTensor> affine;
   std::deque<Scratch> scratch;
-  std::string config;
 };
 
 std::optional<GgmlType> ggml_type(const SafetensorsTensor& t) {
@@ -99,15 +98,14 @@ class Directory {
   explicit Directory(std::string path) : path_(std::move(path)), config_path_(path_ + "/config.json") {}
 
   std::shared_ptr<GgufFile> open() {
-    hold_->config = read_small_file(config_path_, 16 << 20);
-    config_ = parse_json(hold_->config, config_path_);
+    config_ = parse_json(read_small_file(config_path_, 16 << 20), config_path_);
     if (!config_.is_object()) bad("is no JSON object");
     find_architecture();
     metadata();
     hold_->set = SafetensorsSet::open(path_);
     tensors();
     rope_factors();
-    std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(hold_->config))};
+    std::vector<std::span<const std::byte>> parts = {hold_->text.emplace_back(config_path_).bytes()};
     for (const auto& f : hold_->set.files()) parts.push_back(f->bytes());
     set_tokenizer(writer_, path_ + "/tokenizer.json", config_);
     for (const char* name :

@@ -2,6 +2,7 @@
 #include "engine.h"
 #include "format.h"
 #include "mc/detail/str.h"
+#include "mc/embed.h"
 #include "mc/generate.h"
 #include "mc/probe.h"
 #include "mc/system.h"
@@ -48,6 +49,10 @@ int run(const Args& args) {
     add("infer", cat(prompt, " tokens of prompt, ", max_tokens, " generated"), 1, prompt + max_tokens,
         plan_generate(model, prompt, max_tokens, chunk), 0);
     add("score", cat("one text of ", prompt, " tokens"), 1, prompt, plan_score(model, prompt, chunk), 0);
+  } else {
+    const EmbedPlan e = plan_embed(model, {.batch_size = rows}, prompt);
+    add("embed", cat(rows, rows == 1 ? " text of " : " texts side by side of ", prompt, " tokens"), rows,
+        prompt, e.device, e.host);
   }
   CaptureOptions o;
   o.out = "-";
@@ -92,13 +97,13 @@ int run(const Args& args) {
 Command plan_command() {
   return {
       .name = "plan",
-      .summary = "the memory that infer, score and probe capture would take, before they run",
+      .summary = "the memory that infer, score, embed and probe capture would take, before they run",
       .groups = kModel | kEngine,
       .options = {{"prompt-tokens", Kind::Integer, "N", "length of a prompt or text (default 512)", 1,
                    1 << 24},
                   {"max-tokens", Kind::Integer, "N", "tokens to generate (default 128)", 0, 1 << 24},
-                  {"batch-size", Kind::Integer, "N", "prompts side by side in a capture (default 4)", 1,
-                   4096},
+                  {"batch-size", Kind::Integer, "N",
+                   "prompts or texts side by side in a capture or embed (default 4)", 1, 4096},
                   {"layers", Kind::Text, "LIST", "layers to capture: 0,6-9,-1 or all (default -1)"},
                   {"sites", Kind::Text, "LIST", "sites to capture instead"},
                   {"pool", Kind::Choice, "none|last|mean", "as in probe capture (default none)"},
@@ -106,7 +111,7 @@ Command plan_command() {
       .notes =
           "Nothing is computed: the same programs are planned and their bytes added up. The process's peak "
           "counts what\nis resident already; on an engine with memory of its own it is the host's part "
-          "only.\n",
+          "only. Of an encoder, embed is\nplanned in place of infer and score.\n",
       .examples =
           "  mc plan model.gguf --prompt-tokens 2000 --batch-size 16 --layers all\n"
           "  mc plan model.gguf --dtype bf16 --output json\n",

@@ -7,6 +7,7 @@
 
 #include "backends/numpy/dtype_dispatch.h"
 #include "backends/numpy/kernel.h"
+#include "backends/numpy/simd/convert.h"
 #include "base/thread_pool.h"
 #include "mc/ops.h"
 #include "prims/attrs.h"
@@ -105,29 +106,14 @@ template <class T>
 T widen(T v) {
   return v;
 }
-float widen(bfloat16 v) {
-  const uint32_t u = static_cast<uint32_t>(v.bits) << 16;
-  float f;
-  std::memcpy(&f, &u, 4);
-  return f;
-}
-float widen(float16 v) {
-  _Float16 h;
-  std::memcpy(&h, &v, 2);
-  return static_cast<float>(h);
-}
+float widen(bfloat16 v) { return simd::to_f32(v); }
+float widen(float16 v) { return simd::to_f32(v); }
 template <class T, class W>
 T narrow(W v) {
   if constexpr (std::is_same_v<T, bfloat16>) {
-    uint32_t u;
-    std::memcpy(&u, &v, 4);
-    if (v != v) return {static_cast<uint16_t>((u >> 16) | 0x40)};
-    return {static_cast<uint16_t>((u + 0x7fff + ((u >> 16) & 1)) >> 16)};
+    return simd::to_bf16(v);
   } else if constexpr (std::is_same_v<T, float16>) {
-    const _Float16 h = static_cast<_Float16>(v);
-    T out;
-    std::memcpy(&out, &h, 2);
-    return out;
+    return simd::to_f16(v);
   } else {
     return static_cast<T>(v);
   }

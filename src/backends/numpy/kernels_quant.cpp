@@ -60,7 +60,7 @@ struct Packed {
   quant::Weight weight;
 };
 
-constexpr size_t kPiece = 16u << 20, kOwnFrom = 4u << 20, kShareFrom = 64u << 10;
+constexpr size_t kHugePage = 2u << 20, kPiece = 16u << 20, kOwnFrom = 4u << 20, kShareFrom = 64u << 10;
 constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 // `shares` only under packed_weight's mutex.
 std::byte* room_for(size_t bytes, bool shares, std::shared_ptr<Piece>& piece) {
@@ -214,7 +214,7 @@ constexpr KernelRow kRows[] = {
 }  // namespace
 
 size_t packed_constants(const Graph& graph) {
-  size_t total = 0, room = 0;  // left in the open piece
+  size_t total = 0, shared = 0;
   std::set<ValueId> seen;
   for (const GraphNode& n : graph.nodes) {
     if (n.op != Op::QuantizedMatmul) continue;
@@ -234,13 +234,10 @@ size_t packed_constants(const Graph& graph) {
       total += bytes;
       continue;
     }
-    if (bytes > room) {
-      total += kPiece;
-      room = kPiece;
-    }
-    room -= std::min(room, aligned(bytes));
+    shared += aligned(bytes);
   }
-  return total;
+  // What is left of a piece is never touched, but for a huge page's rest.
+  return total + (shared + kHugePage - 1) / kHugePage * kHugePage;
 }
 
 const KernelRow kQuantizedMatmulGroup = {Op::QuantizedMatmul, quantized_matmul_group, 0, nullptr};

@@ -20,8 +20,8 @@ static inline int32_t sum16(const int32_t* p) {
   std::memcpy(&a, p, 32);
   std::memcpy(&b, p + 8, 32);
   a += b;
-  a += __builtin_shuffle(a, Eight{4, 5, 6, 7, 0, 1, 2, 3});
-  a += __builtin_shuffle(a, Eight{2, 3, 0, 1, 6, 7, 4, 5});
+  a += __builtin_shufflevector(a, a, 4, 5, 6, 7, 0, 1, 2, 3);
+  a += __builtin_shufflevector(a, a, 2, 3, 0, 1, 6, 7, 4, 5);
   return a[0] + a[1];
 }
 
