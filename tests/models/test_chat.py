@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 
+import gguf
 import pytest
 from chat_cases import CONTEXT, CONVERSATIONS, SMALL, TEMPLATES, cases, expected
 from conftest import ENGINE_SETTINGS, error_of, listen_to_ctrl_c, model_path
@@ -151,6 +152,39 @@ def test_messages_from_files(mc, tmp_path):
     assert error_of(infer(mc, "--messages", file, "--system", "x"), 2)["where"] == "--system"
     assert error_of(infer(mc, "--messages", file, "--prompt", "x"), 2)["where"] == "--messages"
     assert error_of(infer(mc, "--prompt", "x", "--tools", file), 2)["where"] == "--tools"
+
+
+def template_of(path):
+    field = gguf.GGUFReader(path).fields["tokenizer.chat_template"]
+    return bytes(field.parts[field.data[0]]).decode()
+
+
+def test_a_conversation_is_scored_as_its_template_writes_it(mc, tmp_path):
+    talk = [{"role": "user", "content": "Name a colour."}, {"role": "assistant", "content": "Blue <|im_end|> it is."}]
+    (tmp_path / "talk.json").write_text(json.dumps(talk))
+    (tmp_path / "talk.jsonl").write_text("\n".join(map(json.dumps, talk)))
+    model = model_path("smollm2")
+    scored = mc("score", "--model", model, "--messages", tmp_path / "talk.json", "--output", "json").json()
+    assert scored["schema"] == "mc.score/1" and scored["nll"] > 0
+    ids = [t["id"] for t in scored["tokens"]]
+    # The ids are those of a prompt without what asks for an answer; what a user writes ends no turn.
+    (tmp_path / "plain.jinja").write_text("{% set add_generation_prompt = false %}" + template_of(model))
+    told = mc("infer", "--model", model, "--messages", tmp_path / "talk.json", "--chat-template", tmp_path / "plain.jinja",
+              "--max-tokens", 0, "--output", "json").json()  # fmt: skip
+    assert ids == told["prompt_ids"] and told["prompt"].count("<|im_end|>") == ids.count(2) + 1
+    # The same ids as text give the same numbers.
+    (tmp_path / "text").write_text(told["prompt"].replace("Blue <|im_end|>", "Blue"))
+    (tmp_path / "other.json").write_text(json.dumps([talk[0], {"role": "assistant", "content": "Blue it is."}]))
+    text = mc("score", "--model", model, "--file", tmp_path / "text", "--special", "--output", "json").json()
+    other = mc("score", "--model", model, "--messages", tmp_path / "other.json", "--output", "json").json()
+    assert other["tokens"] == text["tokens"] and other["nll"] == text["nll"]
+    lines = mc("score", "--model", model, "--messages", tmp_path / "talk.jsonl", "--output", "json").json()
+    assert lines["tokens"] == scored["tokens"]
+    special = mc("score", "--model", model, "--messages", tmp_path / "talk.json", "--special", "--output", "json").json()
+    assert [t["id"] for t in special["tokens"]].count(2) == ids.count(2) + 1
+    talk = ["--messages", tmp_path / "talk.json"]
+    for wrong in ([*talk, "--text", "x"], [*talk, "--file", tmp_path / "text"], ["--text", "x", "--system", "y"]):
+        assert error_of(mc("score", "--model", model, *wrong, "--output", "json"), 2)["code"] == "MC-E0001"
 
 
 def test_a_model_without_template(mc):

@@ -1,4 +1,4 @@
-// The options of chat templates that `infer` and `chat` share.
+// The options of chat templates that `infer`, `score` and `chat` share.
 #pragma once
 
 #include <optional>

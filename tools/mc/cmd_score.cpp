@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "chat_options.h"
 #include "commands.h"
 #include "edits.h"
 #include "engine.h"
@@ -51,10 +52,15 @@ void describe(Value& v, const Tokenizer& tokenizer, const Scored& s) {
 
 int run(const Args& args) {
   const std::string path = args.model();
-  const bool many = args.has("file") && is_json_lines(args.text("file"));
+  const bool talk = args.has("messages"), many = args.has("file") && is_json_lines(args.text("file"));
+  if (talk && (args.has("text") || args.has("file")))
+    usage_error("the messages are what is scored", "--messages", "leave --text and --file out");
+  for (const char* name : {"system", "chat-template", "tools", "template-variables"})
+    if (args.has(name) && !talk) usage_error("belongs to a conversation", cat("--", name), "add --messages");
   if (args.has("batch-size") && !many)
     usage_error("needs several texts: a --file of JSON lines whose name ends in .jsonl", "--batch-size");
-  const std::vector<std::string> texts = many && !args.has("text")
+  const std::vector<std::string> texts = talk ? std::vector{messages_from(args, {})}
+                                         : many && !args.has("text")
                                              ? read_texts(args.text("file"))
                                              : std::vector{text_or_file(args, "text", "file")};
   const size_t batch = static_cast<size_t>(args.integer("batch-size", 4));
@@ -66,11 +72,22 @@ int run(const Args& args) {
 
   std::vector<Scored> all;
   for (const std::string& text : texts) {
-    all.push_back({tokenizer.encode(text, {.parse_special = args.has("special")}), {}, {}, {}});
+    Scored s;
+    if (talk) {
+      ChatOptions chat = chat_from(args);
+      chat.add_generation_prompt = false;  // nothing is asked: the last answer is there
+      s.ids = encode_chat(tokenizer, template_from(args, *model).render(text, chat));
+    } else {
+      s.ids = tokenizer.encode(text, {.parse_special = args.has("special")});
+    }
+    all.push_back(std::move(s));
     if (all.back().ids.empty())
       throw Error(ErrorCode::InvalidArgument,
                   many ? cat("text ", all.size(), " has no tokens") : "the text has no tokens",
-                  args.has("text") ? "--text" : args.text("file"), "give at least one character");
+                  talk               ? args.text("messages")
+                  : args.has("text") ? "--text"
+                                     : args.text("file"),
+                  "give at least one character");
   }
   options.edits = edits_from(args, *model, many ? -1 : static_cast<int64_t>(all[0].ids.size()));
   size_t longest = 0;
@@ -127,27 +144,36 @@ Command score_command() {
       "perplexity its exponential. A beginning-of-sequence token is added only where the model asks for it.\n"
       "For a .jsonl file the result holds a list \"results\", one entry a text.\n",
       kEditNotes);
+  std::vector<Option> options = {
+      {"text", Kind::Text, "TEXT", "what to score"},
+      {"file", Kind::Text, "FILE",
+       "the same from a file (- is standard input); FILE.jsonl: one text a line, {\"text\": \"…\"}"},
+      {"messages", Kind::Text, "FILE",
+       "a conversation, as the chat template writes it: a JSON list of messages or one a line; - is standard "
+       "input"},
+      {"system", Kind::Text, "TEXT", "messages: the system message"},
+      {"batch-size", Kind::Integer, "N",
+       "texts of a .jsonl file side by side; never changes the result (default 4)", 1, 4096},
+      {"special", Kind::Flag, "",
+       "read special tokens such as <|im_start|> in the text, or in messages, as such"},
+      {"chunk", Kind::Integer, "N",
+       "tokens in one pass; never changes the result (default 512, and no pass takes more)", 1, 1 << 20},
+      kEdit,
+      kEditsFile};
+  const std::vector<Option> more = chat_options();
+  options.insert(options.end() - 2, more.begin(), more.end());
   return {
       .name = "score",
       .summary = "log probability of every token of a text, and its perplexity",
       .groups = kModel | kEngine,
-      .options =
-          {{"text", Kind::Text, "TEXT", "what to score"},
-           {"file", Kind::Text, "FILE",
-            "the same from a file (- is standard input); FILE.jsonl: one text a line, {\"text\": \"…\"}"},
-           {"batch-size", Kind::Integer, "N",
-            "texts of a .jsonl file side by side; never changes the result (default 4)", 1, 4096},
-           {"special", Kind::Flag, "", "read special tokens such as <|im_start|> in the text as such"},
-           {"chunk", Kind::Integer, "N",
-            "tokens in one pass; never changes the result (default 512, and no pass takes more)", 1, 1 << 20},
-           kEdit,
-           kEditsFile},
+      .options = std::move(options),
       .notes = notes.c_str(),
       .examples =
           "  mc score --model model.gguf --text \"The capital of France is Paris.\"\n"
           "  mc score --model model.gguf --text \"The capital of France is Paris.\" --edit \"scale heads.5 "
           "factor=0 "
           "heads=1\"\n"
+          "  mc score --model model.gguf --messages talk.json\n"
           "  mc score --model model.gguf --file essay.txt --output json --threads 2\n",
       .run = run};
 }
