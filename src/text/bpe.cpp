@@ -99,7 +99,7 @@ class Bpe : public TokenModel {
     }
     while (!t.empty()) {
       Utf8 u = utf8_front(t);
-      size_t n = u.bytes ? u.bytes : u.bad_bytes;
+      size_t n = u.taken();
       int byte = u.bytes ? character_byte(u.code_point) : -1;
       if (byte >= 0)
         out.push_back(static_cast<char>(byte));

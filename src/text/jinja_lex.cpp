@@ -79,13 +79,12 @@ class Lexer {
     return std::string::npos;
   }
   size_t spaces(size_t i) const {
-    while (i < s_.size()) {
-      const Utf8 u = utf8_front(std::string_view(s_).substr(i));
-      const size_t n = u.bytes ? u.bytes : 1;
-      if (!blank(std::string_view(s_).substr(i, n))) break;
-      i += n;
+    std::string_view rest = std::string_view(s_).substr(std::min(i, s_.size()));
+    while (!rest.empty()) {
+      const std::string_view before = rest;
+      if (!blank(take_character(rest).bytes)) return s_.size() - before.size();
     }
-    return i;
+    return std::max(i, s_.size());
   }
   // Where what follows `raw` or `endraw` begins, or npos: `i` is behind the tag's sign.
   size_t raw_tag(size_t i, std::string_view name) const {

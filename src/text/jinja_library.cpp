@@ -3,7 +3,6 @@
 #include <charconv>
 #include <cmath>
 #include <map>
-#include <set>
 
 #include <utf8proc.h>
 
@@ -378,33 +377,48 @@ Value reversed(Call& c) {
   return Value::of(std::move(s));
 }
 
-using FilterFn = Value (*)(Context& context, Call& c);
-const std::map<std::string_view, FilterFn>& filter_table() {
-  static const std::map<std::string_view, FilterFn> table = {
+// What a name stands for, and whether it takes nothing but its value.
+constexpr bool kAlone = true;
+template <class Result>
+struct Row {
+  using Function = Result (*)(Context& context, Call& c);
+  template <class F>
+  Row(F f, bool nothing_else = false) : function(f), alone(nothing_else) {}
+  Result operator()(Context& context, Call& c) const {
+    if (alone) c.takes({"value"});
+    return function(context, c);
+  }
+  Function function;
+  bool alone;
+};
+
+const std::map<std::string_view, Row<Value>>& filter_table() {
+  static const std::map<std::string_view, Row<Value>> table = {
       {"abs",
-       [](Context&, Call& c) {
-         if (!c.args[0].is_number()) fail(cat("bad operand type for abs(): '", type_name(c.args[0]), "'"));
-         return c.args[0].is(Type::Float)
-                    ? Value::of(std::fabs(c.args[0].real()))
-                    : binary("*", c.args[0], Value::of(int64_t{c.args[0].integer() < 0 ? -1 : 1}));
-       }},
+       {[](Context&, Call& c) {
+          if (!c.args[0].is_number()) fail(cat("bad operand type for abs(): '", type_name(c.args[0]), "'"));
+          return c.args[0].is(Type::Float)
+                     ? Value::of(std::fabs(c.args[0].real()))
+                     : binary("*", c.args[0], Value::of(int64_t{c.args[0].integer() < 0 ? -1 : 1}));
+        },
+        kAlone}},
       {"attr",
        [](Context&, Call& c) {
          const std::string name = c.text(1, "name");
          return c.args[0].is(Type::Dict) ? method(c.args[0], name) : attribute(c.args[0], name);
        }},
       {"batch", [](Context&, Call& c) { return batched(c); }},
-      {"capitalize", [](Context&, Call& c) { return Value::of(capitalized(str(c.args[0]))); }},
+      {"capitalize", {[](Context&, Call& c) { return Value::of(capitalized(str(c.args[0]))); }, kAlone}},
       {"center",
        [](Context&, Call& c) {
          return Value::of(padded(str(c.args[0]), c.whole(1, "width", 80), " ", 0.5));
        }},
-      {"count", [](Context&, Call& c) { return Value::of(length(c.args[0])); }},
+      {"count", {[](Context&, Call& c) { return Value::of(length(c.args[0])); }, kAlone}},
       {"d", [](Context&, Call& c) { return defaulted(c); }},
       {"default", [](Context&, Call& c) { return defaulted(c); }},
       {"dictsort", [](Context&, Call& c) { return dict_sorted(c); }},
-      {"e", [](Context&, Call& c) { return Value::of(escaped(str(c.args[0]))); }},
-      {"escape", [](Context&, Call& c) { return Value::of(escaped(str(c.args[0]))); }},
+      {"e", {[](Context&, Call& c) { return Value::of(escaped(str(c.args[0]))); }, kAlone}},
+      {"escape", {[](Context&, Call& c) { return Value::of(escaped(str(c.args[0]))); }, kAlone}},
       {"first", [](Context&, Call& c) { return ends(c, true); }},
       {"float", [](Context&, Call& c) { return to_float(c); }},
       {"format",
@@ -415,16 +429,17 @@ const std::map<std::string_view, FilterFn>& filter_table() {
       {"indent", [](Context&, Call& c) { return indented(c); }},
       {"int", [](Context&, Call& c) { return to_int(c); }},
       {"items",
-       [](Context&, Call& c) {
-         if (c.args[0].is(Type::Undefined)) return Value::list();
-         if (!c.args[0].is(Type::Dict)) fail("Can only get item pairs from a mapping.");
-         return pairs_of(c.args[0]);
-       }},
+       {[](Context&, Call& c) {
+          if (c.args[0].is(Type::Undefined)) return Value::list();
+          if (!c.args[0].is(Type::Dict)) fail("Can only get item pairs from a mapping.");
+          return pairs_of(c.args[0]);
+        },
+        kAlone}},
       {"join", [](Context&, Call& c) { return joined(c); }},
       {"last", [](Context&, Call& c) { return ends(c, false); }},
-      {"length", [](Context&, Call& c) { return Value::of(length(c.args[0])); }},
-      {"list", [](Context&, Call& c) { return Value::list(iterate(c.args[0])); }},
-      {"lower", [](Context&, Call& c) { return Value::of(lower(str(c.args[0]))); }},
+      {"length", {[](Context&, Call& c) { return Value::of(length(c.args[0])); }, kAlone}},
+      {"list", {[](Context&, Call& c) { return Value::list(iterate(c.args[0])); }, kAlone}},
+      {"lower", {[](Context&, Call& c) { return Value::of(lower(str(c.args[0]))); }, kAlone}},
       {"map", [](Context& x, Call& c) { return mapped(x, c); }},
       {"max", [](Context&, Call& c) { return extreme(c, true); }},
       {"min", [](Context&, Call& c) { return extreme(c, false); }},
@@ -436,15 +451,15 @@ const std::map<std::string_view, FilterFn>& filter_table() {
          return Value::of(
              replaced(str(c.args[0]), str(c.need(1, "old")), str(c.need(2, "new")), c.whole(3, "count", -1)));
        }},
-      {"reverse", [](Context&, Call& c) { return reversed(c); }},
+      {"reverse", {[](Context&, Call& c) { return reversed(c); }, kAlone}},
       {"round", [](Context&, Call& c) { return rounded(c); }},
-      {"safe", [](Context&, Call& c) { return Value::of(str(c.args[0])); }},
+      {"safe", {[](Context&, Call& c) { return Value::of(str(c.args[0])); }, kAlone}},
       {"select", [](Context& x, Call& c) { return selected(x, c, false, true); }},
       {"selectattr", [](Context& x, Call& c) { return selected(x, c, true, true); }},
       {"sort", [](Context&, Call& c) { return sorted(c); }},
-      {"string", [](Context&, Call& c) { return Value::of(str(c.args[0])); }},
+      {"string", {[](Context&, Call& c) { return Value::of(str(c.args[0])); }, kAlone}},
       {"sum", [](Context&, Call& c) { return summed(c); }},
-      {"title", [](Context&, Call& c) { return Value::of(titled(str(c.args[0]))); }},
+      {"title", {[](Context&, Call& c) { return Value::of(titled(str(c.args[0]))); }, kAlone}},
       {"tojson", [](Context&, Call& c) { return to_json(c); }},
       {"trim",
        [](Context&, Call& c) {
@@ -453,43 +468,42 @@ const std::map<std::string_view, FilterFn>& filter_table() {
          return Value::of(strip(str(c.args[0]), what && what->is(Type::String) ? &set : nullptr, true, true));
        }},
       {"unique", [](Context&, Call& c) { return unique(c); }},
-      {"upper", [](Context&, Call& c) { return Value::of(upper(str(c.args[0]))); }},
+      {"upper", {[](Context&, Call& c) { return Value::of(upper(str(c.args[0]))); }, kAlone}},
       {"wordcount",
-       [](Context&, Call& c) {
-         int64_t n = 0;
-         bool within = false;
-         for (const std::string& x : characters(str(c.args[0]))) {
-           const uint32_t p = utf8_front(x).code_point;
-           const bool w = letter(p) || numeric(p) || p == '_';
-           n += w && !within;
-           within = w;
-         }
-         return Value::of(n);
-       }},
+       {[](Context&, Call& c) {
+          int64_t n = 0;
+          bool within = false;
+          for (const std::string& x : characters(str(c.args[0]))) {
+            const uint32_t p = utf8_front(x).code_point;
+            const bool w = letter(p) || numeric(p) || p == '_';
+            n += w && !within;
+            within = w;
+          }
+          return Value::of(n);
+        },
+        kAlone}},
   };
   return table;
 }
 
-using TestFn = bool (*)(Context& context, Call& c);
-const std::map<std::string_view, TestFn>& test_table() {
+using Test = Row<bool>;
+const std::map<std::string_view, Test>& test_table() {
   static const auto ordered = [](Call& c, const char* op) {
     return compare(c.args[0], c.need(1, "other"), op);
   };
-  static const TestFn same = [](Context&, Call& c) { return equal(c.args[0], c.need(1, "other")); };
-  static const TestFn other = [](Context&, Call& c) { return !equal(c.args[0], c.need(1, "other")); };
-  static const TestFn ge = [](Context&, Call& c) { return ordered(c, ">=") >= 0; };
-  static const TestFn gt = [](Context&, Call& c) { return ordered(c, ">") > 0; };
-  static const TestFn le = [](Context&, Call& c) { return ordered(c, "<=") <= 0; };
-  static const TestFn lt = [](Context&, Call& c) { return ordered(c, "<") < 0; };
-  static const auto rest = [](Call& c, int64_t by) {
-    const Value r = binary("%", c.args[0], Value::of(by));
-    return r.is_integer() ? r.integer() : static_cast<int64_t>(r.real());
-  };
-  static const std::map<std::string_view, TestFn> table = {
-      {"boolean", [](Context&, Call& c) { return c.args[0].is(Type::Bool); }},
+  static const Test same = [](Context&, Call& c) { return equal(c.args[0], c.need(1, "other")); };
+  static const Test other = [](Context&, Call& c) { return !equal(c.args[0], c.need(1, "other")); };
+  static const Test ge = [](Context&, Call& c) { return ordered(c, ">=") >= 0; };
+  static const Test gt = [](Context&, Call& c) { return ordered(c, ">") > 0; };
+  static const Test le = [](Context&, Call& c) { return ordered(c, "<=") <= 0; };
+  static const Test lt = [](Context&, Call& c) { return ordered(c, "<") < 0; };
+  static const auto rest = [](Call& c, int64_t by) { return binary("%", c.args[0], Value::of(by)).real(); };
+  static const std::map<std::string_view, Test> table = {
+      {"boolean", {[](Context&, Call& c) { return c.args[0].is(Type::Bool); }, kAlone}},
       {"callable",
-       [](Context&, Call& c) { return c.args[0].is(Type::Function) || c.args[0].is(Type::Undefined); }},
-      {"defined", [](Context&, Call& c) { return !c.args[0].is(Type::Undefined); }},
+       {[](Context&, Call& c) { return c.args[0].is(Type::Function) || c.args[0].is(Type::Undefined); },
+        kAlone}},
+      {"defined", {[](Context&, Call& c) { return !c.args[0].is(Type::Undefined); }, kAlone}},
       {"divisibleby", [](Context&, Call& c) { return rest(c, c.whole(1, "num", 1)) == 0; }},
       {"eq", same},
       {"equalto", same},
@@ -506,65 +520,55 @@ const std::map<std::string_view, TestFn>& test_table() {
       {"lt", lt},
       {"lessthan", lt},
       {"<", lt},
-      {"even", [](Context&, Call& c) { return rest(c, 2) == 0; }},
-      {"odd", [](Context&, Call& c) { return rest(c, 2) == 1; }},
-      {"false", [](Context&, Call& c) { return c.args[0].is(Type::Bool) && !c.args[0].integer(); }},
-      {"true", [](Context&, Call& c) { return c.args[0].is(Type::Bool) && c.args[0].integer(); }},
-      {"filter", [](Context&, Call& c) { return has_filter(c.text(0, "value")); }},
-      {"test", [](Context&, Call& c) { return has_test(c.text(0, "value")); }},
+      {"even", {[](Context&, Call& c) { return rest(c, 2) == 0; }, kAlone}},
+      {"odd", {[](Context&, Call& c) { return rest(c, 2) == 1; }, kAlone}},
+      {"false", {[](Context&, Call& c) { return c.args[0].is(Type::Bool) && !c.args[0].integer(); }, kAlone}},
+      {"true", {[](Context&, Call& c) { return c.args[0].is(Type::Bool) && c.args[0].integer(); }, kAlone}},
+      {"filter", {[](Context&, Call& c) { return has_filter(c.text(0, "value")); }, kAlone}},
+      {"test", {[](Context&, Call& c) { return has_test(c.text(0, "value")); }, kAlone}},
       {"float", [](Context&, Call& c) { return c.args[0].is(Type::Float); }},
       {"in", [](Context&, Call& c) { return contains(c.need(1, "seq"), c.args[0]); }},
-      {"integer", [](Context&, Call& c) { return c.args[0].is(Type::Int); }},
+      {"integer", {[](Context&, Call& c) { return c.args[0].is(Type::Int); }, kAlone}},
       {"iterable",
-       [](Context&, Call& c) {
-         const Value& v = c.args[0];
-         return v.is(Type::String) || v.is_sequence() || v.is(Type::Dict) || v.is(Type::Undefined);
-       }},
+       {[](Context&, Call& c) {
+          const Value& v = c.args[0];
+          return v.is(Type::String) || v.is_sequence() || v.is(Type::Dict) || v.is(Type::Undefined);
+        },
+        kAlone}},
       {"lower",
-       [](Context&, Call& c) {
-         return lower(str(c.args[0])) == str(c.args[0]) && upper(str(c.args[0])) != str(c.args[0]);
-       }},
+       {[](Context&, Call& c) {
+          return lower(str(c.args[0])) == str(c.args[0]) && upper(str(c.args[0])) != str(c.args[0]);
+        },
+        kAlone}},
       {"upper",
-       [](Context&, Call& c) {
-         return upper(str(c.args[0])) == str(c.args[0]) && lower(str(c.args[0])) != str(c.args[0]);
-       }},
-      {"mapping", [](Context&, Call& c) { return c.args[0].is(Type::Dict); }},
-      {"none", [](Context&, Call& c) { return c.args[0].is(Type::None); }},
-      {"number", [](Context&, Call& c) { return c.args[0].is_number(); }},
+       {[](Context&, Call& c) {
+          return upper(str(c.args[0])) == str(c.args[0]) && lower(str(c.args[0])) != str(c.args[0]);
+        },
+        kAlone}},
+      {"mapping", {[](Context&, Call& c) { return c.args[0].is(Type::Dict); }, kAlone}},
+      {"none", {[](Context&, Call& c) { return c.args[0].is(Type::None); }, kAlone}},
+      {"number", {[](Context&, Call& c) { return c.args[0].is_number(); }, kAlone}},
       {"sameas", [](Context&, Call& c) { return c.args[0].same(c.need(1, "other")); }},
       {"sequence",
-       [](Context&, Call& c) {
-         const Value& v = c.args[0];
-         return v.is(Type::String) || v.is_sequence() || v.is(Type::Dict) || v.is(Type::Undefined);
-       }},
-      {"string", [](Context&, Call& c) { return c.args[0].is(Type::String); }},
-      {"undefined", [](Context&, Call& c) { return c.args[0].is(Type::Undefined); }},
+       {[](Context&, Call& c) {
+          const Value& v = c.args[0];
+          return v.is(Type::String) || v.is_sequence() || v.is(Type::Dict) || v.is(Type::Undefined);
+        },
+        kAlone}},
+      {"string", {[](Context&, Call& c) { return c.args[0].is(Type::String); }, kAlone}},
+      {"undefined", {[](Context&, Call& c) { return c.args[0].is(Type::Undefined); }, kAlone}},
   };
   return table;
 }
 
 }  // namespace
 
-namespace {
-// Names of filters and tests that take nothing but their value.
-bool alone(std::string_view name) {
-  static const std::set<std::string_view> names = {
-      "abs",      "capitalize", "count",   "e",      "escape", "items",    "length",    "list",
-      "lower",    "reverse",    "safe",    "string", "title",  "upper",    "wordcount", "boolean",
-      "callable", "defined",    "even",    "odd",    "false",  "true",     "filter",    "test",
-      "integer",  "iterable",   "mapping", "none",   "number", "sequence", "undefined"};
-  return names.count(name) > 0;
-}
-}  // namespace
-
 bool has_filter(std::string_view name) { return filter_table().count(name) > 0; }
 bool has_test(std::string_view name) { return test_table().count(name) > 0; }
 Value filter(Context& context, std::string_view name, Call& call) {
-  if (alone(name)) call.takes({"value"});
   return filter_table().at(name)(context, call);
 }
 bool test(Context& context, std::string_view name, Call& call) {
-  if (alone(name)) call.takes({"value"});
   return test_table().at(name)(context, call);
 }
 

@@ -60,9 +60,10 @@ bool numeric(uint32_t c) {
 }
 
 std::string padded(const std::string& s, int64_t width, const std::string& fill, double left) {
-  const int64_t missing = width - length(Value::of(s));
+  const int64_t missing = std::max<int64_t>(width, 0) - length(Value::of(s));
   if (missing <= 0) return s;
-  check_size(static_cast<size_t>(missing) * fill.size());
+  if (length(Value::of(fill)) != 1) fail("The fill character must be exactly one character long");
+  check_size(static_cast<size_t>(missing));
   // Python's center puts the odd one to the left where the width is odd.
   const int64_t before = left == 0.5 ? missing / 2 + (missing & width & 1) : left == 1 ? missing : 0;
   std::string out;
@@ -143,11 +144,8 @@ Values split(const std::string& s, const Value* by, int64_t most, bool from_righ
 template <class Is>
 bool every(const std::string& s, Is&& is) {
   if (s.empty()) return false;
-  for (std::string_view rest = s; !rest.empty();) {
-    const Utf8 u = utf8_front(rest);
-    if (!u.bytes || !is(u.code_point)) return false;
-    rest.remove_prefix(u.bytes);
-  }
+  for (std::string_view rest = s; !rest.empty();)
+    if (const Front c = take_character(rest); !c.valid || !is(c.code_point)) return false;
   return true;
 }
 bool digit(uint32_t c) {
@@ -222,7 +220,18 @@ int64_t found(const std::string& s, Call& c, bool right) {
   return begin + length(Value::of(part.string().substr(0, at)));
 }
 
-using StringMethod = Value (*)(const std::string& s, Call& c);
+// What a method does, and whether it takes no arguments.
+constexpr bool kAlone = true;
+struct StringMethod {
+  template <class F>
+  StringMethod(F f, bool nothing = false) : function(f), alone(nothing) {}
+  Value operator()(const std::string& s, Call& c) const {
+    if (alone) c.takes({});
+    return function(s, c);
+  }
+  Value (*function)(const std::string& s, Call& c);
+  bool alone;
+};
 const std::map<std::string_view, StringMethod>& string_methods() {
   auto stripped = [](const std::string& s, Call& c, bool left, bool right) {
     c.takes({"chars"});
@@ -236,11 +245,11 @@ const std::map<std::string_view, StringMethod>& string_methods() {
       {"strip", [](const std::string& s, Call& c) { return strip_with(s, c, true, true); }},
       {"lstrip", [](const std::string& s, Call& c) { return strip_with(s, c, true, false); }},
       {"rstrip", [](const std::string& s, Call& c) { return strip_with(s, c, false, true); }},
-      {"upper", [](const std::string& s, Call&) { return Value::of(upper(s)); }},
-      {"lower", [](const std::string& s, Call&) { return Value::of(lower(s)); }},
-      {"casefold", [](const std::string& s, Call&) { return Value::of(lower(s)); }},
-      {"title", [](const std::string& s, Call&) { return Value::of(python_title(s)); }},
-      {"capitalize", [](const std::string& s, Call&) { return Value::of(capitalized(s)); }},
+      {"upper", {[](const std::string& s, Call&) { return Value::of(upper(s)); }, kAlone}},
+      {"lower", {[](const std::string& s, Call&) { return Value::of(lower(s)); }, kAlone}},
+      {"casefold", {[](const std::string& s, Call&) { return Value::of(lower(s)); }, kAlone}},
+      {"title", {[](const std::string& s, Call&) { return Value::of(python_title(s)); }, kAlone}},
+      {"capitalize", {[](const std::string& s, Call&) { return Value::of(capitalized(s)); }, kAlone}},
       {"split",
        [](const std::string& s, Call& c) {
          c.takes({"sep", "maxsplit"});
@@ -252,12 +261,12 @@ const std::map<std::string_view, StringMethod>& string_methods() {
          return Value::list(split(s, c.find(0, "sep"), c.whole(1, "maxsplit", -1), true));
        }},
       {"splitlines",
-       [](const std::string& s, Call& c) {
-         c.takes({});
-         Values v;
-         for (std::string& line : split_lines(s)) v.push_back(Value::of(std::move(line)));
-         return Value::list(std::move(v));
-       }},
+       {[](const std::string& s, Call&) {
+          Values v;
+          for (std::string& line : split_lines(s)) v.push_back(Value::of(std::move(line)));
+          return Value::list(std::move(v));
+        },
+        kAlone}},
       {"partition",
        [](const std::string& s, Call& c) {
          const std::string by = c.text(0, "sep");
@@ -326,8 +335,8 @@ const std::map<std::string_view, StringMethod>& string_methods() {
       {"zfill",
        [](const std::string& s, Call& c) {
          const bool sign = s.starts_with('-') || s.starts_with('+');
-         const std::string rest =
-             padded(s.substr(sign ? 1 : 0), c.whole(0, "width", 0) - (sign ? 1 : 0), "0", 1);
+         const std::string rest = padded(
+             s.substr(sign ? 1 : 0), std::max<int64_t>(c.whole(0, "width", 0), 1) - (sign ? 1 : 0), "0", 1);
          return Value::of(sign ? s.substr(0, 1) + rest : rest);
        }},
       {"ljust",
@@ -345,21 +354,29 @@ const std::map<std::string_view, StringMethod>& string_methods() {
          return Value::of(
              padded(s, c.whole(0, "width", 0), c.get(1, "fillchar", Value::of(" ")).string(), 0.5));
        }},
-      {"isdigit", [](const std::string& s, Call&) { return Value::of(every(s, digit)); }},
+      {"isdigit", {[](const std::string& s, Call&) { return Value::of(every(s, digit)); }, kAlone}},
       {"isdecimal",
-       [](const std::string& s, Call&) {
-         return Value::of(every(s, [](uint32_t c) { return category(classify(c)) == UTF8PROC_CATEGORY_ND; }));
-       }},
-      {"isnumeric", [](const std::string& s, Call&) { return Value::of(every(s, numeric)); }},
-      {"isalpha", [](const std::string& s, Call&) { return Value::of(every(s, letter)); }},
+       {[](const std::string& s, Call&) {
+          return Value::of(
+              every(s, [](uint32_t c) { return category(classify(c)) == UTF8PROC_CATEGORY_ND; }));
+        },
+        kAlone}},
+      {"isnumeric", {[](const std::string& s, Call&) { return Value::of(every(s, numeric)); }, kAlone}},
+      {"isalpha", {[](const std::string& s, Call&) { return Value::of(every(s, letter)); }, kAlone}},
       {"isalnum",
-       [](const std::string& s, Call&) {
-         return Value::of(every(s, [](uint32_t c) { return letter(c) || numeric(c); }));
-       }},
-      {"isspace", [](const std::string& s,
-                     Call&) { return Value::of(!s.empty() && strip(s, nullptr, true, false).empty()); }},
-      {"isupper", [](const std::string& s, Call&) { return Value::of(upper(s) == s && lower(s) != s); }},
-      {"islower", [](const std::string& s, Call&) { return Value::of(lower(s) == s && upper(s) != s); }},
+       {[](const std::string& s, Call&) {
+          return Value::of(every(s, [](uint32_t c) { return letter(c) || numeric(c); }));
+        },
+        kAlone}},
+      {"isspace",
+       {[](const std::string& s, Call&) {
+          return Value::of(!s.empty() && strip(s, nullptr, true, false).empty());
+        },
+        kAlone}},
+      {"isupper",
+       {[](const std::string& s, Call&) { return Value::of(upper(s) == s && lower(s) != s); }, kAlone}},
+      {"islower",
+       {[](const std::string& s, Call&) { return Value::of(lower(s) == s && upper(s) != s); }, kAlone}},
   };
   return table;
 }
@@ -404,21 +421,13 @@ Value dict_method(const Value& of, std::string_view name) {
   return {};
 }
 
-// Methods of strings without arguments.
-bool bare(std::string_view name) {
-  return name.starts_with("is") || name == "upper" || name == "lower" || name == "casefold" ||
-         name == "title" || name == "capitalize";
-}
 }  // namespace
 
 Value method(const Value& of, std::string_view name) {
   if (of.is(Type::String)) {
     const auto it = string_methods().find(name);
     if (it == string_methods().end()) return {};
-    return Value::function(std::string(name), [s = of.string(), f = it->second, none = bare(name)](Call& c) {
-      if (none) c.takes({});
-      return f(s, c);
-    });
+    return Value::function(std::string(name), [s = of.string(), f = it->second](Call& c) { return f(s, c); });
   }
   if (of.is_sequence() || of.is(Type::Dict)) {
     Value m = of.is(Type::Dict) ? dict_method(of, name) : list_method(of, name);

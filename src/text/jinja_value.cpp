@@ -43,9 +43,8 @@ std::string python_quoted(std::string_view s) {
       s.find('\'') != std::string_view::npos && s.find('"') == std::string_view::npos ? '"' : '\'';
   std::string out(1, mark);
   for (std::string_view rest = s; !rest.empty();) {
-    const Utf8 u = utf8_front(rest);
-    const size_t n = u.bytes ? u.bytes : 1;
-    const uint32_t c = u.bytes ? u.code_point : static_cast<unsigned char>(rest[0]);
+    const Front front = take_character(rest);
+    const uint32_t c = front.code_point;
     const uint32_t k = category(classify(c));
     const bool hidden = (k >= UTF8PROC_CATEGORY_ZS && c != ' ') || k == UTF8PROC_CATEGORY_CN;
     if (c == static_cast<uint32_t>(mark) || c == '\\') {
@@ -57,9 +56,8 @@ std::string python_quoted(std::string_view s) {
       std::snprintf(hex, sizeof hex, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
       out += hex;
     } else {
-      out.append(rest.substr(0, n));
+      out.append(front.bytes);
     }
-    rest.remove_prefix(n);
   }
   return out + mark;
 }
@@ -68,9 +66,8 @@ std::string json_string(std::string_view s, bool ascii) {
   std::string out = "\"";
   char hex[16];
   for (; !s.empty();) {
-    const Utf8 u = utf8_front(s);
-    const size_t n = u.bytes ? u.bytes : 1;
-    const uint32_t c = u.bytes ? u.code_point : 0xFFFD;
+    const Front front = take_character(s);
+    const uint32_t c = front.valid ? front.code_point : 0xFFFD;
     switch (c) {
       case '"': out += "\\\""; break;
       case '\\': out += "\\\\"; break;
@@ -91,7 +88,6 @@ std::string json_string(std::string_view s, bool ascii) {
           append_utf8(out, c);
         }
     }
-    s.remove_prefix(n);
   }
   return out + "\"";
 }
@@ -306,9 +302,11 @@ std::string percent(const std::string& form, const Value& v) {
       out += str(x);
     else if (form[i] == 'r')
       out += repr(x);
-    else if ((form[i] == 'd' || form[i] == 'i') && x.is_number())
+    else if ((form[i] == 'd' || form[i] == 'i') && x.is_number()) {
+      if (x.is(Type::Float) && !(std::fabs(x.real()) < 9e18))
+        fail("%d is asked for a float that fits no integer");
       out += std::to_string(x.is(Type::Float) ? static_cast<int64_t>(x.real()) : x.integer());
-    else
+    } else
       fail(cat("the format '%", form.substr(i, 1), "' is not read; %s, %r and %d are"));
   }
   if (next < args.size() && !v.is(Type::Dict)) fail("not all arguments converted during string formatting");
@@ -598,12 +596,7 @@ Value slice(const Value& of, const Value& from, const Value& to, const Value& st
 
 std::vector<std::string> characters(std::string_view s) {
   std::vector<std::string> out;
-  while (!s.empty()) {
-    const Utf8 u = utf8_front(s);
-    const size_t n = u.bytes ? u.bytes : 1;
-    out.emplace_back(s.substr(0, n));
-    s.remove_prefix(n);
-  }
+  while (!s.empty()) out.emplace_back(take_character(s).bytes);
   return out;
 }
 
@@ -612,13 +605,11 @@ template <class Map>
 std::string mapped(std::string_view s, Map&& map) {
   std::string out;
   while (!s.empty()) {
-    const Utf8 u = utf8_front(s);
-    const size_t n = u.bytes ? u.bytes : 1;
-    if (u.bytes)
-      map(u.code_point, out);
+    const Front c = take_character(s);
+    if (c.valid)
+      map(c.code_point, out);
     else
-      out += s[0];
-    s.remove_prefix(n);
+      out += c.bytes;
   }
   return out;
 }
@@ -647,9 +638,9 @@ std::string title(std::string_view s) {
   });
 }
 std::string capitalized(std::string_view s) {
-  const Utf8 u = utf8_front(s);
-  const size_t n = u.bytes ? u.bytes : std::min<size_t>(s.size(), 1);
-  return title(s.substr(0, n)) + lower(s.substr(n));
+  if (s.empty()) return {};
+  const std::string first = title(take_character(s).bytes);
+  return first + lower(s);
 }
 
 std::string strip(std::string_view s, const std::string* what, bool left, bool right) {
@@ -657,12 +648,7 @@ std::string strip(std::string_view s, const std::string* what, bool left, bool r
   auto goes = [&](std::string_view c) {
     return what ? std::find(set.begin(), set.end(), c) != set.end() : python_space(c);
   };
-  while (left && !s.empty()) {
-    const Utf8 u = utf8_front(s);
-    const size_t n = u.bytes ? u.bytes : 1;
-    if (!goes(s.substr(0, n))) break;
-    s.remove_prefix(n);
-  }
+  for (std::string_view rest = s; left && !rest.empty() && goes(take_character(rest).bytes);) s = rest;
   while (right && !s.empty()) {
     size_t at = s.size() - 1;
     while (at > 0 && (static_cast<unsigned char>(s[at]) & 0xC0) == 0x80) --at;

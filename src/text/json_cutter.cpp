@@ -236,32 +236,14 @@ class Metaspace : public Cutter {
   std::string scheme_;
 };
 
-class Sequence : public Cutter {
- public:
-  Sequence(const Json& j, int depth) {
-    for (const Json& x : list(j, "pretokenizers")) parts_.push_back(read_cutter(x, depth + 1));
-  }
-  void apply(const Pieces& in, Pieces& out) const override {
-    Pieces a = in;
-    for (const auto& p : parts_) {
-      if (!p) continue;
-      p->apply(a, out);
-      std::swap(a, out);
-    }
-    out = std::move(a);
-  }
-
- private:
-  std::vector<std::unique_ptr<Cutter>> parts_;
-};
-
 }  // namespace
 
 std::unique_ptr<Cutter> read_cutter(const Json& j, int depth) {
   if (j.is_null()) return nullptr;
   if (depth > kMaxDepth) refuse("pre-tokenizers are nested too deeply");
   const std::string t = type_of(j);
-  if (t == "Sequence") return std::make_unique<Sequence>(j, depth);
+  if (t == "Sequence")
+    return std::make_unique<Sequence<Cutter, const Pieces&, Pieces&>>(j, "pretokenizers", read_cutter, depth);
   if (t == "ByteLevel") return std::make_unique<ByteLevelWords>(j);
   if (t == "Metaspace") return std::make_unique<Metaspace>(j);
   if (t == "BertPreTokenizer") return std::make_unique<BertWords>();

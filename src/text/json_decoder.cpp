@@ -22,7 +22,7 @@ std::string mended(std::string_view s) {
   std::string out;
   while (!s.empty()) {
     const Utf8 u = utf8_front(s);
-    const size_t n = u.bytes ? u.bytes : u.bad_bytes;
+    const size_t n = u.taken();
     out.append(u.bytes ? s.substr(0, n) : std::string_view("\uFFFD"));
     s.remove_prefix(n);
   }
@@ -43,7 +43,7 @@ class ByteLevelText : public Joiner {
           whole = false;
         else
           bytes.push_back(static_cast<char>(b));
-        s.remove_prefix(u.bytes ? u.bytes : u.bad_bytes);
+        s.remove_prefix(u.taken());
       }
       all += whole ? bytes : t;
     }
@@ -69,7 +69,7 @@ class ByteFallback : public Joiner {
       for (std::string_view s = bytes; !s.empty() && valid;) {
         const Utf8 u = utf8_front(s);
         valid = u.bytes > 0;
-        s.remove_prefix(u.bytes ? u.bytes : u.bad_bytes);
+        s.remove_prefix(u.taken());
       }
       if (valid)
         out.push_back(bytes);
@@ -195,27 +195,14 @@ class SuffixText : public Joiner {
   std::string suffix_;
 };
 
-class Sequence : public Joiner {
- public:
-  Sequence(const Json& j, int depth) {
-    for (const Json& x : list(j, "decoders")) parts_.push_back(read_joiner(x, depth + 1));
-  }
-  void apply(std::vector<std::string>& tokens) const override {
-    for (const auto& p : parts_)
-      if (p) p->apply(tokens);
-  }
-
- private:
-  std::vector<std::unique_ptr<Joiner>> parts_;
-};
-
 }  // namespace
 
 std::unique_ptr<Joiner> read_joiner(const Json& j, int depth) {
   if (j.is_null()) return nullptr;
   if (depth > kMaxDepth) refuse("decoders are nested too deeply");
   const std::string t = type_of(j);
-  if (t == "Sequence") return std::make_unique<Sequence>(j, depth);
+  if (t == "Sequence")
+    return std::make_unique<Sequence<Joiner, std::vector<std::string>&>>(j, "decoders", read_joiner, depth);
   if (t == "ByteLevel") return std::make_unique<ByteLevelText>();
   if (t == "ByteFallback") return std::make_unique<ByteFallback>();
   if (t == "Fuse") return std::make_unique<Fuse>();

@@ -389,27 +389,14 @@ class Precompiled : public Normalizer {
   std::string text_;
 };
 
-class Sequence : public Normalizer {
- public:
-  Sequence(const Json& j, int depth) {
-    for (const Json& x : list(j, "normalizers")) parts_.push_back(read_normalizer(x, depth + 1));
-  }
-  void apply(Glyphs& g) const override {
-    for (const auto& p : parts_)
-      if (p) p->apply(g);
-  }
-
- private:
-  std::vector<std::unique_ptr<Normalizer>> parts_;
-};
-
 }  // namespace
 
 std::unique_ptr<Normalizer> read_normalizer(const Json& j, int depth) {
   if (j.is_null()) return nullptr;
   if (depth > kMaxDepth) refuse("normalizers are nested too deeply");
   const std::string t = type_of(j);
-  if (t == "Sequence") return std::make_unique<Sequence>(j, depth);
+  if (t == "Sequence")
+    return std::make_unique<Sequence<Normalizer, Glyphs&>>(j, "normalizers", read_normalizer, depth);
   if (t == "NFC") return std::make_unique<Form>(false, true);
   if (t == "NFD") return std::make_unique<Form>(false, false);
   if (t == "NFKC") return std::make_unique<Form>(true, true);

@@ -51,7 +51,7 @@ void read_utf8(std::string_view text, uint32_t origin, Glyphs& out) {
       continue;
     }
     const Utf8 u = utf8_front(text.substr(i));
-    const uint32_t n = u.bytes ? u.bytes : u.bad_bytes;
+    const uint32_t n = u.taken();
     out.push(classify(u.bytes ? u.code_point : 0xFFFD), {at, at + n});
     i += n;
   }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "byte_characters.h"
@@ -81,6 +82,22 @@ class WordModel {
   std::vector<std::string> texts;
 };
 
+// Steps one after another: Normalizer and Joiner change a text in place, Cutter goes from one to another.
+template <class Step>
+using Steps = std::vector<std::unique_ptr<Step>>;
+template <class Step, class Text>
+void in_order(const Steps<Step>& steps, Text& text) {
+  for (const auto& s : steps) s->apply(text);
+}
+inline void in_order(const Steps<Cutter>& steps, const Pieces& in, Pieces& out) {
+  Pieces a = in;
+  for (const auto& s : steps) {
+    s->apply(a, out);
+    std::swap(a, out);
+  }
+  out = std::move(a);
+}
+
 // What can't be honoured is BadTokenizer, naming the construct; null for null.
 std::unique_ptr<Normalizer> read_normalizer(const Json& j, int depth = 0);
 std::unique_ptr<Cutter> read_cutter(const Json& j, int depth = 0);
@@ -95,5 +112,19 @@ std::string string(const Json& j, const char* key, std::string_view fallback);
 std::string required_string(const Json& j, const char* key);
 const Json& list(const Json& j, const char* key);
 constexpr int kMaxDepth = 16;
+
+// The step "Sequence": those of the list `key`. Text...: what apply takes.
+template <class Step, class... Text>
+class Sequence final : public Step {
+ public:
+  Sequence(const Json& j, const char* key, std::unique_ptr<Step> (*read)(const Json&, int), int depth) {
+    for (const Json& x : list(j, key))
+      if (auto step = read(x, depth + 1)) steps_.push_back(std::move(step));
+  }
+  void apply(Text... text) const override { in_order(steps_, text...); }
+
+ private:
+  Steps<Step> steps_;
+};
 
 }  // namespace mc::tokenizer_json

@@ -292,7 +292,7 @@ void JsonTokenizer::append_text(int32_t id, std::string& out) const {
   if (byte_level_) {
     while (!t.empty()) {
       const Utf8 u = utf8_front(t);
-      const size_t n = u.bytes ? u.bytes : u.bad_bytes;
+      const size_t n = u.taken();
       const int b = u.bytes ? character_byte(u.code_point) : -1;
       if (b >= 0)
         out.push_back(static_cast<char>(b));

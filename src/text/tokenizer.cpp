@@ -160,7 +160,7 @@ void Tokenizer::Impl::follow(std::string_view text, size_t begin, size_t end, st
     const std::string_view rest = text.substr(at, end - at);
     if (vocab.flags(ids[k]) & Vocab::kUnknown) {
       const Utf8 u = rest.empty() ? Utf8{} : utf8_front(rest);
-      const size_t n = std::min<size_t>(rest.size(), u.bytes ? u.bytes : u.bad_bytes);
+      const size_t n = std::min<size_t>(rest.size(), u.taken());
       spans.push_back(n ? whole(at, at + n) : TokenSpan{at, at});
       at += n;
       continue;

@@ -113,6 +113,13 @@ Utf8 utf8_front(std::string_view text) {
   return r;
 }
 
+Front take_character(std::string_view& rest) {
+  const Utf8 u = utf8_front(rest);
+  const std::string_view bytes = rest.substr(0, u.bytes ? u.bytes : 1);
+  rest.remove_prefix(bytes.size());
+  return {bytes, u.bytes ? u.code_point : static_cast<unsigned char>(bytes[0]), u.bytes > 0};
+}
+
 void decode_utf8(std::string_view text, std::vector<Char>& out) {
   const std::array<Char, 128>& ascii = ascii_table();
   out.reserve(out.size() + text.size());

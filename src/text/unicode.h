@@ -36,8 +36,18 @@ struct Utf8 {
   // Of an ill-formed front: how many bytes belong to it (at least 1), and whether more bytes could mend it.
   uint32_t bad_bytes = 0;
   bool partial = false;
+  // Of the character, or of what is ill-formed in its place.
+  uint32_t taken() const { return bytes ? bytes : bad_bytes; }
 };
 Utf8 utf8_front(std::string_view text);
+// The first character of `rest`, which is not empty, taken off it; where there is none its first byte, as
+// `code_point` too.
+struct Front {
+  std::string_view bytes;
+  uint32_t code_point = 0;
+  bool valid = false;
+};
+Front take_character(std::string_view& rest);
 void append_utf8(std::string& out, uint32_t code_point);
 
 }  // namespace mc
