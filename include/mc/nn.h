@@ -21,6 +21,8 @@ struct Linear {
   // growth over the sum, on what goes in and comes out. 0: none.
   double noise = 0;
   MC_API Array operator()(const Array& x) const;
+  // Where `rows` (…,), bool, is true; the others hold anything.
+  MC_API Array where(const Array& rows, const Array& x) const;
   int64_t out_features() const { return packed ? packed->shape[0] : dense.shape(0); }
   int64_t in_features() const { return packed ? packed->shape[1] : dense.shape(1); }
 };
@@ -83,11 +85,13 @@ struct Mlp {
   Linear up, down;
   Activation activation = Activation::Silu;
   MC_API Array operator()(const Array& x, Sites* sites = nullptr, int layer = 0) const;
+  // Where `rows` (…,), bool, is true; the others hold anything.
+  MC_API Array where(const Array& rows, const Array& x) const;
 };
 
 // Mixture of experts (Jiang et al. 2024): the `used` experts of the largest router logits, weighted by the
-// softmax over all experts, divided by their sum if `normalized`. Every expert is computed for every token
-// and those that were not chosen are multiplied by zero: exact, and `experts`/`used` times the work.
+// softmax over all experts, divided by their sum if `normalized`. Experts are asked for the tokens that chose
+// them; how much of the others' work an engine passes over is its own affair and changes no result.
 struct Moe {
   Linear router;
   std::vector<Mlp> experts;

@@ -37,6 +37,9 @@ MC_API Array dequantize(const QTensor& w);
 // x (…, cols) · dequantize(W)ᵀ -> (…, rows), W in float32 whatever the dtype of its scales. `fast`: int8
 // activations as defined in docs/contract.md.
 MC_API Array quantized_matmul(const Array& x, const QTensor& w, bool fast = false);
+// The same in the rows that are true in `rows` (…,), bool; zeros in the others, whatever x and W hold. An
+// engine need not compute the others (the host engine does not): experts that a token did not choose.
+MC_API Array quantized_matmul_where(const Array& rows, const Array& x, const QTensor& w, bool fast = false);
 // dequantize(W)[ids]: integer ids (…) -> (…, cols).
 MC_API Array quantized_take(const QTensor& w, const Array& ids);
 

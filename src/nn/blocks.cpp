@@ -64,6 +64,12 @@ Array Linear::operator()(const Array& x) const {
   return bias.defined() ? y + bias : y;
 }
 
+Array Linear::where(const Array& rows, const Array& x) const {
+  if (!packed || x.dtype() == Dtype::F64) return (*this)(x);
+  const Array y = quantized_matmul_where(rows, x, *packed, fast);
+  return bias.defined() ? y + bias : y;
+}
+
 Array Embedding::operator()(const Array& ids) const {
   return table.packed ? quantized_take(*table.packed, ids) : take(table.dense, ids, 0);
 }
@@ -164,17 +170,22 @@ Array activate(const Array& x, Activation a) {
   }
   return x;
 }
+
+// What goes into `down`.
+Array activated(const Mlp& m, const Array& up, const Array& gate) {
+  if (!m.gate) return activate(up, m.activation);
+  return m.activation == Activation::Silu ? swiglu(gate, up) : activate(gate, m.activation) * up;
+}
 }  // namespace
 
 Array Mlp::operator()(const Array& x, Sites* sites, int layer) const {
-  Array h;
-  if (!gate)
-    h = activate(up(x), activation);
-  else {
-    const Array g = (*gate)(x), u = up(x);
-    h = activation == Activation::Silu ? swiglu(g, u) : activate(g, activation) * u;
-  }
+  const Array g = gate ? (*gate)(x) : Array(), h = activated(*this, up(x), g);
   return down(at_site(sites, SiteKind::MlpAct, layer, h));
+}
+
+Array Mlp::where(const Array& rows, const Array& x) const {
+  const Array g = gate ? gate->where(rows, x) : Array(), h = activated(*this, up.where(rows, x), g);
+  return down.where(rows, h);
 }
 
 Array Moe::operator()(const Array& x) const {
@@ -188,10 +199,11 @@ Array Moe::operator()(const Array& x) const {
       sum(where(chosen, expand_dims(weight, {-1}), zeros_like(expand_dims(weight, {-1}))), {-2});
   Array out;
   for (int64_t e = 0; e < n; ++e) {
-    const Array w = slice_axis(share, -1, e, e + 1);
+    const Array w = slice_axis(share, -1, e, e + 1), asked = greater(w, zeros_like(w));
     // An expert that was not asked can't spoil the sum with what overflowed in it.
-    const Array y = where(greater(w, zeros_like(w)),
-                          astype(experts[static_cast<size_t>(e)](x), Dtype::F32) * w, zeros_like(w));
+    const Array y =
+        where(asked, astype(experts[static_cast<size_t>(e)].where(squeeze(asked, {-1}), x), Dtype::F32) * w,
+              zeros_like(w));
     out = out.defined() ? out + y : y;
   }
   return astype(out, x.dtype());

@@ -105,7 +105,7 @@ struct BlockAttrs {  // BlockDequantize (bytes) -> f32 (rows, cols); format is a
   int64_t rows, cols;
   MC_FIELDS(format, rows, cols);
 };
-// QuantizedMatmul (x, parts…), QuantizedTake (ids, parts…). kind is a QTensor::Kind.
+// QuantizedMatmul (x, parts…), QuantizedMatmulWhere (x, parts…, rows), QuantizedTake (ids, parts…). kind is a QTensor::Kind.
 struct QuantAttrs {
   int kind, format, bits, group;
   int64_t rows, cols;

@@ -115,6 +115,17 @@ void infer_quantized_matmul(InferCtx& c) {
   c.push(s, c.dtype(0));
 }
 
+void infer_quantized_matmul_where(InferCtx& c) {
+  infer_quantized_matmul(c);
+  const size_t last = c.in.size() - 1;
+  require_dtype(c, last, kDBool);
+  Shape rows;
+  for (int i = 0; i + 1 < c.shape(0).ndim(); ++i) rows.push_back(c.shape(0)[i]);
+  if (!(c.shape(last) == rows))
+    c.fail(ErrorCode::ShapeMismatch, cat("x of shape ", c.shape(0).str(), " has rows of shape ", rows.str(),
+                                         ", the mask has shape ", c.shape(last).str()));
+}
+
 void infer_quantized_take(InferCtx& c) {
   const auto& a = c.as<QuantAttrs>();
   check_qtensor(c);
@@ -157,6 +168,11 @@ Arrays decompose_matmul(std::span<const Array> in, const Attrs& attrs) {
   Array x = astype(in[0], Dtype::F32);
   if (a.fast && codes) x = int8_blocks(x);
   return {astype(matmul(x, transpose(w)), in[0].dtype())};
+}
+
+Arrays decompose_matmul_where(std::span<const Array> in, const Attrs& attrs) {
+  const Array y = apply1(Op::QuantizedMatmul, in.first(in.size() - 1), attrs);
+  return {where(expand_dims(in.back(), {-1}), y, zeros_like(y))};
 }
 
 Arrays decompose_take(std::span<const Array> in, const Attrs& attrs) {
@@ -244,6 +260,16 @@ Arrays vmap_quantized(const VmapCtx& c) {
   return {apply1(c.op, c.in, c.attrs)};
 }
 
+Arrays vmap_matmul_where(const VmapCtx& c) {
+  const size_t last = c.in.size() - 1;
+  for (size_t i = 1; i < last; ++i)
+    if (c.batched[i]) return each(c);
+  Arrays in(c.in.begin(), c.in.end());
+  in[0] = c.batch(0);
+  in[last] = c.batch(last);
+  return {apply1(c.op, in, c.attrs)};
+}
+
 Arrays vmap_rows(const VmapCtx& c) {
   Arrays in;
   for (size_t i = 0; i < c.in.size(); ++i) in.push_back(c.batch(i));
@@ -319,6 +345,27 @@ Cases quantized_matmul_cases() {
     }
   return out;
 }
+Cases quantized_matmul_where_cases() {
+  Cases out;
+  for (int64_t m : {1, 5}) {
+    for (int f : {static_cast<int>(BlockFormat::Q4_1), static_cast<int>(BlockFormat::F32)})
+      out.push_back({{{m, 64}, block_shape(f, 19, 64), {m}},
+                     block_attrs(f, 19, 64, false),
+                     cat("np.where(in2[:, None], in0 @ blocks(in1, '", format_row(f).name, "').T, 0)"),
+                     {kSwept, Dtype::U8, Dtype::Bool},
+                     256,
+                     0,
+                     Draw::SmallBlocks});
+    for (bool fast : {false, true})
+      out.push_back({{{2, m, 64}, {19, 8}, {19, 1}, {19, 1}, {2, m}},
+                     affine_attrs(4, 64, 19, 64, fast),
+                     cat("np.where(in4[..., None], ", fast ? "int8_blocks(in0)" : "in0",
+                         " @ affine_dequantize(in1, in2, in3, 4, 64).T, 0)"),
+                     {kSwept, Dtype::U32, kSwept, kSwept, Dtype::Bool},
+                     kWord});
+  }
+  return out;
+}
 Cases quantized_take_cases() {
   Cases out;
   for (int f = 0; f < kBlockFormatCount; ++f)
@@ -366,6 +413,12 @@ const OpDef kRows[] = {
      .vmap = vmap_quantized,
      .decompose = decompose_matmul,
      .samples = {.dtypes = kDHalf | kDF32, .c = 4, .cases = quantized_matmul_cases, .smooth = true}},
+    {.op = Op::QuantizedMatmulWhere,
+     .doc = "x · dequantize(W)ᵀ in the rows that a mask names, zeros in the others",
+     .infer = infer_quantized_matmul_where,
+     .vmap = vmap_matmul_where,
+     .decompose = decompose_matmul_where,
+     .samples = {.dtypes = kDHalf | kDF32, .c = 4, .cases = quantized_matmul_where_cases, .smooth = true}},
     {.op = Op::QuantizedTake,
      .doc = "dequantize(W)[ids]",
      .infer = infer_quantized_take,
@@ -427,6 +480,12 @@ Array dequantize(const QTensor& w) { return dequantize_parts(w.parts, attrs_of(w
 
 Array quantized_matmul(const Array& x, const QTensor& w, bool fast) {
   return apply1(Op::QuantizedMatmul, operands(x, w), attrs_of(w, fast));
+}
+
+Array quantized_matmul_where(const Array& rows, const Array& x, const QTensor& w, bool fast) {
+  Arrays in = operands(x, w);
+  in.push_back(rows);
+  return apply1(Op::QuantizedMatmulWhere, in, attrs_of(w, fast));
 }
 
 Array quantized_take(const QTensor& w, const Array& ids) {

@@ -175,7 +175,9 @@ bool vjp_applies(const Case& c) {
   const bool half = c.swept == Dtype::F16 || c.swept == Dtype::BF16;
   if (half && !in_set(Dtype::F64, c.def->samples.dtypes)) return false;
   // `fast` has steps; its gradient is that of the exact product, which the cases without it have.
-  if (c.def->op == Op::QuantizedMatmul && c.sample.attrs.as<QuantAttrs>().fast) return false;
+  if ((c.def->op == Op::QuantizedMatmul || c.def->op == Op::QuantizedMatmulWhere) &&
+      c.sample.attrs.as<QuantAttrs>().fast)
+    return false;
   // The gradient of a decomposition divides by differences: small matrices, lest they be tiny.
   if (op_kind(c.def->op) == OpKind::Host && c.swept != Dtype::F64 && c.sample.shapes[0].numel() > 64)
     return false;

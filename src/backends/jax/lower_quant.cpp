@@ -182,7 +182,7 @@ Val int8_blocks(Hlo& h, const Val& x) {
   return h.reshape(h.mul(q, each(h, step, v.shape())), x.shape());
 }
 
-void lower_quantized_matmul(const Lower& l) {
+Val product(const Lower& l) {
   Hlo& h = l.h;
   const auto& a = l.as<QuantAttrs>();
   const Val w = weight(l, a);
@@ -196,7 +196,24 @@ void lower_quantized_matmul(const Lower& l) {
            cat("dot_dimension_numbers = #stablehlo.dot<lhs_contracting_dimensions = [", x.ndim() - 1,
                "], rhs_contracting_dimensions = [1]>, precision_config = [#stablehlo<precision HIGHEST>, "
                "#stablehlo<precision HIGHEST>]"));
-  l.give(cast(h, y, l.out[0].dtype));
+  return cast(h, y, l.out[0].dtype);
+}
+
+void lower_quantized_matmul(const Lower& l) { l.give(product(l)); }
+
+// Where no row is named the product, and the weight's decoding, are passed over.
+void lower_quantized_matmul_where(const Lower& l) {
+  Hlo& h = l.h;
+  const Aval& out = l.out[0];
+  const Val rows = l.in.back();
+  std::vector<int64_t> axes;
+  for (int d = 0; d < rows.ndim(); ++d) axes.push_back(d);
+  const Val any = h.reduce("stablehlo.or", rows, h.integer(Dtype::Bool, 0), Axes(axes));
+  const std::string yes = h.region({}, [&](std::span<const Val>) { return std::vector<Val>{product(l)}; }),
+                    no =
+                        h.region({}, [&](std::span<const Val>) { return std::vector<Val>{h.whole(out, 0)}; });
+  const Val y = h.ops("stablehlo.if", {&any, 1}, {&out, 1}, {}, cat(yes, ", ", no))[0];
+  l.give(h.select(each(h, rows, out.shape), y, h.whole(out, 0)));
 }
 
 // Rows of a matrix (rows, n) by checked positions (…): (…, n).
@@ -239,7 +256,7 @@ void lower_quantized_take(const Lower& l) {
 constexpr LowerRow kRows[] = {
     {Op::AffineQuantize, lower_affine_quantize},   {Op::AffineDequantize, lower_affine_dequantize},
     {Op::BlockDequantize, lower_block_dequantize}, {Op::QuantizedMatmul, lower_quantized_matmul},
-    {Op::QuantizedTake, lower_quantized_take},
+    {Op::QuantizedTake, lower_quantized_take},     {Op::QuantizedMatmulWhere, lower_quantized_matmul_where},
 };
 
 }  // namespace

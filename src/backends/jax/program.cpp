@@ -139,7 +139,13 @@ class Program final : public Executable {
  private:
   bool is_donated(size_t i) const { return i < donated_.size() && donated_[i]; }
 
-  static bool is_quantized(Op op) { return op == Op::QuantizedMatmul || op == Op::QuantizedTake; }
+  // The weight's parts among a node's operands; none where it has no quantized weight.
+  static std::span<const ValueId> parts_of(const Graph& graph, const GraphNode& n) {
+    const std::span<const ValueId> in = graph.operands_of(n);
+    if (n.op == Op::QuantizedMatmul || n.op == Op::QuantizedTake) return in.subspan(1);
+    if (n.op == Op::QuantizedMatmulWhere) return in.subspan(1, in.size() - 2);  // the mask behind them
+    return {};
+  }
 
   // Constant inputs that are read as a quantized weight's parts and nothing else, by the weight's first part.
   std::map<ValueId, Parameter> weights(const Graph& graph) const {
@@ -154,12 +160,14 @@ class Program final : public Executable {
     for (ValueId v : graph.outputs) usable[v] = false;
     for (const GraphNode& n : graph.nodes) {
       const auto in = graph.operands_of(n);
+      const size_t parts = parts_of(graph, n).size();
       for (size_t i = 0; i < in.size(); ++i)
-        if (!is_quantized(n.op) || i == 0) usable[in[i]] = false;
+        if (i == 0 || i > parts) usable[in[i]] = false;
     }
     for (const GraphNode& n : graph.nodes) {
-      if (!is_quantized(n.op)) continue;
-      const auto in = graph.operands_of(n);
+      const auto parts = parts_of(graph, n);
+      if (parts.empty()) continue;
+      const auto in = graph.operands_of(n).first(1 + parts.size());
       const auto& a = n.attrs.as<QuantAttrs>();
       Parameter p{static_cast<size_t>(in[1]), {}, n.attrs, {{a.rows, a.cols}, Dtype::F32}};
       bool all = true;

@@ -144,6 +144,36 @@ void products(const Tensor& x, std::span<const Tensor> parts, std::span<const Te
 }
 
 void quantized_matmul(const Call& c) { products(c.in[0], c.in.subspan(1), c.out, {&c.attrs, 1}); }
+// Rows that the mask does not name are not computed: experts that a token did not choose, of which most
+// weights are not even packed. A row's bits do not depend on its neighbours, so that which rows stand side by
+// side is free.
+void quantized_matmul_where(const Call& c) {
+  const auto& a = c.attr<QuantAttrs>();
+  const Tensor &x = c.in[0], &mask = c.in.back(), &out = c.out[0];
+  const auto parts = c.in.subspan(1, c.in.size() - 2);
+  const bool* named = mask.as<const bool>();
+  std::vector<int64_t> rows;
+  const int64_t m = mask.numel();
+  for (int64_t r = 0; r < m; ++r)
+    if (named[r]) rows.push_back(r);
+  if (static_cast<int64_t>(rows.size()) == m) return products(x, parts, c.out, {&c.attrs, 1});
+  const auto size = static_cast<size_t>(out.numel()) * itemsize(out.dtype);
+  if (size) std::memset(out.data, 0, size);
+  if (rows.empty()) return;
+  // The rows, then their products.
+  const size_t in_row = static_cast<size_t>(a.cols) * itemsize(x.dtype),
+               out_row = static_cast<size_t>(a.rows) * itemsize(out.dtype);
+  std::vector<std::byte> some(rows.size() * (in_row + out_row));
+  const auto n = static_cast<int64_t>(rows.size());
+  const Tensor some_x{some.data(), {n, a.cols}, {a.cols, 1}, x.dtype},
+      some_y{some.data() + rows.size() * in_row, {n, a.rows}, {a.rows, 1}, out.dtype};
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::memcpy(some_x.data + i * in_row, x.data + static_cast<size_t>(rows[i]) * in_row, in_row);
+  products(some_x, parts, {&some_y, 1}, {&c.attrs, 1});
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::memcpy(out.data + static_cast<size_t>(rows[i]) * out_row, some_y.data + i * out_row, out_row);
+}
+
 void quantized_matmul_group(const Call& c) { products(c.in[0], c.in.subspan(1), c.out, c.group); }
 
 void quantized_take(const Call& c) {
@@ -208,7 +238,7 @@ void affine_quantize(const Call& c) {
 constexpr KernelRow kRows[] = {
     {Op::QuantizedMatmul, quantized_matmul}, {Op::QuantizedTake, quantized_take},
     {Op::BlockDequantize, block_dequantize}, {Op::AffineDequantize, affine_dequantize},
-    {Op::AffineQuantize, affine_quantize},
+    {Op::AffineQuantize, affine_quantize},   {Op::QuantizedMatmulWhere, quantized_matmul_where},
 };
 
 }  // namespace
@@ -217,9 +247,10 @@ size_t packed_constants(const Graph& graph) {
   size_t total = 0, shared = 0;
   std::set<ValueId> seen;
   for (const GraphNode& n : graph.nodes) {
-    if (n.op != Op::QuantizedMatmul) continue;
+    if (n.op != Op::QuantizedMatmul && n.op != Op::QuantizedMatmulWhere) continue;
     const auto& a = n.attrs.as<QuantAttrs>();
-    const std::span<const ValueId> in = graph.operands_of(n);
+    std::span<const ValueId> in = graph.operands_of(n);
+    if (n.op == Op::QuantizedMatmulWhere) in = in.first(in.size() - 1);
     const auto constant = [&](ValueId v) {
       return static_cast<size_t>(v) < graph.inputs.size() &&
              graph.inputs[static_cast<size_t>(v)] == InputKind::Constant;
