@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstring>
 #include <optional>
+#include <set>
 #include <span>
 
 #include "inflate.h"
@@ -265,6 +266,8 @@ std::vector<std::pair<std::string, Array>> read_npz(const std::string& path) {
     end = record;
   }
   std::vector<std::pair<std::string, Array>> out;
+  std::set<std::string> names;
+  uint64_t members = 0;  // bytes
   size_t at = directory;
   for (size_t i = 0; i < entries; ++i) {
     if (at > end || end - at < 46 || le(b, at, 4) != kCentral) bad("the archive's directory is damaged");
@@ -291,13 +294,15 @@ std::vector<std::pair<std::string, Array>> read_npz(const std::string& path) {
     const uint64_t data = local + 30 + le(b, local + 26, 2) + le(b, local + 28, 2);
     if (data > end || packed > end - data)
       throw Error(ErrorCode::Truncated, cat("the member ", name, " reaches past the file"), path);
+    // Members that share bytes would unpack to many times what a file can hold.
+    members += packed;
+    if (members > b.size()) bad("the archive's members overlap");
     const std::vector<std::byte> unpacked =
         method == 8 ? inflate(b.subspan(data, packed), raw, cat(path, ":", name)) : std::vector<std::byte>();
     const Bytes member = method == 8 ? Bytes(unpacked) : b.subspan(data, packed);
     if (crc32(member) != crc) bad(cat("the member ", name, " has another checksum: the file is damaged"));
     if (name.ends_with(".npy")) name.resize(name.size() - 4);
-    for (const auto& [other, array] : out)
-      if (other == name) bad(cat("the member ", name, " comes twice"));
+    if (!names.insert(name).second) bad(cat("the member ", name, " comes twice"));
     out.emplace_back(name, parse(member, cat(path, ":", name)).eval());
     at += 46 + name_size + extra_size + comment;
   }

@@ -150,7 +150,7 @@ struct Call {
   void takes(std::initializer_list<std::string_view> names) const;
 };
 
-// ---- Python's ways (jinja_value.cpp)
+// ---- Python's ways (jinja_value.cpp, jinja_text.cpp)
 
 std::string type_name(const Value& v);  // "str", "dict", …
 bool truth(const Value& v);

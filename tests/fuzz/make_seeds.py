@@ -125,7 +125,7 @@ def main():
         lines = ['"' + "".join(f"\\x{b:02x}" for b in w) + '"\n' for w in words(seeds.values())]
         if make is jinja:
             lines += ['"{%"\n', '"%}"\n', '"{{"\n', '"}}"\n', '"-%}"\n', '"|"\n', '"["\n', '"]"\n', '"("\n', '")"\n']
-        (out / f"{make.__name__}.dict").write_text("".join(lines))
+        (out / f"{make.__name__}.dict").write_text("# words\n" + "".join(lines))  # libFuzzer takes no empty file
 
 
 if __name__ == "__main__":
