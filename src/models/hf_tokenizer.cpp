@@ -47,8 +47,14 @@ class Reader {
   void tokens(const Json& model, const std::string& whole) {
     const Json& vocab = model.contains("vocab") ? model["vocab"] : Json::object();
     std::vector<int32_t> types;
+    // Ids that are not there are tokens, too: a few words with large ids must not take gigabytes.
+    const bool more = j_.contains("added_tokens") && j_["added_tokens"].is_array();
+    const size_t known = vocab.size() + (more ? j_["added_tokens"].size() : 0),
+                 most = std::min(kMaxTokens, 64 * known + 65536);
     auto put = [&](const std::string& token, uint64_t at, int32_t type) {
-      if (at >= kMaxTokens) bad(cat("the token \"", token.substr(0, 40), "\" has the id ", at));
+      if (at >= most)
+        bad(cat("the token \"", token.substr(0, 40), "\" has the id ", at, "; the file has ", known,
+                " tokens"));
       if (at >= texts_.size()) texts_.resize(at + 1), types.resize(at + 1, 0);
       if (types[at] && texts_[at] != token) bad(cat("two tokens have the id ", at));
       texts_[at] = token;
@@ -73,7 +79,7 @@ class Reader {
         put(token, number.get<uint64_t>(), type_of(token));
       }
     }
-    if (j_.contains("added_tokens") && j_["added_tokens"].is_array())
+    if (more)
       for (const Json& t : j_["added_tokens"]) {
         if (!t.is_object() || !t.contains("id") || !t["id"].is_number_unsigned())
           bad("\"added_tokens\" has an entry without id");

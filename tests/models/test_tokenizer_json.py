@@ -127,6 +127,7 @@ def test_what_is_not_read_is_named(mc, made, tmp_path):
         ({"decoder": {"type": "CTC"}}, "CTC"),
         ({"post_processor": {"type": "Odd"}}, "Odd"),
         ({"model": whole["model"] | {"dropout": 0.1}}, "dropout"),
+        ({"added_tokens": [{"id": 3_000_000, "content": "far", "special": True}]}, "3000000"),
     ]:
         bad = tmp_path / "tokenizer.json"
         bad.write_text(json.dumps(whole | change))
