@@ -79,6 +79,83 @@ TEST_F(Mlx, HostMemoryEntersWithoutACopy) {
   EXPECT_EQ(a.host_data(), before);
 }
 
+TEST_F(Mlx, ADonatedCacheIsWrittenWhereItLies) {
+  // What a token's step does: the rows of the cache are libmlx's own, given away, and come back at one
+  // address.
+  const Function step =
+      compile([](const Arrays& a) { return Arrays{dynamic_update_rows(a[0], a[1], a[2], 2)}; }, false, {0});
+  Array cache = zeros({2, 3, 256, 64}) + 1.0f;
+  cache.eval();
+  const void* const where = cache.host_data();
+  for (int32_t t = 0; t < 4; ++t) {
+    // Both rows at one place, then each at its own; the last does not fit and changes nothing.
+    const std::vector<int32_t> starts{t, t < 2 ? t : t == 2 ? 9 : 256};
+    const Array start(starts, {2});
+    Arrays args{std::move(cache), full({2, 3, 1, 64}, t + 2.0, Dtype::F32), start};
+    cache = step(args)[0];
+    EXPECT_EQ(cache.host_data(), where) << "step " << t;
+  }
+  const std::vector<float> got = cache.to_vector<float>();
+  auto at = [&](size_t row, size_t place) { return got[(row * 3 * 256 + place) * 64]; };
+  for (size_t t = 0; t < 4; ++t) EXPECT_EQ(at(0, t), static_cast<float>(t + 2));
+  EXPECT_EQ(at(1, 1), 3);
+  EXPECT_EQ(at(1, 9), 4);
+  EXPECT_EQ(at(1, 2), 1);
+  EXPECT_EQ(at(1, 255), 1);
+}
+
+TEST_F(Mlx, AMappedTableIsNotCopiedForEachRead) {
+  // Memory of someone else, as a mapped file is; the word before it is no size.
+  constexpr int64_t kRows = 4096, kCols = 1024;
+  auto memory = std::make_shared<std::vector<float>>(static_cast<size_t>(kRows * kCols + 16), 1.5f);
+  const float* table = memory->data() + 16;
+  const Array bytes = Array::wrap(table, {kRows, kCols * 4}, Dtype::U8,
+                                  std::shared_ptr<const void>(memory, memory.get()), Memory::Constant);
+  const QTensor w = block_tensor(bytes, BlockFormat::F32, {kRows, kCols});
+  const Device device = parse_device("mlx");
+  for (int i = 0; i < 2; ++i) {
+    reset_peak_memory(device);
+    const size_t before = memory_stats(device).active;
+    const Array ids(std::vector<int32_t>{i, 4095}, {2}), x = full({1, kCols}, 0.5, Dtype::F32);
+    EXPECT_EQ(quantized_take(w, ids).to_vector<float>()[0], 1.5f);
+    EXPECT_EQ(quantized_matmul(x, w).to_vector<float>()[7], 0.75f * kCols);
+    EXPECT_LT(memory_stats(device).peak, before + (size_t{1} << 20)) << "a copy of the table has 16 MiB";
+  }
+  EXPECT_EQ(bytes.host_data(), table);
+}
+
+TEST_F(Mlx, TheCachesUnseenPartDoesNotCount) {
+  // Places behind the last token are cut off before libmlx sees them: what lies there, NaN even, is no part
+  // of a result, one query or many, with a window or without.
+  for (const int64_t tokens : {int64_t{1}, int64_t{5}})
+    for (const int64_t window : {int64_t{0}, int64_t{3}}) {
+      const int64_t start = 7, end = start + tokens;
+      AttentionOptions options;
+      options.causal = true;
+      options.window = window;
+      // Keys and values up to `end`, then `behind`.
+      auto result = [&](float behind) {
+        uint32_t word = 7;
+        auto drawn = [&](int64_t heads, int64_t rows, int64_t filled) {
+          std::vector<float> v;
+          for (int64_t i = 0; i < heads * rows * 16; ++i) {
+            word = word * 1664525u + 1013904223u;
+            v.push_back(i / 16 % rows < filled ? static_cast<float>(word >> 8) * 0x1p-23f - 1 : behind);
+          }
+          return Array(v, {1, heads, rows, 16});
+        };
+        const Array q = drawn(4, tokens, tokens), k = drawn(2, 32, end), v = drawn(2, 32, end);
+        const Array where(std::vector<int32_t>{static_cast<int32_t>(start)}, {1});
+        return scaled_dot_product_attention(q, k, v, options, {}, where).to_vector<float>();
+      };
+      const std::vector<float> got = result(std::numeric_limits<float>::quiet_NaN());
+      const DeviceScope host(parse_device("numpy"));
+      const std::vector<float> want = result(0);
+      ASSERT_EQ(got.size(), want.size());
+      for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 2e-6) << i;
+    }
+}
+
 TEST_F(Mlx, ComplexDoubleIsRefused) {
   EXPECT_THROW(eval({astype(full({2}, 1.0, Dtype::F32), Dtype::C128)}), Error);
 }

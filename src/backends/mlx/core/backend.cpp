@@ -1,4 +1,5 @@
 // The mlx engine behind the waist.
+#include <cstdio>
 #include <cstring>
 #include <thread>
 
@@ -68,6 +69,7 @@ class MlxBackend final : public Backend {
     h->bytes = v.buffer->bytes;
     h->owner = std::make_shared<BufferPtr>(v.buffer);
     BufferPtr b = buffer_of(d, std::move(h));
+    b->release = nullptr;  // someone else's
     b->constant = v.buffer->constant;
     b->mapped = v.buffer->mapped;
     return {b, v.offset};
@@ -84,11 +86,27 @@ class MlxBackend final : public Backend {
     out.emplace_back("version", mx::version());
     out.emplace_back("GPU", library().has_gpu() ? "yes" : "no: this libmlx has none, or none answers");
     out.emplace_back("float32 products", "full (MLX_ENABLE_TF32=0)");
-    out.emplace_back("host memory", library().wraps ? "used as it stands, without a copy" : "copied");
+    out.emplace_back("host memory", library().wraps ? entered() : "copied");
     return out;
   }
 
  private:
+  // Where a block of ours lies, and where libmlx's array over it begins: looked at, not assumed.
+  static std::string entered() {
+    return guarded("facts", [] {
+      const auto h = allocate_host(64);
+      std::memset(h->base, 0, 64);
+      const mx::array a = wrap(h->base, {16}, Dtype::F32, h->owner);
+      const void* there = a.data<std::byte>();
+      auto hex = [](const void* p) {
+        char text[24];
+        std::snprintf(text, sizeof text, "%p", p);
+        return std::string(text);
+      };
+      return cat(there == h->base ? "used as it stands, without a copy" : "copied", " (ours at ",
+                 hex(h->base), ", libmlx's array at ", hex(there), ")");
+    });
+  }
   static bool op_is_fused(Op op) { return op_kind(op) == OpKind::Fused; }
   static bool host_only(Op op) {
     return op_kind(op) == OpKind::Host || op == Op::Sort || op == Op::ArgSort || op == Op::SearchSorted ||

@@ -29,6 +29,9 @@ struct Emit {
     return attrs.as<T>();
   }
   const Shape& shape(size_t i) const { return in_avals[i].shape; }
+  // The integers of operand `i` where they lie on the host already: a window whose place is known is a view
+  // or a write in place of libmlx's, not a chain of its operations.
+  std::optional<std::vector<int64_t>> known(size_t i) const;
 };
 
 bool emit_elementwise(const Emit& e);

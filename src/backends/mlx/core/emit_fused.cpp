@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -47,11 +48,50 @@ Masks masks_of(const Emit& e, const AttentionAttrs& a) {
   return m;
 }
 
+// Causal attention over a cache of which it is known how far it is filled: the keys that some query sees are
+// a view, and those that one query or all queries see need no mask.
+bool known_causal(const Emit& e, const AttentionAttrs& a, mx::Dtype type, float scale) {
+  if (!a.causal || a.has_mask || a.has_len) return false;
+  const auto starts =
+      a.has_start ? e.known(3) : std::optional(std::vector<int64_t>{e.shape(1)[2] - e.shape(0)[2]});
+  if (!starts || starts->empty()) return false;
+  const mx::Stream& s = e.s;
+  const int64_t start = starts->front(), tokens = e.shape(0)[2], end = start + tokens;
+  if (std::any_of(starts->begin(), starts->end(), [&](int64_t b) { return b != start; })) return false;
+  if (start < 0 || end > e.shape(1)[2]) return false;
+  // The oldest key that the first query sees.
+  const int64_t first = a.window > 0 ? std::max<int64_t>(0, start - a.window + 1) : 0;
+  auto seen = [&](const mx::array& x) {
+    mx::Shape lo(4, 0), hi = x.shape();
+    lo[2] = static_cast<int32_t>(first);
+    hi[2] = static_cast<int32_t>(end);
+    return mx::astype(mx::slice(x, lo, hi, s), type, s);
+  };
+  std::string mode;
+  std::optional<mx::array> mask;
+  if (tokens > 1 && (a.window <= 0 || a.window >= end)) {
+    mode = "causal";
+  } else if (tokens > 1) {
+    const auto n = static_cast<int32_t>(tokens), keys = static_cast<int32_t>(end - first);
+    const mx::array query = mx::reshape(mx::arange(keys - n, keys, 1, s), {n, 1}, s),
+                    key = mx::reshape(mx::arange(0, keys, 1, s), {1, keys}, s);
+    mode = "array";
+    mask = mx::logical_and(
+        mx::less_equal(key, query, s),
+        mx::greater(key, mx::subtract(query, mx::array(static_cast<int32_t>(a.window)), s), s), s);
+  }
+  return e.give(
+      mx::astype(mx::fast::scaled_dot_product_attention(mx::astype(e.in[0], type, s), seen(e.in[1]),
+                                                        seen(e.in[2]), scale, mode, mask, {}, false, s),
+                 mlx_dtype(e.dtype()), s));
+}
+
 bool attention(const Emit& e) {
   const auto& a = e.as<AttentionAttrs>();
   const mx::Stream& s = e.s;
   const mx::Dtype type = e.gpu ? mlx_dtype(e.dtype()) : mx::float32;
   const double scale = a.scale > 0 ? a.scale : 1 / std::sqrt(static_cast<double>(e.shape(0)[3]));
+  if (known_causal(e, a, type, static_cast<float>(scale))) return true;
   Masks m = masks_of(e, a);
   std::optional<mx::array> none;  // rows that see no key: zeros
   std::optional<mx::array> mask;

@@ -1,6 +1,34 @@
+#include <algorithm>
+#include <cstring>
+
 #include "backends/mlx/core/emit.h"
 
 namespace mc::mlx_engine {
+
+std::optional<std::vector<int64_t>> Emit::known(size_t i) const {
+  if (i >= sources.size() || !sources[i].buffer) return std::nullopt;
+  const Aval& a = in_avals[i];
+  const std::shared_ptr<Holder> h = holder_of(sources[i]);
+  const std::byte* p = h->base                           ? h->base
+                       : h->array && library().host_sees ? h->array->data<std::byte>()
+                                                         : nullptr;
+  constexpr int64_t kMost = 1024;
+  if (!p || a.shape.numel() > kMost) return std::nullopt;
+  std::vector<int64_t> out;
+  auto read = [&]<class T>(T) {
+    for (int64_t n = 0; n < a.shape.numel(); ++n) {
+      T v;
+      std::memcpy(&v, p + sources[i].offset + static_cast<size_t>(n) * sizeof v, sizeof v);
+      out.push_back(v);
+    }
+  };
+  switch (a.dtype) {
+    case Dtype::I32: read(int32_t{}); return out;
+    case Dtype::I64: read(int64_t{}); return out;
+    default: return std::nullopt;
+  }
+}
+
 namespace {
 
 mx::Shape filled(int n, int32_t v) { return mx::Shape(static_cast<size_t>(n), v); }
@@ -34,6 +62,24 @@ bool update_rows(const Emit& e, int axis) {
   if (rows > 16 || e.shape(1)[axis] > e.shape(0)[axis]) return false;
   const mx::Stream& s = e.s;
   const int64_t most = e.shape(0)[axis] - e.shape(1)[axis];
+  if (const auto starts = e.known(2)) {
+    mx::array y = e.in[0];
+    e.in[0] = mx::array(0);  // the only reference goes on, so that libmlx writes in place where it may
+    const bool all =
+        std::all_of(starts->begin(), starts->end(), [&](int64_t b) { return b == starts->front(); });
+    for (int64_t b = 0; b < rows; b = all ? rows : b + 1) {
+      const int64_t start = (*starts)[static_cast<size_t>(b)];
+      if (start < 0 || start > most) continue;
+      mx::Shape lo = filled(e.shape(1).ndim(), 0), hi = mlx_shape(e.shape(1));
+      lo[0] = static_cast<int32_t>(b);
+      hi[0] = static_cast<int32_t>(all ? rows : b + 1);
+      const mx::array update = all ? e.in[1] : mx::slice(e.in[1], lo, hi, s);
+      lo[axis] += static_cast<int32_t>(start);
+      hi[axis] += static_cast<int32_t>(start);
+      y = mx::slice_update(y, update, lo, hi, s);
+    }
+    return e.give(y);
+  }
   const mx::array& at = e.in[2];
   if (at.dtype() == mx::uint64) return false;
   const mx::array wide = mx::astype(at, mx::int64, s);

@@ -104,6 +104,7 @@ BufferPtr buffer_of(const Device& device, std::shared_ptr<Holder> holder) {
   if (!holder->base && holder->array && holder->bytes && library().host_sees)
     b->data = holder->array->data<std::byte>();
   b->packed = std::move(holder);
+  b->release = [](Buffer&) {};  // the memory is ours to give away, by `packed`
   return b;
 }
 
