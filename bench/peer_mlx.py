@@ -5,7 +5,8 @@ peer_mlx.py MODEL.gguf [--mc build/bin/mc] [--quantize affine4|affine8[:GROUP]] 
 
 The weights are those of the file: blocks of Q4_0, Q4_1 and Q8_0 become libmlx's groups of 32 with float32 scales, as the mlx engine makes
 them, others float32; --quantize makes groups of all matrices, the embedding too. Both compute the last position's logits only. With --mc
-the two take turns, so that a machine shared with others treats them alike. Needs mlx-lm, numpy and gguf. Prints one line of JSON."""
+the two take turns, so that a machine shared with others treats them alike; of both the processor's seconds for a token are told, too, all
+threads together: they depend less on what else runs. Needs mlx-lm, numpy and gguf. Prints one line of JSON."""
 
 from __future__ import annotations
 
@@ -63,32 +64,37 @@ def load(path: str, quantize: str | None) -> Model:
     return model
 
 
-def prefill(model: Model, n: int) -> float:
+def spent(begin: tuple[float, float], n: int) -> tuple[float, float]:
+    """Tokens per second, and the processor's seconds for one."""
+    return n / (time.perf_counter() - begin[0]), (time.process_time() - begin[1]) / n
+
+
+def prefill(model: Model, n: int) -> tuple[float, float]:
     cache = make_prompt_cache(model)
     ids = mx.array(np.arange(n) % 1000 + 5)[None]
-    begin = time.perf_counter()
+    begin = time.perf_counter(), time.process_time()
     last = model.model(ids, cache)[:, -1:]
     logits = model.model.embed_tokens.as_linear(last) if model.args.tie_word_embeddings else model.lm_head(last)
     mx.argmax(logits, -1).item()
-    return n / (time.perf_counter() - begin)
+    return spent(begin, n)
 
 
-def decode(model: Model, n: int, after: int) -> float:
+def decode(model: Model, n: int, after: int) -> tuple[float, float]:
     """mlx-lm's own loop: the next step is begun before the last token is handed out."""
     tokens = generate_step(mx.array(np.arange(after) % 1000 + 5), model, max_tokens=n + 1)
     next(tokens)
-    begin = time.perf_counter()
+    begin = time.perf_counter(), time.process_time()
     count = sum(1 for _ in tokens)
-    return count / (time.perf_counter() - begin)
+    return spent(begin, count)
 
 
-def ours(a: argparse.Namespace) -> tuple[float, float]:
+def ours(a: argparse.Namespace) -> list[tuple[float, float]]:
     command = [a.mc, "bench", "-m", a.model, "--backend", "mlx", "--prompt-tokens", str(a.prompt_tokens), "--gen-tokens", str(a.gen_tokens),
                "--decode-context", str(a.after), "--runs", "1", "--output", "json"]  # fmt: skip
     command += ["--quantize", a.quantize] if a.quantize else []
     env = os.environ | {"MODELCYPHER_MLX": str(pathlib.Path(mx.__file__).parent)}
     told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout)
-    return told["prefill"]["tokens_per_s"], told["decode"]["tokens_per_s"]
+    return [(told[part]["tokens_per_s"], told[part]["cpu_s_per_token"]) for part in ("prefill", "decode")]
 
 
 def main() -> None:
@@ -111,11 +117,14 @@ def main() -> None:
             mine.append(ours(a))
     result = {"libmlx": mx.__version__, "device": str(mx.default_device()), "quantize": a.quantize}
     for i, what in enumerate(("prefill", "decode")):
-        result[what] = {"mlx-lm": [round(r[i], 2) for r in peer]}
-        if mine:
-            result[what]["mc"] = [round(r[i], 2) for r in mine]
-            middle = [statistics.median(r[i] for r in rows) for rows in (mine, peer)]
-            result[what]["mc / mlx-lm"] = round(middle[0] / middle[1], 3)
+        result[what] = {"mlx-lm": [round(r[i][0], 2) for r in peer], "mlx-lm, CPU s a token": [round(r[i][1], 4) for r in peer]}
+        if not mine:
+            continue
+        result[what] |= {"mc": [round(r[i][0], 2) for r in mine], "mc, CPU s a token": [round(r[i][1], 4) for r in mine]}
+        # Of the middle turns; the least that a turn took of the processor is what it takes.
+        rate = [statistics.median(r[i][0] for r in rows) for rows in (mine, peer)]
+        cpu = [min(r[i][1] for r in rows) for rows in (mine, peer)]
+        result[what] |= {"mc / mlx-lm": round(rate[0] / rate[1], 3), "by CPU": round(cpu[1] / cpu[0], 3)}
     print(json.dumps(result))
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -45,9 +46,26 @@ def test_the_conformance_suite_passes_without_a_skip(mc, mlx):
 
 def test_doctor_shows_each_place_and_what_it_stands_on(mc, mlx):
     facts = mlx["facts"]
-    for key in ("MODELCYPHER_MLX", "the Python in PATH", "where it was built", "version", "float32 products", "host memory"):
+    places = ("the Python in PATH", "where it was built") if not os.environ.get("MODELCYPHER_MLX") else ()  # if set, nothing else is tried
+    for key in ("MODELCYPHER_MLX", *places, "version", "float32 products", "host memory"):
         assert facts[key], key
     assert facts["float32 products"].startswith("full")
+
+
+def test_host_memory_enters_at_its_own_address(mc, mlx):
+    """The addresses that doctor shows: of a block of ours, and of libmlx's array over it."""
+    told = mlx["facts"]["host memory"]
+    if told == "copied":
+        pytest.skip("this libmlx computes on a GPU")
+    ours, theirs = re.search(r"used as it stands, without a copy \(ours at (\w+), libmlx's array at (\w+)\)", told).groups()
+    assert int(ours, 16) == int(theirs, 16) > 0
+
+
+def test_the_processors_time_for_a_token_is_told(mc, mlx):
+    told = mc("bench", "--model", model_path("smollm2"), "--backend", "mlx", "--prompt-tokens", 2, "--gen-tokens", 2, "--decode-context", 1,
+              "--runs", 1, "--output", "json").json()  # fmt: skip
+    for part in ("prefill", "decode"):  # one thread of libmlx's beside ours: at most two cores' worth of the wall time
+        assert 0 < told[part]["cpu_s_per_token"] <= 2.5 * os.cpu_count() / told[part]["tokens_per_s"]
 
 
 @pytest.mark.parametrize("env,why", [

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <tuple>
 
 #include "commands.h"
@@ -19,6 +20,22 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
 
+// Wall time, and what all threads of the process computed meanwhile: on a machine shared with others the
+// latter says more.
+struct Took {
+  double wall = 0, cpu = 0;
+};
+class Stopwatch {
+ public:
+  Took read() const {
+    return {seconds_since(wall_), static_cast<double>(std::clock() - cpu_) / CLOCKS_PER_SEC};
+  }
+
+ private:
+  Clock::time_point wall_ = Clock::now();
+  std::clock_t cpu_ = std::clock();
+};
+
 // Ids spread over the vocabulary: what they are does not matter, only that all are valid and few repeat.
 std::vector<int32_t> some_ids(int64_t n, int64_t vocab) {
   std::vector<int32_t> ids;
@@ -37,6 +54,7 @@ int32_t prefill(Session& session, const std::vector<int32_t>& ids, int64_t chunk
 struct Rates {
   double first_s = 0;         // of the run that compiles and packs
   std::vector<double> rates;  // tokens/s of the others, ascending
+  double cpu_s = 0;           // a token, their mean
   double median() const { return rates[rates.size() / 2]; }
   Value value(int64_t tokens) const {
     Value v = Value::object();
@@ -44,6 +62,7 @@ struct Rates {
         .set("tokens_per_s", median())
         .set("min", rates.front())
         .set("max", rates.back())
+        .set("cpu_s_per_token", cpu_s)
         .set("first_run_s", first_s);
   }
   std::string str() const {
@@ -52,14 +71,16 @@ struct Rates {
   }
 };
 
-// `once` returns the seconds of one run over `tokens`.
+// `once` returns what one run over `tokens` took.
 template <class F>
 Rates measure(int64_t runs, int64_t tokens, F once) {
   Rates r;
-  r.first_s = once();
+  r.first_s = once().wall;
   for (int64_t i = 0; i < runs; ++i) {
     check_interrupt();
-    r.rates.push_back(static_cast<double>(tokens) / once());
+    const Took took = once();
+    r.rates.push_back(static_cast<double>(tokens) / took.wall);
+    r.cpu_s += took.cpu / static_cast<double>(runs * tokens);
   }
   std::sort(r.rates.begin(), r.rates.end());
   return r;
@@ -127,21 +148,21 @@ int run(const Args& args) {
   {
     Session session(model);
     of_prefill = measure(runs, prompt_tokens, [&] {
-      const Clock::time_point t = Clock::now();
+      const Stopwatch watch;
       prefill(session, prompt, chunk);
-      return seconds_since(t);
+      return watch.read();
     });
   }
   {
     Session session(model);
     of_decode = measure(runs, gen_tokens, [&] {
       int32_t id = prefill(session, start, chunk);
-      const Clock::time_point t = Clock::now();
+      const Stopwatch watch;
       for (int64_t i = 0; i < gen_tokens; ++i) {
         id = session.greedy_step(id);
         check_interrupt();
       }
-      return seconds_since(t);
+      return watch.read();
     });
   }
 
