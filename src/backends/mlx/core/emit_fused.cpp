@@ -126,6 +126,7 @@ bool fused_is_native(Op op, std::span<const Aval> in, const Attrs& attrs) {
       return attrs.as<AttentionAttrs>().softcap == 0 && in[1].shape[2] > 0 && in[1].shape[1] > 0;
     }
     case Op::QuantizedMatmul:
+    case Op::QuantizedMatmulWhere:
     case Op::QuantizedTake: return true;
     // Angles in float64 and sigmoid are the host's on the CPU anyway: one node in place of twenty. A GPU
     // takes the decomposition, most of which it computes itself.

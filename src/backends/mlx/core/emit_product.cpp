@@ -96,6 +96,31 @@ bool quantized_matmul(const Emit& e) {
   return finish(mx::quantized_matmul(x, w[0], w[1], w[2], true, 32, affine_bits_of(format), "affine", s));
 }
 
+// Where the mask names no row, the product is passed over. That takes waiting for the mask: once a layer, as
+// all experts' masks come of one router, against reading every expert's weights.
+bool quantized_matmul_where(const Emit& e) {
+  const mx::Stream& s = e.s;
+  const mx::array mask = e.in.back();
+  mx::array any = mx::any(mask, s);
+  if (!any.item<bool>())
+    return e.give(mx::zeros(mlx_shape(e.out_avals[0].shape), mlx_dtype(e.out_avals[0].dtype), s));
+  const size_t n = e.in.size() - 1;
+  std::vector<mx::array> in(e.in.begin(), e.in.end() - 1);
+  const Emit product{Op::QuantizedMatmul,
+                     e.attrs,
+                     e.in_avals.first(n),
+                     e.out_avals,
+                     in,
+                     e.out,
+                     s,
+                     e.gpu,
+                     e.sources.empty() ? e.sources : e.sources.first(n)};
+  if (!quantized_matmul(product)) return false;
+  mx::array& y = e.out.back();
+  y = mx::where(mx::expand_dims(mask, -1, s), y, mx::zeros({}, y.dtype(), s), s);
+  return true;
+}
+
 }  // namespace
 
 bool emit_product(const Emit& e) {
@@ -111,6 +136,7 @@ bool emit_product(const Emit& e) {
       return e.give(mx::matmul(e.x(), e.y(), e.s));
     }
     case Op::QuantizedMatmul: return quantized_matmul(e);
+    case Op::QuantizedMatmulWhere: return quantized_matmul_where(e);
     default: return false;
   }
 }
