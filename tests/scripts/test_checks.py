@@ -1,4 +1,8 @@
 """The checks catch what they are for."""
+import json
+import pathlib
+import re
+
 import check_includes
 import gen_docs
 import pytest
@@ -53,3 +57,15 @@ def test_error_page_has_every_row_and_refuses_what_it_cannot_read():
         gen_docs.errors_md(row + row.replace("Usage", "Other"))
     with pytest.raises(SystemExit, match="another form"):
         gen_docs.errors_md(row + "MC_ERROR(Odd, kId, x)\n")
+
+
+def test_the_engines_page_tells_what_the_record_of_the_suite_does():
+    """docs/backends.md names counts of cases: those of docs/verified, for both CPU plugins."""
+    docs = pathlib.Path(check_includes.__file__).parents[1] / "docs"
+    told = re.search(r"all ([\d,]+) forward and ([\d,]+) decomposed cases", (docs / "backends.md").read_text()).groups()
+    engines = json.loads((docs / "verified/conformance-engines-cpu.json").read_text())["engines"]
+    plugins = [e for name, e in engines.items() if name.startswith("jax")]
+    assert len(plugins) == 2
+    for e in plugins:
+        assert [int(n.replace(",", "")) for n in told] == [e["passed"]["fwd"], e["passed"]["dec"]]
+        assert e["failed"] == e["skipped"] == 0
