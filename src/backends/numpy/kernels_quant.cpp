@@ -4,6 +4,7 @@
 #include <cstring>
 #include <mutex>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "backends/numpy/dtype_dispatch.h"
@@ -244,7 +245,9 @@ constexpr KernelRow kRows[] = {
 }  // namespace
 
 size_t packed_constants(const Graph& graph) {
-  size_t total = 0, shared = 0;
+  size_t total = 0, used = 0;  // of the open piece
+  // What is left of a piece is not touched, but for a huge page's rest.
+  const auto close = [&] { total += (std::exchange(used, 0) + kHugePage - 1) / kHugePage * kHugePage; };
   std::set<ValueId> seen;
   for (const GraphNode& n : graph.nodes) {
     if (n.op != Op::QuantizedMatmul && n.op != Op::QuantizedMatmulWhere) continue;
@@ -265,10 +268,11 @@ size_t packed_constants(const Graph& graph) {
       total += bytes;
       continue;
     }
-    shared += aligned(bytes);
+    if (used + bytes > kPiece) close();
+    used += aligned(bytes);
   }
-  // What is left of a piece is never touched, but for a huge page's rest.
-  return total + (shared + kHugePage - 1) / kHugePage * kHugePage;
+  close();
+  return total;
 }
 
 const KernelRow kQuantizedMatmulGroup = {Op::QuantizedMatmul, quantized_matmul_group, 0, nullptr};
