@@ -295,6 +295,8 @@ MemoryPlan plan_score(const std::shared_ptr<const Model>& model, int64_t tokens,
   m.decode = p.workspace + p.outputs;
   // The states of a pass stay while the head reads them.
   m.decode += 2 * static_cast<size_t>(pass * d) * itemsize(model->dtype());
+  // Passes and head take turns, and a pool keeps a little of what the one gave back beside the other.
+  m.decode += size_t{4} << 20;
   return m;
 }
 

@@ -52,7 +52,8 @@ void AtomicFile::fail(std::string_view what) {
   int e = errno;
   // A constructor that throws runs no destructor.
   if (fd_ >= 0) ::close(fd_), fd_ = -1, ::unlink(temp_.c_str());
-  throw Error(ErrorCode::FileWrite, cat("can't ", what, " the file: ", std::strerror(e)), path_);
+  throw Error(ErrorCode::FileWrite, cat("can't ", what, " the file: ", std::strerror(e)), path_,
+              e == ENOENT ? "the folder that it belongs in is not there: make it first" : "");
 }
 
 void write_file(const std::string& path, std::span<const std::span<const std::byte>> parts) {

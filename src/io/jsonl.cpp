@@ -13,7 +13,8 @@ TextLines::TextLines(const std::string& path) : path_(path), in_(path, std::ios:
   if (!in_)
     throw Error(errno == ENOENT ? ErrorCode::FileNotFound : ErrorCode::FileRead, std::strerror(errno), path);
   in_.peek();  // a folder opens, and only reading tells
-  if (in_.bad()) throw Error(ErrorCode::FileRead, "this can't be read; is it a folder?", path);
+  if (in_.bad())
+    throw Error(ErrorCode::FileRead, "this can't be read; is it a folder?", path, "give the path of a file");
 }
 
 bool TextLines::line(std::string& out) {

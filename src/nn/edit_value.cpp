@@ -1,6 +1,8 @@
 #include "edit_value.h"
 
 #include <sys/stat.h>
+#include <algorithm>
+#include <cmath>
 
 #include <bit>
 #include <charconv>
@@ -189,6 +191,12 @@ Array read_edit_value(const std::string& source, const Site& site, const RowChoi
                 cat("the capture has ", v.rows(), " rows of ", tensor.value_or(column_name(site))), source,
                 "choose a prompt by prompt=, a row by row=, or row=mean");
   }
+  const auto odd = std::find_if(v.data.begin(), v.data.end(), [](float x) { return !std::isfinite(x); });
+  if (odd != v.data.end())
+    throw Error(
+        ErrorCode::InvalidArgument,
+        cat("element ", odd - v.data.begin(), " of the value is ", std::isnan(*odd) ? "NaN" : "infinite"),
+        source, "every score behind it would be NaN: write finite numbers");
   // One row stands for every token; more of them, of a prompt, for the tokens at their positions.
   if (chosen || (capture && v.rows() == 1)) v.shape.erase(v.shape.begin());
   return Array(v.data, Shape(v.shape));

@@ -174,7 +174,9 @@ void require_same(const CaptureHead& have, const CaptureHead& want, const std::s
 
 OutputFolder::OutputFolder(std::string path, bool resume) : path_(std::move(path)) {
   if (mkdir(path_.c_str(), 0777) != 0) {
-    if (errno != EEXIST) throw Error(ErrorCode::FileWrite, std::strerror(errno), path_);
+    if (errno != EEXIST)
+      throw Error(ErrorCode::FileWrite, std::strerror(errno), path_,
+                  errno == ENOENT ? "the folder that it belongs in is not there: make it first" : "");
     existed_ = true;
     if (!resume)
       throw Error(ErrorCode::FileExists, "the output folder is already there", path_,

@@ -28,11 +28,16 @@ bool ShardWriter::add(const std::vector<const std::byte*>& columns, int64_t rows
   size_t held = 0;
   const size_t total = static_cast<size_t>(offsets_.back() + rows) * row_bytes_;
   for (size_t i = 0; i < columns.size(); ++i) {
-    // A shard's room at once, which takes no memory before it is written to: doubling would leave its halves
-    // behind.
+    // A shard's room at once: doubling would leave its halves behind. Touched at once too, so that few
+    // prompts take as much memory as many.
     const size_t share =
         columns_[i].row_bytes() * (std::max(shard_bytes_, total) / std::max<size_t>(row_bytes_, 1) + 1);
-    if (data_[i].capacity() < share) data_[i].reserve(share);
+    if (data_[i].capacity() < share) {
+      const size_t filled = data_[i].size();
+      data_[i].reserve(share);
+      data_[i].resize(share);
+      data_[i].resize(filled);
+    }
     data_[i].insert(data_[i].end(), columns[i],
                     columns[i] + static_cast<size_t>(rows) * columns_[i].row_bytes());
     held += data_[i].size();

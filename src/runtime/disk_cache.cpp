@@ -74,8 +74,12 @@ std::vector<CacheKind> cache_remove(std::string_view kind) {
                 have.empty() ? "there is nothing to clear" : cat("it has ", have));
   for (const CacheKind& k : out) {
     std::error_code why;
-    fs::remove_all(k.folder, why);
-    if (why)
+    // Another process may write there meanwhile: what is new then stays.
+    for (int attempt = 0; attempt < 4; ++attempt) {
+      fs::remove_all(k.folder, why);
+      if (why != std::errc::directory_not_empty) break;
+    }
+    if (why && why != std::errc::directory_not_empty)
       throw Error(ErrorCode::FileWrite, cat("can't be removed: ", why.message()), k.folder,
                   "check the folder's permissions");
   }

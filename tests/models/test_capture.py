@@ -219,5 +219,5 @@ def test_memory_does_not_grow_with_the_data(mc, tmp_path):
         digests[count] = hashlib.sha256(tensors["layer.24"][:few].tobytes()).hexdigest()
     print({count: f"{peak / 1e6:.0f} MB" for count, peak in peaks.items()})
     assert digests[few] == digests[many]
-    # Another shape bucket, the allocator's grain, and up to one shard of results.
-    assert peaks[many] <= peaks[few] + 16e6, peaks
+    # A shard's room is taken at once. What differs is how many of the files' pages happen to be mapped at the peak.
+    assert peaks[many] <= peaks[few] + 6e6, peaks

@@ -237,7 +237,7 @@ def test_commands_of_a_chat(mc):
 
 
 def test_ctrl_c_stops_an_answer_and_nothing_else(mc):
-    """At a terminal: an answer is stopped, the next one comes, Ctrl-C at the prompt leaves."""
+    """At a terminal: an answer is stopped, the next one comes, a second Ctrl-C at the prompt leaves."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [str(mc.path), "chat", "--model", str(model_path("smollm2")), "--max-tokens", "3000"],
@@ -268,6 +268,10 @@ def test_ctrl_c_stops_an_answer_and_nothing_else(mc):
         begin = len(seen)
         os.write(master, b"/reset\n")
         until(lambda: seen.endswith(b"> ") and len(seen) > begin + 2)
+        begin = len(seen)
+        process.send_signal(signal.SIGINT)
+        until(lambda: seen.endswith(b"> ") and len(seen) > begin)
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert b"stopped by interrupted" in process.stderr.read()

@@ -305,10 +305,12 @@ def test_the_same_bits_however_it_is_run(mc, tmp_path):
     ("add resid_post.3 {here}/v.safetensors#other", ["other", "left, right"]),
     ("add resid_post.3 {here}/v.safetensors", ["layer.3", "left, right"]),
     ("project-out resid_post.3 {here}/zero.npy", ["no length"]),
+    ("add resid_post.3 {here}/odd.npy", ["element 5", "NaN"]),
 ], ids=lambda value: str(value)[:40])  # fmt: skip
 def test_what_cannot_be_done_is_refused(mc, tmp_path, spec, words):
     np.save(tmp_path / "v.npy", np.ones((3, 576), np.float32))
     np.save(tmp_path / "zero.npy", np.zeros(576))
+    np.save(tmp_path / "odd.npy", np.where(np.arange(576) == 5, np.nan, 1))
     np.save(tmp_path / "words.npy", np.array(["a"]))
     np.save(tmp_path / "column.npy", np.asfortranarray(np.ones((4, 576))))
     (tmp_path / "text.npy").write_text("no array at all")

@@ -32,12 +32,23 @@ class Talk {
 
   int run() {
     if (typed_) note(cat("[", engine_.str(), "; ", kCommands, "; Ctrl-C stops an answer]"));
-    for (;;) {
+    for (bool asked = false;;) {
       if (typed_) {
         write_out("> ");
         flush_out();
       }
-      const std::optional<std::string> line = lines_.next();
+      std::optional<std::string> line;
+      try {
+        line = lines_.next();
+      } catch (const Error& e) {
+        // A second Ctrl-C in a row leaves.
+        if (!typed_ || e.code() != ErrorCode::Interrupted || !stopped_by_ctrl_c() || asked) throw;
+        forget_signal();
+        asked = true;
+        note("\n[Ctrl-C once more, Ctrl-D or /exit leaves]");
+        continue;
+      }
+      asked = false;
       if (!line) break;
       if (line->find_first_not_of(" \t") == std::string::npos) continue;
       if (line->starts_with('/') && !line->starts_with("//")) {
@@ -161,7 +172,8 @@ Command chat_command() {
       cat("Each line of standard input is a message; the answer goes to stdout as it comes, a line about its "
           "speed to stderr. ",
           kCommands,
-          ".\nCtrl-C stops an answer; where a message is waited for, it leaves. Earlier turns stay in the "
+          ".\nCtrl-C stops an answer; where a message is waited for, a second one leaves. Earlier turns stay "
+          "in the "
           "cache. As JSON an object a line.\n",
           kEditNotes);
   return {.name = "chat",

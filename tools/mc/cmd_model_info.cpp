@@ -92,10 +92,8 @@ int run(const Args& args) {
   }
 
   Value v = Value::object();
-  v.set("schema", "mc.model_info/1")
-      .set("path", file->path())
-      .set("file_bytes", file->file_bytes())
-      .set("gguf_version", file->version());
+  v.set("schema", "mc.model_info/1").set("path", file->path()).set("file_bytes", file->file_bytes());
+  if (!file->assembled()) v.set("gguf_version", file->version());
   v.set("architecture", architecture).set("name", file->string("general.name", ""));
   v.set("tokenizer", file->string("tokenizer.ggml.model", ""));
   for (const Row& r : rows)

@@ -29,7 +29,9 @@ std::string read_file(const std::string& path) {
                   "give a part of it; many texts go into a .jsonl file");
     text.append(buffer, n);
   }
-  if (std::ferror(file.get())) throw Error(ErrorCode::FileRead, std::strerror(errno), path);
+  if (std::ferror(file.get()))
+    throw Error(ErrorCode::FileRead, std::strerror(errno), path,
+                errno == EISDIR ? "give the path of a file, not of a folder" : "");
   return text;
 }
 
