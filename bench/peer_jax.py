@@ -4,7 +4,8 @@ peer_jax.py MODEL.gguf PLUGIN.so [--prompt-tokens 512] [--gen-tokens 128] [--aft
 
 Weights are float32 (as the jax engine expands them), products have precision HIGHEST, the cache is donated and holds as many
 positions as ours (a power of two from 256). The plugin is loaded by PJRT_NAMES_AND_LIBRARY_PATHS; --own uses the XLA that comes with
-jaxlib instead. Needs jax, numpy and gguf. Prints one line of JSON."""
+jaxlib instead. Beside tokens/s stand the processor's seconds for a token, all threads together, of the run that took least, as `mc bench` tells
+them (cpu_s_per_token). Needs jax, numpy and gguf. Prints one line of JSON."""
 
 from __future__ import annotations
 
@@ -121,10 +122,10 @@ def prefill(n):
     ids = jnp.asarray(np.arange(n) % 1000 + 5, jnp.int32)
     ks, vs = cache(n)
     jax.block_until_ready((ks, vs))
-    begin = time.perf_counter()
+    begin = time.perf_counter(), time.process_time()
     token, ks, vs = step(W, ks, vs, ids, jnp.int32(0))
     np.asarray(token)
-    return n / (time.perf_counter() - begin)
+    return n / (time.perf_counter() - begin[0]), (time.process_time() - begin[1]) / n
 
 
 def decode(n, after):
@@ -132,17 +133,16 @@ def decode(n, after):
     token, ks, vs = step(W, ks, vs, jnp.asarray(np.arange(after) % 1000 + 5, jnp.int32), jnp.int32(0))
     token, ks, vs = step(W, ks, vs, token, jnp.int32(after))
     np.asarray(token)
-    begin = time.perf_counter()
+    begin = time.perf_counter(), time.process_time()
     for i in range(n):
         token, ks, vs = step(W, ks, vs, token, jnp.int32(after + 1 + i))
         np.asarray(token)
-    return n / (time.perf_counter() - begin)
+    return n / (time.perf_counter() - begin[0]), (time.process_time() - begin[1]) / n
 
 
 prefill(A.prompt_tokens)
-result = {
-    "jax": jax.__version__, "platform": jax.devices()[0].client.platform_version,
-    "prefill": round(statistics.median(prefill(A.prompt_tokens) for _ in range(A.runs)), 2),
-    "decode": round(statistics.median(decode(A.gen_tokens, A.after) for _ in range(A.runs)), 2),
-}  # fmt: skip
+result = {"jax": jax.__version__, "platform": jax.devices()[0].client.platform_version}
+for part, run in (("prefill", lambda: prefill(A.prompt_tokens)), ("decode", lambda: decode(A.gen_tokens, A.after))):
+    runs = [run() for _ in range(A.runs)]
+    result |= {part: round(statistics.median(r[0] for r in runs), 2), f"{part}, CPU s a token": round(min(r[1] for r in runs), 5)}
 print(json.dumps(result))

@@ -42,6 +42,13 @@ def test_tables_without_a_model(mc, tmp_path):
     text = mc("backends", "compare", "--markdown", env=alone(tmp_path))
     assert "### Capability matrix" in text.out
     assert "| feature | numpy | cuda | jax | mlx |" in text.out
+    # A reason of any length widens no column: it stands under the table with its fix.
+    text = mc("backends", "compare", env=alone(tmp_path)).out
+    table, reasons = text.split("Quick selection\n")[1].split("\n\n")[0].split("\ncuda: ")
+    assert max(map(len, table.splitlines())) < 80
+    for begin in ENGINES.values():
+        assert begin in "cuda: " + reasons
+    assert reasons.count("\n  next: ") == len(ENGINES)
 
 
 @measures_memory

@@ -278,14 +278,21 @@ std::string draw(const Table& t, bool markdown) {
   return out;
 }
 
-std::string text_of(const std::vector<Column>& columns, const std::string& choice, bool markdown) {
+// `how`: what was measured.
+std::string text_of(const std::vector<Column>& columns, const std::string& choice, const std::string& how,
+                    bool markdown) {
   const auto title = [&](const char* s) { return markdown ? cat("\n### ", s, "\n\n") : cat("\n", s, "\n"); };
   std::string out = cat("chosen here: ", choice, "\n");
-  Table quick{{"engine", "here", "how to get it"}};
-  for (const Column& c : columns)
-    quick.push_back({c.status.name, c.status.available ? join(c.status.devices, "; ") : c.status.message,
-                     c.status.available ? "it is here" : c.status.fix});
-  out += title("Quick selection") + draw(quick, markdown);
+  // A reason may be long: those of the absent stand under the table.
+  Table quick{{"engine", "here"}};
+  std::string absent;
+  for (const Column& c : columns) {
+    quick.push_back({c.status.name, c.status.available ? join(c.status.devices, "; ") : "no"});
+    if (!c.status.available)
+      absent += cat(markdown ? "\n- " : "", c.status.name, ": ", c.status.message, markdown ? "; " : "\n  ",
+                    "next: ", c.status.fix, "\n");
+  }
+  out += title("Quick selection") + draw(quick, markdown) + absent;
 
   Table matrix{{"feature"}};
   for (const Column& c : columns) matrix[0].push_back(c.status.name);
@@ -311,19 +318,21 @@ std::string text_of(const std::vector<Column>& columns, const std::string& choic
           });
   out += title("Capability matrix") + draw(matrix, markdown);
   if (!measured) return out + "\nwith --model FILE speed and memory are measured\n";
+  out += title("Speed and memory") + how + "\n";
   for (const std::string& form : kForms) {
     Table t{{form == "file" ? "weights as the file has them" : cat("converted to ", form)}};
-    for (const Column& c : columns) t[0].push_back(c.status.name);
+    for (const Column& c : columns)
+      if (c.status.available) t[0].push_back(c.status.name);
     for (const auto& [name, label] : kRows) {
       std::vector<std::string> cells{label};
       for (const Column& c : columns) {
+        if (!c.status.available) continue;
         const auto m = c.of.find(form);
-        cells.push_back(m == c.of.end() ? (c.status.available ? "failed" : "not here")
-                                        : show(name, m->second.at(name)));
+        cells.push_back(m == c.of.end() ? "failed" : show(name, m->second.at(name)));
       }
       t.push_back(std::move(cells));
     }
-    out += title("Speed and memory") + draw(t, markdown);
+    out += "\n" + draw(t, markdown);
   }
   return out;
 }
@@ -351,7 +360,10 @@ int run(const Args& args) {
   }
   const std::string choice = device_name(default_device());
   if (args.format == Format::Text) {
-    write_out(text_of(columns, choice, args.has("markdown")));
+    const std::string how = cat("a prompt of ", args.integer("prompt-tokens", 64), " tokens, then ",
+                                args.integer("gen-tokens", 16), " more; the host engine on ",
+                                args.has("threads") ? args.integer("threads", 0) : num_threads(), " threads");
+    write_out(text_of(columns, choice, how, args.has("markdown")));
     return kOk;
   }
   Value list = Value::list();
