@@ -4,8 +4,8 @@ peer_jax.py MODEL.gguf PLUGIN.so [--prompt-tokens 512] [--gen-tokens 128] [--aft
 
 Weights are float32 (as the jax engine expands them), products have precision HIGHEST, the cache is donated and holds as many
 positions as ours (a power of two from 256). The plugin is loaded by PJRT_NAMES_AND_LIBRARY_PATHS; --own uses the XLA that comes with
-jaxlib instead. Beside tokens/s stand the processor's seconds for a token, all threads together, of the run that took least, as `mc bench` tells
-them (cpu_s_per_token). Needs jax, numpy and gguf. Prints one line of JSON."""
+jaxlib instead. Beside tokens/s stand the processor's seconds for a token, all threads together, of the run that took least; `mc bench`
+tells them as cpu_s_per_token. Needs jax, numpy and gguf. Prints one line of JSON."""
 
 from __future__ import annotations
 
