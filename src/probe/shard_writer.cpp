@@ -26,16 +26,17 @@ ShardWriter::ShardWriter(std::string folder, std::vector<Column> columns, bool o
 
 bool ShardWriter::add(const std::vector<const std::byte*>& columns, int64_t rows, int64_t tokens) {
   size_t held = 0;
-  const size_t total = static_cast<size_t>(offsets_.back() + rows) * row_bytes_;
+  // A shard's room at once, with the prompt that fills it: doubling would leave its halves behind. Touched at
+  // once too, so that few prompts take as much memory as many.
+  const size_t before = static_cast<size_t>(offsets_.back());
+  const size_t after = before + static_cast<size_t>(rows);
+  const size_t room =
+      std::max(shard_bytes_ / std::max<size_t>(row_bytes_, 1), before) + static_cast<size_t>(rows) + 1;
   for (size_t i = 0; i < columns.size(); ++i) {
-    // A shard's room at once: doubling would leave its halves behind. Touched at once too, so that few
-    // prompts take as much memory as many.
-    const size_t share =
-        columns_[i].row_bytes() * (std::max(shard_bytes_, total) / std::max<size_t>(row_bytes_, 1) + 1);
-    if (data_[i].capacity() < share) {
+    if (data_[i].capacity() < after * columns_[i].row_bytes()) {
       const size_t filled = data_[i].size();
-      data_[i].reserve(share);
-      data_[i].resize(share);
+      data_[i].reserve(room * columns_[i].row_bytes());
+      data_[i].resize(room * columns_[i].row_bytes());
       data_[i].resize(filled);
     }
     data_[i].insert(data_[i].end(), columns[i],

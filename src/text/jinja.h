@@ -141,7 +141,7 @@ struct Call {
   std::vector<std::pair<std::string, Value>> named;
   // The argument at `place` or by name, and taken out of `named`; null if it is not given.
   const Value* find(size_t place, std::string_view name) const;
-  Value get(size_t place, std::string_view name, Value fallback) const;
+  Value get(size_t place, std::string_view name, const Value& fallback) const;
   const Value& need(size_t place, std::string_view name) const;
   std::string text(size_t place, std::string_view name) const;  // must be a string
   int64_t whole(size_t place, std::string_view name, int64_t fallback) const;

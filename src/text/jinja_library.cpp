@@ -18,9 +18,9 @@ const Value* Call::find(size_t place, std::string_view key) const {
     if (n == key) return &v;
   return nullptr;
 }
-Value Call::get(size_t place, std::string_view key, Value fallback) const {
+Value Call::get(size_t place, std::string_view key, const Value& fallback) const {
   const Value* v = find(place, key);
-  return v ? *v : std::move(fallback);
+  return v ? *v : fallback;
 }
 const Value& Call::need(size_t place, std::string_view key) const {
   const Value* v = find(place, key);
@@ -57,7 +57,7 @@ namespace {
 
 // `attribute` of map, sort and their like: "a.b", an integer, or null.
 Value path_of(const Value& of, const Value& path, const Value* fallback = nullptr) {
-  auto or_fallback = [&](Value x) { return fallback && x.is(Type::Undefined) ? *fallback : x; };
+  auto or_fallback = [&](const Value& x) { return fallback && x.is(Type::Undefined) ? *fallback : x; };
   if (path.is_integer()) return or_fallback(item(of, path));
   Value v = of;
   std::string_view rest = path.string();
