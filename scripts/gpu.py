@@ -1,8 +1,11 @@
 """What an engine with a GPU shows on this machine, written to docs/verified/DEVICE.json.
 
 usage: gpu.py [--bin DIR] [--models DIR] [--engine cuda] [--out FILE] [--only conformance,bits,models] [--seconds N]
+              [--per-program N [--sample K]]
 
-  conformance  every case of the suite on the engine, beside NumPy and SciPy in float64, one process a dtype
+  conformance  every case of the suite on the engine, beside NumPy and SciPy in float64, one process a dtype; with
+               --per-program (engines that compile long) one a primitive, N cases a program, and of what can't share
+               a program (gradients, batching, compiling, donating) every K-th case
   bits         quantized products at `fast`, decoded weights and random words: the bits of the host engine
   models       mc score and mc infer beside the host engine, mc bench, for each model found
 
@@ -11,6 +14,7 @@ Exit status: 0 all as it must be, 3 something is not, 2 usage.
 from __future__ import annotations
 
 import argparse
+import collections
 import concurrent.futures
 import datetime
 import json
@@ -19,6 +23,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 
@@ -43,19 +48,39 @@ def run(*command, **more):
 
 
 def conformance(a) -> dict:
-    def one(dtype):
-        r = run(sys.executable, ROOT / "tests/conformance/check.py", a.bin / "mc_conformance", "--backend", a.engine,
-                "--filter", f"/{dtype}/", timeout=a.seconds)
+    end = time.monotonic() + a.seconds
+
+    def one(task):
+        name, options = task
+        if (left := end - time.monotonic()) < 5:
+            return name, {}, 0, 0, 0, None
+        try:
+            r = run(sys.executable, ROOT / "tests/conformance/check.py", a.bin / "mc_conformance", "--backend", a.engine,
+                    *options, timeout=left)
+        except subprocess.TimeoutExpired:
+            return name, {}, 0, 0, 0, None
         found = re.search(r"oracle: (\d+) passed; (\d+) failed in all; (\d+) skipped", r.stdout)
         counts = dict(re.findall(r"^(\w+): (\d+) passed", r.stdout, re.M))
         fails = re.findall(r"^FAIL .*", r.stdout, re.M)
         if not found:
-            return dtype, counts, 0, 1, 0, [r.stdout[-300:] + r.stderr[-500:]]
-        return dtype, counts, *(int(n) for n in found.groups()), fails
+            return name, counts, 0, 1, 0, [r.stdout[-300:] + r.stderr[-500:]]
+        return name, counts, *(int(n) for n in found.groups()), fails
 
-    out = {"passed": {}, "compared_with_oracle": 0, "failed": 0, "skipped": 0}
-    with concurrent.futures.ThreadPoolExecutor(len(DTYPES)) as pool:
-        for dtype, counts, passed, failed, skipped, fails in pool.map(one, DTYPES):
+    tasks = [(d, ["--filter", f"/{d}/"]) for d in DTYPES]
+    if a.per_program > 1:
+        names = run(a.bin / "mc_conformance", "--list").stdout.split()
+        sizes = collections.Counter("/".join(n.split("/")[:2]) for n in names)
+        tasks = [(n, ["--filter", n + "/", "--per-program", str(a.per_program)] +
+                  ([] if n.startswith(("fwd/", "dec/")) else ["--sample", str(a.sample)]))
+                 for n, _ in sizes.most_common()]
+    out = {"passed": {}, "compared_with_oracle": 0, "failed": 0, "skipped": 0, "not run in time": []}
+    if a.sample > 1:
+        out["vjp, vmap, compile, donate"] = f"every {a.sample}th case"
+    with concurrent.futures.ThreadPoolExecutor(min(len(tasks), 16)) as pool:
+        for name, counts, passed, failed, skipped, fails in pool.map(one, tasks):
+            if fails is None:
+                out["not run in time"].append(name)
+                continue
             for mode, n in counts.items():
                 if mode != "oracle":
                     out["passed"][mode] = out["passed"].get(mode, 0) + int(n)
@@ -63,7 +88,7 @@ def conformance(a) -> dict:
             out["failed"] += failed
             out["skipped"] += skipped
             for f in fails[:12]:
-                print("  ", dtype, f[:300], file=sys.stderr)
+                print("  ", name, f[:300], file=sys.stderr)
     return out
 
 
@@ -151,6 +176,8 @@ def main() -> int:
     p.add_argument("--out", type=pathlib.Path)
     p.add_argument("--only", default="conformance,bits,models")
     p.add_argument("--seconds", type=int, default=600)
+    p.add_argument("--per-program", type=int, default=1)
+    p.add_argument("--sample", type=int, default=1)
     p.add_argument("--commit", help="of what is measured (default: this checkout's)")
     a = p.parse_args()
     doctor = run(a.bin / "mc", "doctor").stdout
@@ -173,8 +200,8 @@ def main() -> int:
     bad = []
     if "conformance" in a.only:
         c = result["conformance"] = conformance(a)
-        if c["failed"] or c["skipped"]:
-            bad.append(f"conformance: {c['failed']} failed, {c['skipped']} skipped")
+        if c["failed"] or c["skipped"] or c["not run in time"]:
+            bad.append(f"conformance: {c['failed']} failed, {c['skipped']} skipped, {len(c['not run in time'])} parts not in time")
     if "bits" in a.only:
         b = result["bits of the host engine"] = bits(a)
         bad += [f"{k}: {v['different']} of {v['cases']} differ" for k, v in b.items() if v["different"]]
