@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "mc/array.h"
@@ -18,6 +19,9 @@ class MC_API SampleSet {
   // BadFormat, InvalidArgument: captures that are not finished, matrices of different numbers of rows, none
   // of that name.
   explicit SampleSet(const std::vector<std::string>& sources, const std::vector<std::string>& only = {});
+  // Arrays that are there, (rows, …) each of any real dtype.
+  explicit SampleSet(std::vector<std::pair<std::string, Array>> matrices,
+                     const std::vector<std::string>& only = {});
   size_t size() const { return entries_.size(); }
   int64_t rows() const { return rows_; }
   const std::string& name(size_t i) const { return entries_[i].name; }
@@ -31,6 +35,7 @@ class MC_API SampleSet {
     int64_t rows = 0, width = 0;
     std::function<Array()> read;
   };
+  void require_found(const std::vector<std::string>& only, const std::string& source) const;
   void add(Entry e, const std::vector<std::string>& only);
   void add_capture(const std::string& folder, const std::vector<std::string>& only);
   std::vector<Entry> entries_;

@@ -68,14 +68,14 @@ if _sys.prefix != _sys.base_prefix:  # engines seek their libraries in the envir
     _os.environ.setdefault("VIRTUAL_ENV", _sys.prefix)
 
 if TYPE_CHECKING:
-    from . import backends
+    from . import backends, plot, probe
     from ._model import Edit, Model, load
 
 _API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 __array_api_version__ = "2025.12"
 e, inf, nan, newaxis, pi = _math.e, _math.inf, _math.nan, None, _math.pi
 
-_LATER = {"backends": ".backends", "load": "._model", "Model": "._model", "Edit": "._model"}
+_LATER = {"backends": ".backends", "plot": ".plot", "probe": ".probe", "load": "._model", "Model": "._model", "Edit": "._model"}
 
 
 def __getattr__(name: str) -> Any:

@@ -85,6 +85,23 @@ class Edit(NamedTuple):
         return (self.kind, self.sites, value, float(self.factor), ranges(self.positions, place), list(self.heads), ranges(self.keys, int))
 
 
+def _from_end(edits: Any) -> bool:
+    """Whether one counts positions from the text's end, which needs one text at a time."""
+    if isinstance(edits, (_Told, str)):
+        return False
+    for e in [edits] if isinstance(edits, Edit) else edits:
+        if not isinstance(e, str) and any((x if isinstance(x, int) else min(x)) < 0 for x in Edit(*e).positions):
+            return True
+    return False
+
+
+def _bytes(size: int | str) -> int:
+    n = _mc.parse_byte_size(str(size))
+    if n is None:
+        raise ValueError(f"{size!r} is no size: for example '2GiB', '512MiB' or a number of bytes")
+    return n
+
+
 class _Told(list):  # type: ignore[type-arg]
     """Edits in the form that the engine takes."""
 
@@ -267,16 +284,18 @@ class Model:
 
     def capture(
         self, data: Any, layers: int | Sequence[int] | None = None, sites: str | Sequence[str] = "residual", *, pool: str = "none",
-        out: str | os.PathLike[str] | None = None, batch_size: int = 4, positions: str | None = None, edits: Any = (), resume: bool = False,
-        shard: tuple[int, int] = (0, 1), progress: Callable[[int, int, float], Any] | bool | None = None,
+        out: str | os.PathLike[str] | None = None, batch_size: int | None = None, max_memory: int | str | None = None,
+        positions: str | None = None, edits: Any = (), resume: bool = False, shard: tuple[int, int] = (0, 1), progress: Callable[[int, int, float], Any] | bool | None = None,
     ) -> Any:  # fmt: skip
         """What a model computes for many texts: the residual stream after `layers`, or at `sites` ("q.0-5,resid_post.12"). `data`:
         texts, or the path of JSON lines with "text". `pool`: "none" (every token), "last" or "mean".
 
         Without `out`, {layer or site: [array of each text]}, or {…: array (texts, …)} with a pool. With `out`, a folder
         that does not exist yet, shards of safetensors and a manifest are written there (docs/capture.md), in memory that
-        does not grow with the data, and a summary comes back; `positions` ("0,-1"), `resume` and `shard` (part, parts) are as those
-        of `mc probe capture`. `progress` is called with prompts, tokens and seconds; True shows a bar, and returning False stops."""
+        does not grow with the data, and a summary comes back; `resume` and `shard` (part, parts) are as those of `mc probe capture`.
+        `positions` ("0,-1") chooses tokens. `batch_size` texts are computed side by side (4), which changes no bit; `max_memory`
+        ("2GiB", or bytes) takes the largest batch whose peak fits, or raises MemoryError naming the smallest change that fits.
+        `progress` is called with prompts, tokens and seconds; True shows a bar, and returning False stops."""
         if pool not in ("none", "last", "mean"):
             raise ValueError(f"pool is 'none', 'last' or 'mean', not {pool!r}")
         by_layer = _sites(sites) == "residual"
@@ -284,26 +303,40 @@ class Model:
         if not by_layer and layers is not None:
             raise ValueError("sites name their layers: give layers= or sites=, not both")
         places = ",".join(f"resid_post.{self._inner.layer_index(i)}" for i in chosen) if by_layer else _sites(sites)
-        if out is None:
-            if positions is not None or resume or tuple(shard) != (0, 1):
-                raise ValueError("positions=, resume= and shard= go with out=")
-            return self._capture_arrays(data, places, by_layer, pool, edits)
+        if out is None and (resume or tuple(shard) != (0, 1)):
+            raise ValueError("resume= and shard= go with out=")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size is 1 or more, not {batch_size}")
+        order = self._inner.site_order(places)  # a site that is named twice is an error
+        keys = [layer if by_layer else name for name, layer, _ in order]
+        if out is None and (any(k == "pattern" or str(k).startswith("pattern.") for k in keys) or _from_end(edits)):
+            if positions is not None or max_memory is not None:
+                raise ValueError("patterns, and edits at positions from the end, are captured text by text: without positions= and max_memory=")
+            return self._capture_one_by_one(data, places, keys, pool, edits)
+        rows: dict[Any, list[Array]] = {key: [] for key in keys}
+
+        def each(arrays: list[Array]) -> None:
+            for key, a in zip(keys, arrays):
+                rows[key].append(a if pool == "none" else a[0])
+
         bar = _Bar() if progress is True else None
         call = bar or (progress if callable(progress) else None)
         options = {
-            "out": str(out), "sites": places, "positions": positions, "batch_size": batch_size, "pool": pool, "resume": resume,
-            "part": shard[0], "parts": shard[1], "edits": _edits(edits, None),
+            "out": "" if out is None else os.fspath(out), "sites": places, "positions": positions, "batch_size": batch_size or 0,
+            "max_memory": None if max_memory is None else _bytes(max_memory), "pool": pool, "resume": resume,
+            "part": shard[0], "parts": shard[1], "edits": _edits(edits, None), "each": each if out is None else None,
         }  # fmt: skip
         try:
             with _data_file(data) as path, _mc.device_scope(self.device):
-                return self._inner.capture(options | {"data": str(path)}, call)
+                told = self._inner.capture(options | {"data": str(path)}, call)
+                if out is not None:
+                    return told
+                return rows if pool == "none" else {key: _ops.stack(r) for key, r in rows.items()}
         finally:
             if bar:
                 bar.close()
 
-    def _capture_arrays(self, data: Any, places: str, by_layer: bool, pool: str, edits: Any) -> dict[Any, Any]:
-        names = self._inner.site_order(places)  # a site that is named twice is an error
-        keys = [layer if by_layer else name for name, layer, _ in names]
+    def _capture_one_by_one(self, data: Any, places: str, keys: list[Any], pool: str, edits: Any) -> dict[Any, Any]:
         rows: dict[Any, list[Array]] = {key: [] for key in keys}
         for text in _texts(data):
             for key, a in zip(keys, self.activations(text, places, edits=edits).values()):
@@ -318,6 +351,38 @@ class Model:
         """Bytes that `rows` sequences of so many tokens need on the device."""
         with _mc.device_scope(self.device):
             return self._inner.memory_plan(tokens, rows)
+
+
+    def plan(
+        self, prompt_tokens: int = 512, max_tokens: int = 128, *, batch_size: int = 4, layers: int | Sequence[int] | None = None,
+        sites: str | Sequence[str] | None = None, pool: str = "none",
+    ) -> list[Plan]:  # fmt: skip
+        """The memory that generate, score (of an encoder: embed) and a capture of `layers` or `sites` (none: no capture) would take,
+        as `mc plan` tells it; nothing is computed. `batch_size`: texts side by side in a capture or embed."""
+        if layers is not None and sites is not None:
+            raise ValueError("sites name their layers: give layers= or sites=, not both")
+        chosen = [] if layers is None else [layers] if isinstance(layers, int) else layers
+        places = _sites(sites) if sites is not None else ",".join(f"resid_post.{self._inner.layer_index(i)}" for i in chosen)
+        options = {"prompt_tokens": prompt_tokens, "max_tokens": max_tokens, "batch_size": batch_size, "pool": pool, "sites": places}
+        with _mc.device_scope(self.device):
+            return [Plan(**p) for p in _mc.plan(self._inner, options)]
+
+
+class Plan(NamedTuple):
+    """Bytes. `process`: the peak of this process, with what is resident already (on an engine with memory of its own only the host's
+    part). `total`: the engine's: `weights` in its packed form, `cache` and the larger workspace; `host`: results on their way to a file."""
+
+    command: str
+    rows: int
+    tokens: int
+    capacity: int
+    weights: int
+    cache: int
+    prefill: int
+    decode: int
+    total: int
+    host: int
+    process: int
 
 
 class _Bar:
@@ -382,4 +447,4 @@ def load(
         return Model(_mc.load_model(os.fspath(path), fast, dtype, quantize, context), os.fspath(path), target)
 
 
-__all__ = ["Edit", "Generation", "Model", "Score", "Token", "load"]
+__all__ = ["Edit", "Generation", "Model", "Plan", "Score", "Token", "load"]

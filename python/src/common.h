@@ -84,5 +84,6 @@ void bind_fast(nb::module_& m);
 void bind_dlpack(nb::module_& m);
 void bind_transforms(nb::module_& m);
 void bind_model(nb::module_& m);
+void bind_probe(nb::module_& m);
 
 }  // namespace mcpy

@@ -1,5 +1,5 @@
 // Models: loading, tokens, generation as an iterator, scores, captures.
-#include "mc/model.h"
+#include "model.h"
 
 #include <condition_variable>
 #include <deque>
@@ -13,18 +13,14 @@
 #include "mc/embed.h"
 #include "mc/generate.h"
 #include "mc/interrupt.h"
+#include "mc/memory.h"
 #include "mc/ops.h"
 #include "mc/probe.h"
 #include "mc/sites.h"
 
 namespace mcpy {
-namespace {
 
 using ModelPtr = std::shared_ptr<mc::Model>;
-struct PyModel {
-  ModelPtr model;
-  bool fast = false;
-};
 
 std::string text_of(nb::handle h) {
   Py_ssize_t n = 0;
@@ -32,13 +28,20 @@ std::string text_of(nb::handle h) {
   if (!p) raise_pending();
   return {p, static_cast<size_t>(n)};
 }
-nb::str str(const std::string& s) { return s.empty() ? nb::str("") : nb::str(s.c_str(), s.size()); }
 
 std::vector<int32_t> ids_of(nb::handle h) {
   std::vector<int32_t> out;
   for (nb::handle x : nb::iter(h)) out.push_back(nb::cast<int32_t>(x));
   return out;
 }
+std::vector<std::vector<int32_t>> rows_of(nb::handle h) {
+  std::vector<std::vector<int32_t>> rows;
+  for (nb::handle r : nb::iter(h)) rows.push_back(ids_of(r));
+  return rows;
+}
+
+namespace {
+
 nb::list list_of(const std::vector<int32_t>& ids) {
   nb::list out;
   for (int32_t i : ids) out.append(i);
@@ -58,7 +61,8 @@ std::vector<std::pair<int64_t, int64_t>> ranges_of(nb::handle h) {
   return out;
 }
 
-// Lines as `mc --edit` takes them, and tuples (kind, sites, value, factor, positions, heads, keys).
+}  // namespace
+
 std::vector<mc::Edit> edits_of(const PyModel& m, nb::handle edits, int64_t tokens) {
   const int64_t layers = m.model->config().layers;
   std::vector<mc::Edit> out;
@@ -89,6 +93,8 @@ std::vector<mc::Edit> edits_of(const PyModel& m, nb::handle edits, int64_t token
   }
   return out;
 }
+
+namespace {
 
 // Runs on a thread of its own, at most kAhead tokens before its reader; ends when the reader is dropped.
 class Generation {
@@ -155,7 +161,7 @@ class Generation {
       queue_.pop_front();
       room_.notify_one();
     }
-    return nb::make_tuple(token.id, str(token.text),
+    return nb::make_tuple(token.id, str_of(token.text),
                           token.logprob ? nb::object(nb::float_(*token.logprob)) : nb::none(), token.rest);
   }
 
@@ -166,7 +172,7 @@ class Generation {
     d["prompt_ids"] = list_of(result_.prompt_ids);
     d["ids"] = list_of(result_.ids);
     d["logprobs"] = list_of(result_.logprobs);
-    d["text"] = str(result_.text);
+    d["text"] = str_of(result_.text);
     d["stop_reason"] = mc::stop_reason_name(result_.stop_reason);
     d["time_to_first_token_s"] = result_.time_to_first_token_s;
     d["prefill_s"] = result_.prefill_s;
@@ -189,8 +195,8 @@ class Generation {
 
 nb::dict config_dict(const mc::ModelConfig& c) {
   nb::dict d;
-  d["architecture"] = str(c.architecture);
-  d["name"] = str(c.name);
+  d["architecture"] = str_of(c.architecture);
+  d["name"] = str_of(c.name);
   d["layers"] = c.layers;
   d["hidden"] = c.hidden;
   d["heads"] = c.heads;
@@ -203,12 +209,6 @@ nb::dict config_dict(const mc::ModelConfig& c) {
   d["rope_base"] = c.rope_base;
   d["window"] = c.window;
   return d;
-}
-
-std::vector<std::vector<int32_t>> rows_of(nb::handle h) {
-  std::vector<std::vector<int32_t>> rows;
-  for (nb::handle r : nb::iter(h)) rows.push_back(ids_of(r));
-  return rows;
 }
 
 nb::list score(const PyModel& m, nb::handle rows_in, int64_t chunk, nb::handle edits) {
@@ -249,6 +249,18 @@ nb::list activations(const PyModel& m, nb::handle ids_in, nb::handle sites, nb::
   return to_pylist(out);
 }
 
+// Copies what a prompt gave at each site: (rows, …) arrays of the columns' dtypes, on the default device.
+nb::list arrays_of(const mc::CapturedPrompt& p, const std::vector<mc::CaptureColumn>& columns) {
+  nb::list out;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    Shape shape{p.rows};
+    for (int64_t n : columns[i].row) shape.push_back(n);
+    out.append(Array::from_bytes(p.values[i], shape, columns[i].dtype));
+  }
+  return out;
+}
+
+// With `given["each"]`, a function: called with each prompt's arrays.
 nb::object capture(const PyModel& m, nb::dict given, nb::handle progress) {
   mc::CaptureOptions o;
   o.data = text_of(given["data"]);
@@ -263,10 +275,22 @@ nb::object capture(const PyModel& m, nb::dict given, nb::handle progress) {
   o.parts = nb::cast<int64_t>(given["parts"]);
   o.edits = edits_of(m, given["edits"], -1);
   o.precision = m.fast ? "fast" : "highest";
+  const std::vector<mc::CaptureColumn> columns = mc::capture_columns(*m.model, o.sites);
+  const nb::object each = given["each"];
+  if (!each.is_none())
+    o.on_prompt = [&](const mc::CapturedPrompt& p) {
+      nb::gil_scoped_acquire gil;
+      each(arrays_of(p, columns));
+    };
+  const size_t limit = given["max_memory"].is_none() ? 0 : nb::cast<size_t>(given["max_memory"]);
   mc::CaptureSummary s;
   {
     const InterruptScope interrupts;
     nb::gil_scoped_release nogil;
+    if (limit)
+      if (const mc::BatchFit fit = mc::fit_batch(m.model, o, limit, o.batch_size > 0); fit.batch)
+        o.batch_size = fit.batch;
+    if (o.batch_size < 1) o.batch_size = mc::CaptureOptions().batch_size;
     s = mc::capture(m.model, o, [&](const mc::CaptureProgress& p) {
       nb::gil_scoped_acquire gil;
       if (PyErr_CheckSignals() != 0) {
@@ -281,10 +305,11 @@ nb::object capture(const PyModel& m, nb::dict given, nb::handle progress) {
   }
   nb::dict d;
   d["prompts"] = s.prompts;
+  d["batch_size"] = o.batch_size;
   d["tokens"] = s.tokens;
   d["shards"] = s.shards;
   d["bytes"] = s.bytes;
-  d["manifest"] = str(s.manifest);
+  d["manifest"] = str_of(s.manifest);
   return d;
 }
 
@@ -322,10 +347,21 @@ nb::tuple chat(const PyModel& m, nb::handle messages, nb::dict given) {
   const mc::ChatTemplate form = source.is_none() ? mc::ChatTemplate::of(*m.model, text_of(given["name"]))
                                                  : mc::ChatTemplate(text_of(source), t);
   const mc::ChatText told = form.render(text_of(messages), o);
-  return nb::make_tuple(str(told.text), list_of(mc::encode_chat(t, told)));
+  return nb::make_tuple(str_of(told.text), list_of(mc::encode_chat(t, told)));
 }
 
 }  // namespace
+
+nb::dict plan_dict(const mc::MemoryPlan& plan) {
+  nb::dict d;
+  d["capacity"] = plan.capacity;
+  d["weights"] = plan.weights;
+  d["cache"] = plan.cache;
+  d["prefill"] = plan.prefill;
+  d["decode"] = plan.decode;
+  d["total"] = plan.total();
+  return d;
+}
 
 void bind_model(nb::module_& m) {
   nb::class_<Generation>(m, "Generation")
@@ -408,21 +444,13 @@ void bind_model(nb::module_& m) {
              for (const mc::Site& s : mc::parse_sites(text_of(sites), p.model->config().layers)) {
                const bool one = !mc::site_info(s.kind).per_layer;
                const int layer = one ? (s.kind == mc::SiteKind::Embed ? -1 : 1 << 20) : s.layer;
-               out.append(nb::make_tuple(str(mc::site_name(s)), layer, static_cast<int>(s.kind)));
+               out.append(nb::make_tuple(str_of(mc::site_name(s)), layer, static_cast<int>(s.kind)));
              }
              return out;
            })
       .def("capture", &capture, nb::arg(), nb::arg().none())
       .def("memory_plan", [](const PyModel& p, int64_t tokens, int64_t rows) {
-        const mc::MemoryPlan plan = mc::plan_memory(p.model, tokens, mc::kMaxPass, rows);
-        nb::dict d;
-        d["capacity"] = plan.capacity;
-        d["weights"] = plan.weights;
-        d["cache"] = plan.cache;
-        d["prefill"] = plan.prefill;
-        d["decode"] = plan.decode;
-        d["total"] = plan.total();
-        return d;
+        return plan_dict(mc::plan_memory(p.model, tokens, mc::kMaxPass, rows));
       });
   m.def("load_model", [](nb::handle path, bool fast, nb::handle dtype, nb::handle quantize, int64_t context) {
     const std::string p = text_of(path);
@@ -441,7 +469,7 @@ void bind_model(nb::module_& m) {
   });
   m.def("supported_architectures", [] {
     nb::list out;
-    for (const std::string& s : mc::supported_architectures()) out.append(str(s));
+    for (const std::string& s : mc::supported_architectures()) out.append(str_of(s));
     return out;
   });
 }

@@ -329,5 +329,6 @@ NB_MODULE(_mc, m) {
   mcpy::bind_fast(m);
   mcpy::bind_transforms(m);
   mcpy::bind_model(m);
+  mcpy::bind_probe(m);
   m.attr("version") = MC_VERSION;
 }

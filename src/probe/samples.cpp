@@ -6,6 +6,7 @@
 
 #include "capture_files.h"
 #include "mc/detail/str.h"
+#include "mc/device.h"
 #include "mc/error.h"
 #include "mc/npy.h"
 #include "mc/ops.h"
@@ -67,16 +68,34 @@ SampleSet::SampleSet(const std::vector<std::string>& sources, const std::vector<
               only);
     }
   }
+  require_found(only, sources[0]);
+}
+
+SampleSet::SampleSet(std::vector<std::pair<std::string, Array>> matrices,
+                     const std::vector<std::string>& only) {
+  for (const auto& [name, a] : matrices) {
+    if (a.ndim() < 2 || is_complex(a.dtype()))
+      throw Error(ErrorCode::ShapeMismatch,
+                  cat("samples are a matrix of real numbers, got ", dtype_name(a.dtype()), a.shape().str()),
+                  name);
+    add({name, name, a.shape(0), a.shape(0) ? a.size() / a.shape(0) : 0,
+         [a = a] { return to_device(matrix(a), default_device()); }},
+        only);
+  }
+  require_found(only, "samples");
+}
+
+void SampleSet::require_found(const std::vector<std::string>& only, const std::string& source) const {
   for (const std::string& name : only)
     if (std::none_of(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name; })) {
       std::string names;
       for (size_t i = 0; i < std::min<size_t>(seen_.size(), 12); ++i) names += cat(i ? ", " : "", seen_[i]);
       throw Error(
-          ErrorCode::InvalidArgument, cat("there is no matrix ", name), sources[0],
+          ErrorCode::InvalidArgument, cat("there is no matrix ", name), source,
           cat("there are ", names, seen_.size() > 12 ? cat(" and ", seen_.size() - 12, " more") : ""));
     }
   if (entries_.empty())
-    throw Error(ErrorCode::InvalidArgument, "there is no matrix in it", sources[0],
+    throw Error(ErrorCode::InvalidArgument, "there is no matrix in it", source,
                 "samples are arrays of two axes or more: samples × features");
 }
 

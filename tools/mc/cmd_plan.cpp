@@ -2,23 +2,12 @@
 #include "engine.h"
 #include "format.h"
 #include "mc/detail/str.h"
-#include "mc/embed.h"
-#include "mc/generate.h"
-#include "mc/probe.h"
-#include "mc/system.h"
-#include "plan.h"
+#include "mc/memory.h"
 
 namespace mc::tool {
 namespace {
 
-struct Need {
-  const char* command;
-  std::string what;
-  int64_t rows, tokens;
-  Peak peak;
-};
-
-Value value_of(const Need& n) {
+Value value_of(const CommandPlan& n) {
   const MemoryPlan& d = n.peak.device;
   return Value::object()
       .set("command", n.command)
@@ -36,43 +25,23 @@ Value value_of(const Need& n) {
 
 int run(const Args& args) {
   const std::string path = args.model();
-  const int64_t prompt = args.integer("prompt-tokens", 512), max_tokens = args.integer("max-tokens", 128),
-                rows = args.integer("batch-size", 4), chunk = args.integer("chunk", kMaxPass);
+  PlanOptions o;
+  o.prompt = args.integer("prompt-tokens", o.prompt);
+  o.max_tokens = args.integer("max-tokens", o.max_tokens);
+  o.rows = args.integer("batch-size", o.rows);
+  o.chunk = args.integer("chunk", o.chunk);
+  o.pool = parse_pool(args.text("pool", "none"));
   Engine engine(args);
   const std::shared_ptr<Model> model = engine.load(path);
-  std::vector<Need> needs;
-  auto add = [&](const char* command, std::string what, int64_t n, int64_t tokens, const MemoryPlan& device,
-                 size_t host) {
-    needs.push_back({command, std::move(what), n, tokens, peak_of(*model, device, host)});
-  };
-  if (!model->config().encoder) {
-    add("infer", cat(prompt, " tokens of prompt, ", max_tokens, " generated"), 1, prompt + max_tokens,
-        plan_generate(model, prompt, max_tokens, chunk), 0);
-    add("score", cat("one text of ", prompt, " tokens"), 1, prompt, plan_score(model, prompt, chunk), 0);
-  } else {
-    const EmbedPlan e = plan_embed(model, {.batch_size = rows}, prompt);
-    add("embed", cat(rows, rows == 1 ? " text of " : " texts side by side of ", prompt, " tokens"), rows,
-        prompt, e.device, e.host);
-  }
-  CaptureOptions o;
-  o.out = "-";
-  o.batch_size = rows;
-  o.chunk = chunk;
-  o.pool = parse_pool(args.text("pool", "none"));
-  o.sites = args.has("sites") ? parse_sites(args.text("sites"), model->config().layers) : std::vector<Site>{};
-  if (!args.has("sites"))
+  if (args.has("sites"))
+    o.sites = parse_sites(args.text("sites"), model->config().layers);
+  else
     for (int l : layers_from(args, "-1", model->config().layers)) o.sites.push_back({SiteKind::ResidPost, l});
-  const CapturePlan c = plan_capture(model, o, prompt);
-  add("probe capture",
-      cat(rows, rows == 1 ? " prompt of " : " prompts side by side of ", prompt, " tokens, ", o.sites.size(),
-          args.has("sites")     ? " sites"
-          : o.sites.size() == 1 ? " layer"
-                                : " layers"),
-      rows, prompt, c.device, c.host);
+  const std::vector<CommandPlan> plans = plan_commands(model, o);
 
   if (args.format == Format::Text) {
     const auto bytes = [](size_t n) { return show_bytes(static_cast<double>(n)); };
-    for (const Need& n : needs) {
+    for (const CommandPlan& n : plans) {
       const MemoryPlan& d = n.peak.device;
       write_out(cat(n.command, ": ", n.what, "\n  peak of the process ", bytes(n.peak.process), "\n  engine ",
                     bytes(d.total()), ": weights ", bytes(d.weights), ", cache ", bytes(d.cache),
@@ -87,7 +56,7 @@ int run(const Args& args) {
   v.set("schema", "mc.plan/2");
   engine.describe(v);
   Value list = Value::list();
-  for (const Need& n : needs) list.push(value_of(n));
+  for (const CommandPlan& n : plans) list.push(value_of(n));
   write_result(args.format, v.set("threads", num_threads()).set("plans", std::move(list)));
   return kOk;
 }

@@ -12,14 +12,19 @@
 #include "mc/error.h"
 #include "mc/interrupt.h"
 #include "mc/jsonl.h"
+#include "mc/memory.h"
 #include "mc/ops.h"
 #include "mc/probe.h"
 #include "mc/system.h"
-#include "plan.h"
 #include "progress.h"
 
 namespace mc::tool {
 namespace {
+
+size_t bytes_of(const std::string& text, const std::string& where) {
+  if (const auto bytes = parse_byte_size(text)) return *bytes;
+  usage_error(cat("'", text, "' is no size"), where, "for example 2GiB, 512MiB or 1.5GB");
+}
 
 // Before a model is loaded: mistakes that need none.
 void check_lists(const Args& args) {
@@ -108,7 +113,7 @@ int run(const Args& args) {
   o.resume = args.has("resume");
   if (args.has("positions")) o.positions = parse_positions(args.text("positions"));
   if (args.has("shard")) parse_part(args.text("shard"), o);
-  const size_t limit = args.has("max-memory") ? parse_bytes(args.text("max-memory"), "--max-memory") : 0;
+  const size_t limit = args.has("max-memory") ? bytes_of(args.text("max-memory"), "--max-memory") : 0;
   Engine engine(args);
   o.precision = engine.precision();
   const std::shared_ptr<Model> model = engine.load(path);
@@ -116,7 +121,12 @@ int run(const Args& args) {
   o.edits = edits_from(args, *model, -1);
   const std::vector<CaptureColumn> columns = capture_columns(*model, o.sites);
   o.batch_size = args.integer("batch-size", limit ? 4096 : o.batch_size);
-  if (limit) fit_batch(model, o, limit, args.has("batch-size"));
+  if (limit)
+    if (const BatchFit fit = fit_batch(model, o, limit, args.has("batch-size")); fit.batch) {
+      o.batch_size = fit.batch;
+      note(cat("batches of ", fit.batch, " need ", show_bytes(static_cast<double>(fit.peak)), " of ",
+               show_bytes(static_cast<double>(limit)), ", the longest prompt has ", fit.longest, " tokens"));
+    }
   if (stream) {
     const bool table = o.pool == Pool::None;
     o.on_prompt = [&columns, table](const CapturedPrompt& p) {

@@ -7,24 +7,6 @@
 
 namespace mc::tool {
 
-std::string show3(double v) {
-  char buf[64];
-  const double a = std::abs(v);
-  const int decimals = a >= 99.95 || a == 0 ? 0 : a >= 9.995 ? 1 : a >= 0.9995 ? 2 : a >= 0.0995 ? 3 : 5;
-  std::snprintf(buf, sizeof buf, "%.*f", decimals, v);
-  return buf;
-}
-
-std::string show_bytes(double bytes) {
-  const char* const units[] = {"B", "kB", "MB", "GB", "TB"};
-  int u = 0;
-  while (bytes >= 999.5 && u < 4) {
-    bytes /= 1000;
-    ++u;
-  }
-  return cat(show3(bytes), " ", units[u]);
-}
-
 std::string show_text(std::string_view s, bool lines) {
   constexpr char kHex[] = "0123456789abcdef";
   std::string out;

@@ -5,13 +5,11 @@
 #include <string>
 #include <string_view>
 
+#include "mc/detail/show.h"  // show3, show_bytes
+
 namespace mc::tool {
-// "98.4 MB"; decimal units.
-std::string show_bytes(double bytes);
 // "1,234,567"
 std::string show_count(long long n);
-// Three significant digits: "0.123", "12.3", "1230".
-std::string show3(double v);
 // "850 ms", "1.25 s", "2 min 5 s"
 std::string show_seconds(double s);
 // A text out of a file, fit for a terminal: control characters (those of Unicode, too) as "\\x1b"; line feeds
