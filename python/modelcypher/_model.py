@@ -285,7 +285,8 @@ class Model:
     def capture(
         self, data: Any, layers: int | Sequence[int] | None = None, sites: str | Sequence[str] = "residual", *, pool: str = "none",
         out: str | os.PathLike[str] | None = None, batch_size: int | None = None, max_memory: int | str | None = None,
-        positions: str | None = None, edits: Any = (), resume: bool = False, shard: tuple[int, int] = (0, 1), progress: Callable[[int, int, float], Any] | bool | None = None,
+        positions: str | None = None, edits: Any = (), resume: bool = False, shard: tuple[int, int] = (0, 1),
+        progress: Callable[[int, int, float], Any] | bool | None = None,
     ) -> Any:  # fmt: skip
         """What a model computes for many texts: the residual stream after `layers`, or at `sites` ("q.0-5,resid_post.12"). `data`:
         texts, or the path of JSON lines with "text". `pool`: "none" (every token), "last" or "mean".
@@ -311,7 +312,7 @@ class Model:
         keys = [layer if by_layer else name for name, layer, _ in order]
         if out is None and (any(k == "pattern" or str(k).startswith("pattern.") for k in keys) or _from_end(edits)):
             if positions is not None or max_memory is not None:
-                raise ValueError("patterns, and edits at positions from the end, are captured text by text: without positions= and max_memory=")
+                raise ValueError("patterns, and edits at positions from the end, go text by text: without positions= and max_memory=")
             return self._capture_one_by_one(data, places, keys, pool, edits)
         rows: dict[Any, list[Array]] = {key: [] for key in keys}
 

@@ -33,7 +33,9 @@ def _ticks(axis: Any, names: Sequence[str], most: int = 30) -> None:
     axis.set_ticks(list(places), [names[i] for i in places])
 
 
-def _grid(ax: Any, values: Any, rows: Sequence[str], columns: Sequence[str], low: float | None, high: float | None, unit: str, colours: str) -> Any:
+def _grid(
+    ax: Any, values: Any, rows: Sequence[str], columns: Sequence[str], low: float | None, high: float | None, unit: str, colours: str
+) -> Any:
     ax = _axes(ax, min(14, 2.6 + 0.22 * len(columns)), min(12, 1.8 + 0.22 * len(rows)))
     image = ax.imshow(values, vmin=low, vmax=high, cmap=colours, aspect="auto", interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label=unit)

@@ -2,7 +2,7 @@
 
 Samples are given as a dict of arrays {name: (samples, features)} such as model.capture(…, pool="mean") gives, one array, the folder of
 a capture, or .npy, .npz and .safetensors files (a path or a list of them). Rows are samples and must be the same ones, in the same
-order, wherever two matrices are compared. NaN and infinity are refused (ValueError naming the row). Lists of arrays, as capture gives
+order, wherever two matrices are compared. NaN and infinity are refused (errors.NotFinite names the row). Lists of arrays, as capture gives
 without a pool, are put one below the other. Integer keys are layers: 3 is called "resid_post.3".
 
     states = model.capture(texts, layers=range(30), pool="mean")
@@ -246,7 +246,8 @@ def procrustes(a: Any, b: Any = None, *, sites: str | Sequence[str] | None = Non
 
 def spectrum(a: Any, *, intervals: bool = False, sites: str | Sequence[str] | None = None) -> list[Spectrum]:
     """Effective rank (Roy & Vetterli 2007), participation ratio (Gao et al. 2017), stable rank, spectral entropy and the exponent of
-    the eigenvalues (Stringer et al. 2019) of each matrix, at least 3 samples. `intervals`: by a jackknife over 10 groups of samples."""
+    the eigenvalues (Stringer et al. 2019) of each matrix, at least 3 samples. `intervals`: by a
+    jackknife over 10 groups, None for less than 30 samples."""
     s = samples(a, sites)
     return [Spectrum(**_mc.spectrum(s, i, bool(intervals))) for i in range(len(s))]
 
@@ -336,7 +337,8 @@ def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 __all__ = [
-    "Ablation", "Cka", "Dimension", "Direction", "Divergence", "Geodesic", "Lens", "Mutual", "Predictions", "Procrustes", "Samples", "Spectrum",
+    "Ablation", "Cka", "Dimension", "Direction", "Divergence", "Geodesic", "Lens", "Mutual", "Predictions", "Procrustes", "Samples",
+    "Spectrum",
     "check_by_ablation", "cka", "dimension", "direction", "divergence", "entropy", "geodesic", "lens", "mutual_neighbours",
     "nearest_neighbours", "procrustes", "samples", "shuffled_directions", "spectrum",
 ]  # fmt: skip

@@ -200,8 +200,11 @@ def test_capture_of_sites(model, tmp_path):
     assert summary["prompts"] == 2
     manifest = json.loads(Path(summary["manifest"]).read_text())
     assert "edits" in json.dumps(manifest)
-    with pytest.raises(ValueError, match="positions"):
-        model.capture(texts, 0, positions="0")
+    with pytest.raises(ValueError, match="resume= and shard="):
+        model.capture(texts, 0, shard=(0, 2))
+    back = model.capture(texts, 0, edits=[mc.Edit("scale", "embed", factor=0, positions=[-1])])  # each text's last token
+    plain = model.capture(texts, 0)
+    assert [np.array_equal(a[:-1], b[:-1]) and not np.array_equal(a, b) for a, b in zip(map(np.asarray, back[0]), map(np.asarray, plain[0]))] == [True] * 2
     parts = [model.capture(texts, 0, out=tmp_path / f"p{i}", shard=(i, 2))["prompts"] for i in range(2)]
     assert parts == [1, 1]
 

@@ -46,6 +46,11 @@ std::span<const std::byte> map_file(const std::string& path) {
     throw Error(ErrorCode::OutOfMemory, cat("no address space for the ", size, " bytes of the file"), path,
                 "raise the limit of virtual memory (ulimit -v)");
   if (p == MAP_FAILED) throw Error(ErrorCode::FileRead, cat("can't map the file: ", std::strerror(e)), path);
+#ifdef MADV_NOHUGEPAGE
+  // Else a kernel that keeps files in huge pages maps 2 MB around each read: a few small tensors, or the rows
+  // of a table that a text needs, would hold most of the file.
+  ::madvise(p, size, MADV_NOHUGEPAGE);
+#endif
   return {static_cast<const std::byte*>(p), size};
 }
 

@@ -51,12 +51,15 @@ class Program final : public Executable {
   void compute(std::span<Value> inputs, std::span<Value> outputs) {
     const mx::Stream stream = library().stream(device_.index);
     const bool on_gpu = stream.device == mx::Device::gpu;
+    const auto stream_of = [&](ValueId v) {
+      return stream_for(graph_.values[static_cast<size_t>(v)], stream);
+    };
     auto failure = std::make_shared<Failure>();
     std::vector<Slot> slots(graph_.values.size());
     std::vector<int32_t> left = uses_;
     std::vector<Value> sources(inputs.begin(), inputs.end());
     for (size_t i = 0; i < inputs.size(); ++i) {
-      slots[i] = array_of(inputs[i], graph_.values[i], stream);
+      slots[i] = array_of(inputs[i], graph_.values[i], stream_of(static_cast<ValueId>(i)));
       if (is_donated(i))
         sources[i] = inputs[i] = Value{};  // a buffer that nobody else holds is now the graph's
     }
@@ -78,7 +81,7 @@ class Program final : public Executable {
     }
     std::vector<mx::array> results;
     for (ValueId v : graph_.outputs)
-      results.push_back(mx::contiguous(*slots[static_cast<size_t>(v)], false, stream));
+      results.push_back(mx::contiguous(*slots[static_cast<size_t>(v)], false, stream_of(v)));
     slots.clear();
     sources.clear();
     force(results, *failure);
@@ -88,6 +91,11 @@ class Program final : public Executable {
       h->array = results[i];
       outputs[i] = {buffer_of(device_, std::move(h)), 0};
     }
+  }
+
+  // float64 is the CPU's alone.
+  static const mx::Stream& stream_for(const Aval& a, const mx::Stream& stream) {
+    return a.dtype == Dtype::F64 ? library().cpu : stream;
   }
 
   static void force(std::vector<mx::array> arrays, Failure& failure) {
@@ -130,10 +138,10 @@ class Program final : public Executable {
     }
     if (empty_out) {
       for (const Aval& a : out_avals)
-        out.push_back(mx::zeros(mlx_shape(a.shape), mlx_dtype(a.dtype), stream));
+        out.push_back(mx::zeros(mlx_shape(a.shape), mlx_dtype(a.dtype), stream_for(a, stream)));
       return out;
     }
-    const bool gpu = on_gpu && !wide;  // float64 is the CPU's alone
+    const bool gpu = on_gpu && !wide;
     const Emit e{g.op, g.attrs, in_avals, out_avals, in, out, gpu ? stream : library().cpu, gpu, from};
     try {
       const bool host = host_[n] || (empty_in && g.op != Op::Concatenate);

@@ -313,6 +313,8 @@ bool pack(const Format& format, const Source& src, int64_t n, int64_t k, void* d
     }
     give_back(src, held * kPanel, std::min(end * kPanel, n), row_bytes);
   });
+  // A fault maps some pages around its own, those that went already, too.
+  give_back(src, 0, n, row_bytes);
   return all_lift;
 }
 
