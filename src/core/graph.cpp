@@ -24,6 +24,11 @@ ValueId Graph::add_node(Op op, Attrs attrs, std::span<const ValueId> in, std::sp
   return nodes.back().first_out;
 }
 
+void Graph::clear() {
+  values.clear(), inputs.clear(), nodes.clear(), operands.clear(), outputs.clear();
+  hash = 0;
+}
+
 std::vector<int32_t> Graph::use_counts() const {
   std::vector<int32_t> uses(values.size());
   for (ValueId v : operands) ++uses[static_cast<size_t>(v)];

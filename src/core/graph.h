@@ -38,6 +38,8 @@ struct MC_ENGINE_API Graph {
   ValueId add_input(Aval aval, InputKind kind);
   // Appends a node whose outputs have the given avals; returns its first output.
   ValueId add_node(Op op, Attrs attrs, std::span<const ValueId> in, std::span<const Aval> out);
+  // Empty again; the vectors keep their memory.
+  void clear();
   // Number of uses of each value, outputs included.
   std::vector<int32_t> use_counts() const;
   void compute_hash();

@@ -1,10 +1,13 @@
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <iterator>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <unordered_set>
@@ -130,24 +133,57 @@ void run_one_by_one(const Arrays& todo) {
 }
 
 void eval_locked(const Arrays& arrays) {
-  Arrays todo;
+  size_t lazy = 0;
   for (const Array& a : arrays) {
     a.shape();
-    if (!a.is_evaluated()) todo.push_back(a);
+    lazy += !a.is_evaluated();
   }
-  if (todo.empty()) return;
+  if (!lazy) return;
+  Arrays some;
+  if (lazy < arrays.size())
+    std::copy_if(arrays.begin(), arrays.end(), std::back_inserter(some),
+                 [](const Array& a) { return !a.is_evaluated(); });
+  const Arrays& todo = lazy < arrays.size() ? some : arrays;
   if (debug_mode() && !checking) return run_one_by_one(todo);
   run_nodes(todo);
 }
 
+// What one evaluation needs beside the arrays: small ones would spend a third of their time on taking the
+// memory anew. A thread lends its own; who evaluates meanwhile, further inside, finds none and takes some.
+struct Work {
+  Capture capture;
+  std::vector<Value> in, out;
+  void clear() {
+    capture.graph.clear(), capture.inputs.clear(), capture.outputs.clear(), in.clear(), out.clear();
+  }
+};
+thread_local std::unique_ptr<Work> spare;
+constexpr size_t kKeptNodes = 64;  // larger graphs give their memory back
+
+class Borrowed {
+ public:
+  Borrowed() : work_(spare ? std::move(spare) : std::make_unique<Work>()) {}
+  ~Borrowed() {
+    const bool small = work_->capture.graph.nodes.size() <= kKeptNodes;
+    work_->clear();
+    if (small) spare = std::move(work_);
+  }
+  Work* operator->() const { return work_.get(); }
+
+ private:
+  std::unique_ptr<Work> work_;
+};
+
 void run_nodes(const Arrays& todo) {
-  Capture c = capture(todo, {}, true);
+  const Borrowed work;
+  Capture& c = work->capture;
+  capture(c, todo, {}, true);
   c.graph.compute_hash();
   CompileOptions options;
   options.device = device_of(c.inputs);
   const std::shared_ptr<Executable> exe = executable_of(c.graph, options);
-  std::vector<Value> in, out(c.outputs.size());
-  in.reserve(c.inputs.size());
+  std::vector<Value>&in = work->in, &out = work->out;
+  out.resize(c.outputs.size());
   for (const Array& a : c.inputs) in.push_back(place(a, options.device));
   {
     ProfileScope profile("eval", c.graph.nodes.size());

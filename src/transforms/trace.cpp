@@ -45,6 +45,12 @@ Dependence::Dependence(const Arrays& outputs, const Arrays& args) {
 
 Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held, const Dependence* foreign) {
   Capture c;
+  capture(c, outputs, args, keep_held, foreign);
+  return c;
+}
+
+void capture(Capture& c, const Arrays& outputs, const Arrays& args, bool keep_held,
+             const Dependence* foreign) {
   const uint64_t now = ++epoch;
   // Inputs get ids at once; nodes after the walk, when the number of inputs is known.
   auto add_input = [&](Node* n, bool argument) {
@@ -95,7 +101,7 @@ Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held, const
   g.nodes.reserve(order.size());
   g.operands.reserve(operand_count);
   g.values.reserve(g.values.size() + order.size());
-  std::vector<ValueId> in;
+  static thread_local std::vector<ValueId> in;
   for (Node* n : order) {
     in.clear();
     for (const Array& a : n->inputs) {
@@ -119,7 +125,6 @@ Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held, const
       }
     }
   }
-  return c;
 }
 
 void hoist(const Arrays& outputs, const Dependence& dependence) {

@@ -23,6 +23,9 @@ struct Capture {
 struct Dependence;
 Capture capture(const Arrays& outputs, const Arrays& args, bool keep_held,
                 const Dependence* foreign = nullptr);
+// The same into an empty Capture, whose vectors may have memory already.
+void capture(Capture& into, const Arrays& outputs, const Arrays& args, bool keep_held,
+             const Dependence* foreign = nullptr);
 
 // Which nodes behind a traced function's outputs depend on its arguments (placeholders). The other tracers
 // among them belong to transforms around it: a function may close over their arguments.

@@ -1,7 +1,8 @@
 #include "backends/cuda/device.h"
 
-#include <unistd.h>
+#include <pthread.h>
 
+#include <atomic>
 #include <memory>
 
 #include "mc/detail/str.h"
@@ -14,7 +15,7 @@ constexpr const char* kMessage = "CUDA is required for the CUDA backend";
 constexpr int kOldest = 80;  // compute capability 8.0
 
 struct Machine {
-  pid_t pid = 0;
+  std::atomic<bool> forked{false};  // this process is a child of the one that started CUDA
   int driver = 0;
   std::vector<std::unique_ptr<DeviceState>> devices;
 };
@@ -51,7 +52,7 @@ void check(cudaError_t status, const char* what) {
 void start() {
   Machine& m = machine();
   if (!m.devices.empty()) return;
-  m.pid = getpid();
+  pthread_atfork(nullptr, nullptr, [] { machine().forked = true; });
   int driver = 0, runtime = 0, count = 0;
   cudaRuntimeGetVersion(&runtime);
   if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
@@ -102,23 +103,50 @@ DeviceState& device_state(int index) {
   if (index < 0 || index >= device_count())
     throw Error(ErrorCode::DeviceUnavailable, cat("there is no cuda:", index), "cuda",
                 cat("use cuda:0 to cuda:", device_count() - 1));
-  if (m.pid != getpid())
+  if (m.forked.load(std::memory_order_relaxed))
     throw Error(ErrorCode::DeviceUnavailable,
                 "CUDA can't be used in a forked child of a process that used it", "cuda",
                 "start the process with spawn instead of fork");
   return *m.devices[static_cast<size_t>(index)];
 }
 
-cudaStream_t DeviceState::stream_or_create() {
-  std::call_once(
-      once, [&] { check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream"); });
-  return stream;
+const Driver& driver() {
+  static const Driver d = [] {
+    auto find = [](const char* name, auto& f) {
+      void* p = nullptr;
+      cudaDriverEntryPointQueryResult found;
+      check(cudaGetDriverEntryPointByVersion(name, &p, 12000, cudaEnableDefault, &found), name);
+      if (!p)
+        throw Error(ErrorCode::Internal, cat("the NVIDIA driver has no ", name), "cuda",
+                    "install a newer driver");
+      f = reinterpret_cast<std::remove_reference_t<decltype(f)>>(p);
+    };
+    Driver made;
+    find("cuCtxGetCurrent", made.current);
+    find("cuKernelGetFunction", made.function);
+    find("cuLaunchKernel", made.launch);
+    return made;
+  }();
+  return d;
 }
 
-void use(int index) {
-  DeviceState& d = device_state(index);
+void DeviceState::begin() {
+  std::call_once(once, [&] {
+    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+    check(static_cast<cudaError_t>(driver().current(&context)), "asking for the context");
+  });
+}
+
+void use(int index) { use(device_state(index)); }
+
+void use(DeviceState& d) {
+  // Other libraries of the process may have chosen another since; to ask is cheap, to choose is not.
+  thread_local CUcontext chosen = nullptr;
+  CUcontext now = nullptr;
+  if (chosen && chosen == d.context && driver().current(&now) == CUDA_SUCCESS && now == chosen) return;
   check(cudaSetDevice(d.index), "choosing the device");
-  d.stream_or_create();
+  d.begin();
+  chosen = d.context;
 }
 
 void synchronize(int index) {

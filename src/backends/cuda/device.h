@@ -1,6 +1,7 @@
 // Devices, their streams, and errors of the runtime as mc::Error.
 #pragma once
 
+#include <cuda.h>
 #include <cuda_runtime_api.h>
 
 #include <mutex>
@@ -15,6 +16,15 @@ namespace mc::cuda {
 // Internal.
 void check(cudaError_t status, const char* what);
 
+// What the runtime's own call costs more than the driver's, on the way of every small launch.
+struct Driver {
+  CUresult (*current)(CUcontext*);
+  CUresult (*function)(CUfunction*, CUkernel);
+  CUresult (*launch)(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                     CUstream, void**, void**);
+};
+const Driver& driver();
+
 struct DeviceState {
   int index = 0;
   std::string name;
@@ -23,7 +33,8 @@ struct DeviceState {
   int shared_optin = 0;  // bytes of shared memory that a block may ask for
   size_t l2_bytes = 0;
   cudaStream_t stream = nullptr;  // all work of the device is in its order
-  cudaStream_t stream_or_create();
+  CUcontext context = nullptr;    // the device's own, in which the runtime works
+  void begin();                   // makes both, once; the device is current
   std::once_flag once;
   std::recursive_mutex
       mutex;  // of the stream: what another thread enqueues must not end up in a graph being captured
@@ -37,11 +48,13 @@ std::string driver_version();
 
 // Makes a device current on this thread. CUDA's calls act on the current one.
 void use(int index);
+void use(DeviceState& device);
 
 // Holds a device's stream for this thread and makes the device current.
 class DeviceLock {
  public:
-  explicit DeviceLock(int index) : lock_(device_state(index).mutex) { use(index); }
+  explicit DeviceLock(int index) : DeviceLock(device_state(index)) {}
+  explicit DeviceLock(DeviceState& device) : lock_(device.mutex) { use(device); }
 
  private:
   std::lock_guard<std::recursive_mutex> lock_;

@@ -14,6 +14,7 @@ constexpr size_t kMaxGraphTemp = size_t{256} << 20;  // a captured program keeps
 CudaExecutable::CudaExecutable(const Graph& graph, const CompileOptions& options)
     : device_(options.device), donated_(options.donated), plan_(make_plan(graph, options.donated)) {
   base_.resize(plan_.storages.size());
+  buffers_.resize(plan_.output_buffers.size());
   for (const Step& s : plan_.steps) capturable_ = capturable_ && !(s.kernel && (s.kernel->flags & kWaits));
   capturable_ = capturable_ && plan_.steps.size() >= kMinGraphSteps && plan_.temp_bytes <= kMaxGraphTemp;
   DeviceLock hold(device_.index);
@@ -44,9 +45,9 @@ void CudaExecutable::enqueue(DeviceState& device, ScratchList& scratch) {
     if (s.fused)
       s.fused->run(device, device.stream, in, out[0]);
     else if (s.joined)
-      s.joined->run({s.op, s.attrs, in, out, device, device.stream, scratch});
+      s.joined->run({s.op, s.attrs, in, out, device, device.stream, scratch, &s.kept});
     else if (s.kernel)
-      s.kernel->run({s.op, s.attrs, in, out, device, device.stream, scratch});
+      s.kernel->run({s.op, s.attrs, in, out, device, device.stream, scratch, &s.kept});
     else
       copy_strided(in[0], out[0].data, device.stream);
     if (!keep_scratch_) scratch.drop_from(mark);
@@ -97,22 +98,26 @@ bool CudaExecutable::replay(DeviceState& device, const std::vector<std::byte*>& 
 }
 
 void CudaExecutable::run(std::span<Value> inputs, std::span<Value> outputs) {
-  std::lock_guard lock(mutex_);
   DeviceState& device = device_state(device_.index);
-  DeviceLock hold(device_.index);
+  DeviceLock hold(device);
+  struct Letting {  // the outputs hold them in the end, or nobody
+    std::vector<BufferPtr>& buffers;
+    ~Letting() {
+      for (BufferPtr& b : buffers) b = BufferPtr();
+    }
+  } const letting{buffers_};
   // The scratch block stays with a program that is captured, since graphs hold its address.
   if (!temp_.data() && plan_.temp_bytes) temp_ = Scratch(device_.index, plan_.temp_bytes);
-  std::vector<BufferPtr> buffers;
-  buffers.reserve(plan_.output_buffers.size());
-  for (size_t bytes : plan_.output_buffers)
-    buffers.push_back(bytes == kNoBuffer ? BufferPtr() : allocate(device_, bytes));
+  for (size_t i = 0; i < buffers_.size(); ++i)
+    buffers_[i] =
+        plan_.output_buffers[i] == kNoBuffer ? BufferPtr() : allocate(device_, plan_.output_buffers[i]);
   for (size_t i = 0; i < plan_.storages.size(); ++i) {
     const Storage& s = plan_.storages[i];
     switch (s.kind) {
       case Storage::Kind::Input: base_[i] = inputs[static_cast<size_t>(s.index)].host(); break;
       case Storage::Kind::Temp: base_[i] = temp_.data() + s.offset; break;
       case Storage::Kind::Output:
-        if (const BufferPtr& b = buffers[static_cast<size_t>(s.index)])
+        if (const BufferPtr& b = buffers_[static_cast<size_t>(s.index)])
           base_[i] = static_cast<std::byte*>(b->data);
         break;
       case Storage::Kind::Const:
@@ -140,7 +145,7 @@ void CudaExecutable::run(std::span<Value> inputs, std::span<Value> outputs) {
       const Value& v = inputs[static_cast<size_t>(s.index)];
       outputs[i] = {v.buffer, v.offset + plan_.outputs[i].offset};
     } else {
-      outputs[i] = {buffers[static_cast<size_t>(s.index)], plan_.outputs[i].offset};
+      outputs[i] = {buffers_[static_cast<size_t>(s.index)], plan_.outputs[i].offset};
     }
   }
   for (size_t i = 0; i < donated_.size() && i < inputs.size(); ++i)

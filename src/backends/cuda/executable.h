@@ -1,8 +1,6 @@
 // A planned graph: enqueued step by step, or replayed as one CUDA graph once the same addresses come again.
 #pragma once
 
-#include <mutex>
-
 #include "backends/cuda/plan.h"
 
 namespace mc::cuda {
@@ -29,8 +27,9 @@ class CudaExecutable final : public Executable {
   Plan plan_;
   BufferPtr consts_;
   size_t const_bytes_ = 0;
-  std::mutex mutex_;
+  // Used under the device's lock.
   std::vector<std::byte*> base_;
+  std::vector<BufferPtr> buffers_;
   Scratch temp_;
   bool capturable_ = true, keep_scratch_ = false;
   uint64_t runs_ = 0, clock_ = 0;

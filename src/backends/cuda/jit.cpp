@@ -74,7 +74,7 @@ struct Program {
 
 struct Cache {
   std::mutex mutex;
-  std::map<std::pair<int, std::string>, cudaKernel_t> kernels;  // device, source
+  std::map<std::pair<int, std::string>, JitKernel> kernels;  // device, source
   JitStats stats;
 };
 Cache& cache() {
@@ -88,19 +88,21 @@ DiskCache& disk() {
   return *d;
 }
 
-cudaKernel_t load(const std::string& code) {
+JitKernel load(const std::string& code) {
   cudaLibrary_t library = nullptr;
   if (cudaLibraryLoadData(&library, code.data(), nullptr, nullptr, 0, nullptr, nullptr, 0) != cudaSuccess) {
     cudaGetLastError();
     return nullptr;
   }
   cudaKernel_t kernel = nullptr;
-  if (cudaLibraryGetKernel(&kernel, library, "mc_kernel") != cudaSuccess) {
+  JitKernel function = nullptr;
+  if (cudaLibraryGetKernel(&kernel, library, "mc_kernel") != cudaSuccess ||
+      driver().function(&function, kernel) != CUDA_SUCCESS) {
     cudaGetLastError();
     cudaLibraryUnload(library);
     return nullptr;
   }
-  return kernel;
+  return function;
 }
 
 }  // namespace
@@ -153,10 +155,10 @@ std::string jit_compile(const std::string& source, int arch) {
   return code;
 }
 
-cudaKernel_t jit_kernel(DeviceState& device, const std::string& source) {
+JitKernel jit_kernel(DeviceState& device, const std::string& source) {
   Cache& c = cache();
   std::lock_guard lock(c.mutex);
-  cudaKernel_t& kernel = c.kernels[{device.index, source}];
+  JitKernel& kernel = c.kernels[{device.index, source}];
   if (kernel) return kernel;
   use(device.index);
   const int arch = device.major * 10 + device.minor;
@@ -185,14 +187,16 @@ JitStats jit_stats() {
   return c.stats;
 }
 
-void jit_launch(cudaKernel_t kernel, int64_t blocks, int threads, size_t shared, cudaStream_t stream,
+void jit_launch(JitKernel kernel, int64_t blocks, int threads, size_t shared, cudaStream_t stream,
                 std::span<const std::byte> parameters) {
   if (blocks == 0) return;
   if (blocks > INT32_MAX)
     throw Error(ErrorCode::InvalidArgument, "an array is too large for one launch", "cuda");
   void* args[] = {const_cast<std::byte*>(parameters.data())};
-  check(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(static_cast<unsigned>(blocks)),
-                         dim3(static_cast<unsigned>(threads)), args, shared, stream),
+  // The runtime's errors have the driver's numbers.
+  check(static_cast<cudaError_t>(driver().launch(kernel, static_cast<unsigned>(blocks), 1, 1,
+                                                 static_cast<unsigned>(threads), 1, 1,
+                                                 static_cast<unsigned>(shared), stream, args, nullptr)),
         "launching a generated kernel");
 }
 

@@ -1,6 +1,7 @@
 // Kernels compiled when a program first needs them (NVRTC), kept in memory and on disk.
 #pragma once
 
+#include <cstring>
 #include <span>
 #include <string>
 
@@ -15,9 +16,12 @@ const std::string& jit_prelude();
 // compiler's log.
 std::string jit_compile(const std::string& source, int arch);
 
+// A generated kernel on one device.
+using JitKernel = CUfunction;
+
 // The kernel `mc_kernel` of prelude + source on a device: from memory, $MODELCYPHER_CACHE/v1/nvrtc, or
 // compiled now.
-cudaKernel_t jit_kernel(DeviceState& device, const std::string& source);
+JitKernel jit_kernel(DeviceState& device, const std::string& source);
 
 struct JitStats {
   size_t compiled = 0, from_disk = 0;
@@ -26,7 +30,7 @@ JitStats jit_stats();
 std::string jit_cache_folder();
 
 // Launches a kernel that takes one struct by value, given as its bytes.
-void jit_launch(cudaKernel_t kernel, int64_t blocks, int threads, size_t shared, cudaStream_t stream,
+void jit_launch(JitKernel kernel, int64_t blocks, int threads, size_t shared, cudaStream_t stream,
                 std::span<const std::byte> parameters);
 
 // Builds such bytes: fields of 8 bytes in the order of the struct.
@@ -37,6 +41,11 @@ class JitParams {
     static_assert(sizeof(T) == 8);
     const auto* p = reinterpret_cast<const std::byte*>(&value);
     bytes_.insert(bytes_.end(), p, p + 8);
+  }
+  template <class T>
+  void set(size_t at, T value) {
+    static_assert(sizeof(T) == 8);
+    std::memcpy(bytes_.data() + at, &value, 8);
   }
   void add_bytes(const std::byte* p, size_t n) { bytes_.insert(bytes_.end(), p, p + n); }
   size_t size() const { return bytes_.size(); }

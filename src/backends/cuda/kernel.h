@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backends/cuda/device.h"
+#include "backends/cuda/jit.h"
 #include "backends/cuda/memory.h"
 #include "core/graph.h"
 #include "prims/op_def.h"
@@ -52,9 +53,18 @@ struct Call {
   DeviceState& device;
   cudaStream_t stream;
   ScratchList& scratch;
+  JitKernel* kept = nullptr;  // the step's generated kernel, which its next run finds here
   template <class T>
   const T& attr() const {
     return attrs.as<T>();
+  }
+  // The kernel of source(), which the step's operation, shapes and dtypes alone decide.
+  template <class Source>
+  JitKernel kernel_of(Source source) const {
+    if (kept && *kept) return *kept;
+    const JitKernel k = jit_kernel(device, source());
+    if (kept) *kept = k;
+    return k;
   }
 };
 

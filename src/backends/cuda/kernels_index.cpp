@@ -235,9 +235,11 @@ void scatter(const Call& c) {
   }
   overlap = overlap && count > 1;
   const int nd = dst.shape.ndim(), nk = static_cast<int>(indices.size());
-  const std::string source = cat(combine_source(dst.dtype, static_cast<ScatterMode>(a.mode)), "#define ND ",
-                                 std::max(nd, 1), "\n#define NK ", nk, "\n#define NI ", std::max(nk, 1),
-                                 "\n#define OVERLAP ", overlap ? 1 : 0, "\n", kScatter);
+  auto source = [&] {
+    return cat(combine_source(dst.dtype, static_cast<ScatterMode>(a.mode)), "#define ND ", std::max(nd, 1),
+               "\n#define NK ", nk, "\n#define NI ", std::max(nk, 1), "\n#define OVERLAP ", overlap ? 1 : 0,
+               "\n", kScatter);
+  };
   const int64_t parts = parts_for(c, size, places, count);
   JitParams p;
   p.add(count), p.add(size), p.add(parts), p.add(total), p.add(dst.data), p.add(updates.data);
@@ -254,8 +256,7 @@ void scatter(const Call& c) {
   for (int64_t axis : a.axes) p.add(axis);
   if (nk == 0) p.add(int64_t{0});
   const int64_t threads = overlap ? total : parts * size;
-  jit_launch(jit_kernel(c.device, source), (threads + kThreads - 1) / kThreads, kThreads, 0, c.stream,
-             p.bytes());
+  jit_launch(c.kernel_of(source), (threads + kThreads - 1) / kThreads, kThreads, 0, c.stream, p.bytes());
 }
 
 void scatter_add_axis(const Call& c) {
@@ -269,7 +270,7 @@ void scatter_add_axis(const Call& c) {
   p.add(from.outer), p.add(from.dim), p.add(to.dim), p.add(from.inner), p.add(parts);
   p.add(dst.data), p.add(c.in[2].data), p.add(c.in[1].data), p.add(static_cast<int64_t>(c.in[1].dtype));
   const int64_t threads = from.outer * from.inner * parts;
-  jit_launch(jit_kernel(c.device, combine_source(dst.dtype, ScatterMode::Add) + kScatterAxis),
+  jit_launch(c.kernel_of([&] { return combine_source(dst.dtype, ScatterMode::Add) + kScatterAxis; }),
              (threads + kThreads - 1) / kThreads, kThreads, 0, c.stream, p.bytes());
 }
 
@@ -302,8 +303,8 @@ void searchsorted(const Call& c) {
   if (m == 0) return;
   p.add(n), p.add(m), p.add(int64_t{c.attr<SearchAttrs>().right});
   p.add(c.in[0].data), p.add(c.in[1].data), p.add(c.out[0].data);
-  jit_launch(jit_kernel(c.device, search_source(c.in[0].dtype, c.in[1].dtype)), (m + kThreads - 1) / kThreads,
-             kThreads, 0, c.stream, p.bytes());
+  jit_launch(c.kernel_of([&] { return search_source(c.in[0].dtype, c.in[1].dtype); }),
+             (m + kThreads - 1) / kThreads, kThreads, 0, c.stream, p.bytes());
 }
 
 constexpr KernelRow kRows[] = {

@@ -207,7 +207,7 @@ void cholesky(const Call& c) {
     check_solver(s.potrf_size(h, CUBLAS_FILL_MODE_UPPER, n, c.out[0].as<T>(), n, &size), "cholesky");
     T* work = take<T>(c, size);
     int* info = take<int>(c, 1);
-    const cudaKernel_t lower =
+    const JitKernel lower =
         jit_kernel(c.device, cat("typedef ", sizeof(T) == 4 ? "f32" : "f64",
                                  " T; struct P { i64 n; T* a; };\nextern \"C\" __global__ void "
                                  "mc_kernel(const __grid_constant__ P p) {\n"

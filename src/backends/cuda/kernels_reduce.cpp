@@ -198,8 +198,8 @@ void reduce_over(const Call& c, const Axes& axes) {
   int64_t chunks = 1;
   if (tiles < wanted)
     chunks = std::clamp<int64_t>(std::min(wanted / tiles, n / (int64_t{per_output} * 16)), 1, 1024);
-  const cudaKernel_t kernel =
-      jit_kernel(c.device, reduce_source(c.op, in.dtype, s.kept.ndim(), s.reduced.ndim(), per_output));
+  const JitKernel kernel =
+      c.kernel_of([&] { return reduce_source(c.op, in.dtype, s.kept.ndim(), s.reduced.ndim(), per_output); });
   std::byte* part = nullptr;
   if (chunks > 1) part = c.scratch.take(static_cast<size_t>(chunks * m) * accumulator_bytes(c.op, in.dtype));
   for (int64_t second = 0; second < (chunks > 1 ? 2 : 1); ++second) {
@@ -234,7 +234,7 @@ void scan(const Call& c) {
       p.add(int64_t{a.reverse});
   p.add(in.data), p.add(out.data);
   add_all(p, s.kept), add_all(p, s.kept_strides);
-  jit_launch(jit_kernel(c.device, scan_source(c.op, in.dtype, s.kept.ndim(), whole)),
+  jit_launch(c.kernel_of([&] { return scan_source(c.op, in.dtype, s.kept.ndim(), whole); }),
              whole ? lines : (lines + kThreads - 1) / kThreads, kThreads, 0, c.stream, p.bytes());
 }
 

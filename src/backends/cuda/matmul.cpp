@@ -281,8 +281,8 @@ void matmul(const Call& c) {
       gemm(c, out.dtype, M, N, K, count, x, y, z);
       continue;
     }
-    const cudaKernel_t kernel =
-        jit_kernel(c.device, cat("typedef ", jit_stored(out.dtype), " T;\n", kInteger));
+    const JitKernel kernel =
+        c.kernel_of([&] { return cat("typedef ", jit_stored(out.dtype), " T;\n", kInteger); });
     for (int64_t i = 0; i < count; ++i) {
       JitParams p;
       p.add(M), p.add(N), p.add(K), p.add(x.row), p.add(x.col), p.add(y.row), p.add(y.col);

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
-#include <memory>
 #include <vector>
 
 #include "mc/detail/str.h"
@@ -16,26 +14,32 @@ constexpr size_t kSmallest = 512;
 constexpr size_t kReserve = size_t{64} << 20;  // left to the driver for modules and launches
 
 // Classes of at most 12.5 % waste, so that freed blocks are found by their class alone.
-size_t class_bytes(size_t bytes) {
+struct Class {
+  size_t bytes, index;
+};
+Class class_of(size_t bytes) {
   bytes = std::max(bytes, kSmallest);
-  size_t step = kSmallest;
-  while (step * 16 < bytes) step *= 2;
-  return (bytes + step - 1) / step * step;
+  size_t step = kSmallest, octave = 0;
+  while (step * 16 < bytes) step *= 2, ++octave;
+  const size_t steps = (bytes + step - 1) / step;
+  return {steps * step, octave * 16 + steps - 1};
 }
+constexpr size_t kClasses = 16 * 50;  // more than an address can tell
 
 class Pool {
  public:
   std::byte* take(int device, size_t bytes) {
-    const size_t size = class_bytes(bytes);
+    const auto [size, index] = class_of(bytes);
+    if (index >= kClasses) throw Error(ErrorCode::OutOfMemory, cat("no GPU has ", bytes, " bytes"), "memory");
     std::lock_guard lock(mutex_);
     if (limit_ && stats_.active + size > limit_)
       throw Error(ErrorCode::MemoryLimit,
                   cat("an allocation of ", bytes, " bytes would pass the limit of ", limit_, " bytes (",
                       stats_.active, " in use)"),
                   "memory");
-    if (auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
-      std::byte* p = it->second.back();
-      it->second.pop_back();
+    if (List& list = free_[index]; !list.blocks.empty()) {
+      std::byte* p = list.blocks.back();
+      list.blocks.pop_back();
       stats_.cached -= size;
       return used(p, size);
     }
@@ -61,11 +65,12 @@ class Pool {
   }
 
   void give(std::byte* p, size_t bytes) {
-    const size_t size = class_bytes(bytes);
+    const auto [size, index] = class_of(bytes);
     std::lock_guard lock(mutex_);
     stats_.active -= size;
     stats_.cached += size;
-    free_[size].push_back(p);
+    free_[index].bytes = size;
+    free_[index].blocks.push_back(p);
   }
 
   MemoryStats request(int device, const Backend::MemoryRequest& r) {
@@ -91,25 +96,26 @@ class Pool {
   // cudaFree waits for the device: what still reads a block has ended before it goes.
   void trim_locked(int device) {
     use(device);
-    for (auto& [size, list] : free_) {
-      for (std::byte* p : list) cudaFree(p);
-      stats_.cached -= size * list.size();
-      list.clear();
+    for (List& list : free_) {
+      for (std::byte* p : list.blocks) cudaFree(p);
+      stats_.cached -= list.bytes * list.blocks.size();
+      list.blocks.clear();
     }
   }
+  struct List {
+    size_t bytes = 0;  // of a block
+    std::vector<std::byte*> blocks;
+  };
   std::mutex mutex_;
-  std::map<size_t, std::vector<std::byte*>> free_;
+  std::vector<List> free_{kClasses};
   MemoryStats stats_;
   size_t limit_ = 0;
 };
 
 Pool& pool(int device) {
-  static auto* pools = new std::map<int, std::unique_ptr<Pool>>;  // buffers may outlive everything else
-  static std::mutex mutex;
-  std::lock_guard lock(mutex);
-  std::unique_ptr<Pool>& p = (*pools)[device];
-  if (!p) p = std::make_unique<Pool>();
-  return *p;
+  // Buffers may outlive everything else.
+  static Pool* const pools = new Pool[static_cast<size_t>(device_count())];
+  return pools[device];
 }
 
 }  // namespace

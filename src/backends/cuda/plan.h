@@ -28,6 +28,7 @@ struct Step {
   Op op{};
   Attrs attrs;
   int n_in = 0;
+  JitKernel kept = nullptr;
   std::vector<strided::Operand> operands;  // inputs, then outputs
   std::vector<Tensor> tensors;             // their views; data is set at run time
 };

@@ -141,6 +141,32 @@ PointwiseKernel::PointwiseKernel(const Graph& g, const PointwiseGroup& group, st
     inputs_.push_back(std::move(x));
   }
   if (!strided_) width_ = static_cast<int>(std::min<size_t>(8, 16 / largest));
+
+  // The struct P of source().
+  JitParams& p = params_;
+  p.add(numel_);
+  if (strided_)
+    for (int64_t d : shape_) p.add(d);
+  out_at_ = p.size();
+  p.add(int64_t{0});
+  size_t align = 8;
+  for (size_t i = 0; i < in.size(); ++i) {
+    in_at_.push_back(0);
+    if (inputs_[i].kind == Kind::Literal) {
+      // complex128 is aligned to 16 bytes in the struct.
+      if (inputs_[i].dtype == Dtype::C128) {
+        align = 16;
+        if (p.size() % 16) p.add(int64_t{0});
+      }
+      p.add_bytes(in[i].literal, 16);
+      continue;
+    }
+    in_at_[i] = p.size();
+    p.add(int64_t{0});
+    if (inputs_[i].kind == Kind::Strided)
+      for (int64_t s : inputs_[i].strides) p.add(s);
+  }
+  if (p.size() % align) p.add(int64_t{0});
 }
 
 std::string PointwiseKernel::source(int width) const {
@@ -236,31 +262,13 @@ void PointwiseKernel::run(DeviceState& device, cudaStream_t stream, std::span<co
       if (inputs_[i].kind == Kind::Flat) vectors = vectors && aligned(in[i].data, inputs_[i].dtype);
   }
   const int width = vectors ? width_ : 1;
-  cudaKernel_t& kernel = kernels_[vectors];
+  JitKernel& kernel = kernels_[vectors];
   if (!kernel) kernel = jit_kernel(device, source(width));
-  JitParams p;
-  p.add(numel_);
-  if (strided_)
-    for (int64_t d : shape_) p.add(d);
-  p.add(out.data);
-  size_t align = 8;
-  for (size_t i = 0; i < in.size(); ++i) {
-    if (inputs_[i].kind == Kind::Literal) {
-      // complex128 is aligned to 16 bytes in the struct.
-      if (inputs_[i].dtype == Dtype::C128) {
-        align = 16;
-        if (p.size() % 16) p.add(int64_t{0});
-      }
-      p.add_bytes(in[i].literal, 16);
-      continue;
-    }
-    p.add(in[i].data);
-    if (inputs_[i].kind == Kind::Strided)
-      for (int64_t s : inputs_[i].strides) p.add(s);
-  }
-  if (p.size() % align) p.add(int64_t{0});
+  params_.set(out_at_, out.data);
+  for (size_t i = 0; i < in.size(); ++i)
+    if (in_at_[i]) params_.set(in_at_[i], in[i].data);
   const int64_t per_block = int64_t{kThreads} * width;
-  jit_launch(kernel, (numel_ + per_block - 1) / per_block, kThreads, 0, stream, p.bytes());
+  jit_launch(kernel, (numel_ + per_block - 1) / per_block, kThreads, 0, stream, params_.bytes());
 }
 
 std::vector<std::string> pointwise_samples() {

@@ -34,7 +34,10 @@ class PointwiseKernel {
   int64_t numel_ = 0;
   int width_ = 1;  // elements a thread, where addresses allow
   bool strided_ = false;
-  cudaKernel_t kernels_[2] = {};  // by whether they are vectors
+  JitKernel kernels_[2] = {};  // by whether they are vectors
+  JitParams params_;           // all but the addresses
+  size_t out_at_ = 0;          // where these go
+  std::vector<size_t> in_at_;  // 0: a literal
 };
 
 // The name of a stored type in generated code, and of the type it is computed in.
