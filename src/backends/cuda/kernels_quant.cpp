@@ -60,13 +60,25 @@ QuantWeight weight_of(const Call& c, const QuantAttrs& a, std::span<const Tensor
   return affine_weight(a.bits, a.group, a.rows, a.cols, parts);
 }
 
-void fast_matmul(const Call& c, const QuantWeight& w, const Tensor& x, int64_t m, const Tensor& out) {
+void fast_matmul(const Call& c, const QuantWeight& w, const Tensor& x, int64_t m, const Tensor& out,
+                 const bool* rows) {
   FastX q;
   q.codes = reinterpret_cast<int8_t*>(c.scratch.take(static_cast<size_t>(m * w.cols)));
   q.scales = reinterpret_cast<float*>(c.scratch.take(static_cast<size_t>(m * w.cols / 8)));
   q.sums = reinterpret_cast<int32_t*>(c.scratch.take(static_cast<size_t>(m * w.cols / 8)));
   launch_fast_quantize(x.data, dtype_of(x), m, w.cols, q, c.stream);
-  launch_fast_product(w, q, m, out.data, dtype_of(out), c.stream);
+  if (m <= kFewRows) {
+    launch_fast_rows(w, q, m, rows, out.data, dtype_of(out), c.stream);
+    return done("quantized_matmul");
+  }
+  int32_t* list = nullptr;
+  if (rows) {
+    list = reinterpret_cast<int32_t*>(c.scratch.take(static_cast<size_t>(m + 1) * sizeof(int32_t)));
+    launch_list_rows(rows, m, list, c.stream);
+    check(cudaMemsetAsync(out.data, 0, static_cast<size_t>(out.numel()) * itemsize(out.dtype), c.stream),
+          "clearing memory");
+  }
+  launch_fast_tiles(w, q, m, list, out.data, dtype_of(out), c.stream);
   done("quantized_matmul");
 }
 
@@ -96,8 +108,10 @@ bool launch_products(const Call& c, const VectorProducts& v) {
   return v.m == 1;
 }
 
+// `rows`: a mask, one element a row of x; the others' products are zeros. Rows that are not few only at
+// `fast`.
 void product(const Call& c, const QuantAttrs& a, const Tensor& x, std::span<const Tensor> parts,
-             const Tensor& out) {
+             const Tensor& out, const bool* rows = nullptr) {
   const int64_t m = a.cols ? x.numel() / a.cols : 0,
                 bytes = out.numel() * static_cast<int64_t>(itemsize(out.dtype));
   if (bytes == 0) return;
@@ -105,25 +119,33 @@ void product(const Call& c, const QuantAttrs& a, const Tensor& x, std::span<cons
     check(cudaMemsetAsync(out.data, 0, static_cast<size_t>(bytes), c.stream), "clearing memory");
     return;
   }
-  const bool vectors = m == 1 && !a.fast && takes_vector_products(format_of(a), a.cols, a.group);
-  const int streamed = a.fast || m > kFewRows ? 0 : streamed_vectors(x.dtype, a, m);
+  const bool fast = a.fast && fast_format(format_of(a));
+  const bool vectors = (m == 1 || rows) && !fast && takes_vector_products(format_of(a), a.cols, a.group);
+  const int streamed = fast || m > kFewRows ? 0 : streamed_vectors(x.dtype, a, m);
   if (vectors || streamed) {
     VectorProducts v{};
     v.dtype = dtype_of(x);
     v.count = 1;
     v.weight[0] = vector_weight(c, a, parts);
-    const int64_t step = streamed ? streamed : 1, item = static_cast<int64_t>(itemsize(x.dtype));
+    int64_t step = streamed ? streamed : 1;
+    const int64_t item = static_cast<int64_t>(itemsize(x.dtype));
     int64_t at = 0;
-    for (; at < m; at += step) {
+    while (at < m) {
       v.x = x.data + at * a.cols * item;
       v.out[0] = out.data + at * a.rows * item;
       v.m = static_cast<int>(std::min(step, m - at));
-      if (!launch_products(c, v)) break;
+      v.rows = rows ? rows + at : nullptr;
+      if (launch_products(c, v))
+        at += v.m;
+      else if (rows)
+        step = 1;
+      else
+        break;
     }
     if (at >= m) return done("quantized_matmul");
   }
   const QuantWeight w = weight_of(c, a, parts);
-  if (a.fast && fast_format(w.format)) return fast_matmul(c, w, x, m, out);
+  if (fast) return fast_matmul(c, w, x, m, out, rows);
   if (m <= kFewRows) {
     launch_quant_gemv(w, x.data, m, out.data, dtype_of(x), c.stream);
     return done("quantized_matmul");
@@ -185,6 +207,20 @@ void product(const Call& c, const QuantAttrs& a, const Tensor& x, std::span<cons
 
 void quantized_matmul(const Call& c) { product(c, c.attr<QuantAttrs>(), c.in[0], c.in.subspan(1), c.out[0]); }
 
+// Experts: few rows, as decoding has them, or any number of them at `fast`. An expert that no row asks for is
+// not read. Many rows elsewhere are decomposed: whole products on the tensor cores.
+void quantized_matmul_where(const Call& c) {
+  product(c, c.attr<QuantAttrs>(), c.in[0], c.in.subspan(1, c.in.size() - 2), c.out[0],
+          c.in.back().as<const bool>());
+}
+bool takes_where(std::span<const Aval> in, const Attrs& attrs) {
+  const auto& a = attrs.as<QuantAttrs>();
+  if (a.cols == 0) return false;
+  const int64_t m = in[0].shape.numel() / a.cols;
+  return (a.fast && fast_format(format_of(a))) ||
+         (m <= kFewRows && takes_vector_products(format_of(a), a.cols, a.group));
+}
+
 void quantized_take(const Call& c) {
   const QuantWeight w = weight_of(c, c.attr<QuantAttrs>(), c.in.subspan(1));
   launch_quant_take(w, c.in[0].data, dtype_of(c.in[0]), c.in[0].numel(), c.out[0].data, dtype_of(c.out[0]),
@@ -224,9 +260,12 @@ void affine_quantize(const Call& c) {
 }
 
 constexpr KernelRow kRows[] = {
-    {Op::QuantizedMatmul, quantized_matmul}, {Op::QuantizedTake, quantized_take},
-    {Op::BlockDequantize, block_dequantize}, {Op::AffineDequantize, affine_dequantize},
+    {Op::QuantizedMatmul, quantized_matmul},
+    {Op::QuantizedTake, quantized_take},
+    {Op::BlockDequantize, block_dequantize},
+    {Op::AffineDequantize, affine_dequantize},
     {Op::AffineQuantize, affine_quantize},
+    {Op::QuantizedMatmulWhere, quantized_matmul_where, 0, takes_where},
 };
 
 }  // namespace

@@ -32,6 +32,8 @@ struct VectorProducts {
   void* out[kMaxProducts];
   bool swiglu;
   const void* residual;
+  const bool*
+      rows;  // a mask of the vectors, null for all: others' outputs are zeros, no weight is read for them
   // The launch's own: warps that share a row, what can be read 16 bytes at a time, log2 of blocks of 32 a
   // group.
   int split;

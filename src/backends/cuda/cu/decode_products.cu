@@ -167,16 +167,22 @@ __global__ void __launch_bounds__(kThreads) products(const __grid_constant__ Vec
   }
   const QuantWeight& w0 = a.weight[r0.segment];
   const QuantWeight& w1 = a.weight[r1.segment];
-  // Weights don't depend on the predecessor: they are on their way while it ends.
-  if (r0.there) {
+  // Weights don't depend on the predecessor: they are on their way while it ends. Which are asked for does.
+  if (r0.there && !a.rows) {
     const char* p0 = static_cast<const char*>(w0.codes) + r0.row * w0.row_bytes;
     for (int64_t at = (part * 32 + lane) * 128; at < w0.row_bytes; at += 4096 * split) prefetch_l2(p0 + at);
   }
-  if (r1.there) {
+  if (r1.there && !a.rows) {
     const char* p1 = static_cast<const char*>(w1.codes) + r1.row * w1.row_bytes;
     for (int64_t at = (part * 32 + lane) * 128; at < w1.row_bytes; at += 4096 * split) prefetch_l2(p1 + at);
   }
   wait_for_predecessor();
+  if (a.rows && !*a.rows) {
+    if (part || lane > 1) return;
+    const Row& r = lane ? r1 : r0;
+    if (r.there && !(a.swiglu && lane)) static_cast<T*>(a.out[r.segment])[r.row] = store<T>(0.0f);
+    return;
+  }
 
   const T* x = static_cast<const T*>(a.x);
   float squares = 0;

@@ -39,8 +39,14 @@ struct FastX {
 };
 void launch_fast_quantize(const void* x, int dtype, int64_t m, int64_t cols, const FastX& q,
                           cudaStream_t stream);
-void launch_fast_product(const QuantWeight& w, const FastX& q, int64_t m, void* out, int dtype,
-                         cudaStream_t stream);
+// Few rows of x; with a mask (one element a row of x) the others are zeros and read no weight.
+void launch_fast_rows(const QuantWeight& w, const FastX& q, int64_t m, const bool* rows, void* out, int dtype,
+                      cudaStream_t stream);
+// Any number of rows; with a list only those are written that it names.
+void launch_fast_tiles(const QuantWeight& w, const FastX& q, int64_t m, const int32_t* list, void* out,
+                       int dtype, cudaStream_t stream);
+// Of a mask of m rows: list[0] is how many it names, these follow in ascending order.
+void launch_list_rows(const bool* mask, int64_t m, int32_t* list, cudaStream_t stream);
 bool fast_format(int format);
 
 // float32 to and from 16-bit floats.

@@ -1,12 +1,11 @@
 // Precision fast, bit for bit as docs/contract-fast.md: exact integer dots of blocks of 32, added in
-// ascending order by one chain of fused multiply-adds. A lane has a row of the weight, so its chain needs no
-// other lane.
+// ascending order by one chain of fused multiply-adds. quant_tiles.cu has many rows of x.
 #include "backends/cuda/cu/quant_codes.cuh"
 
 namespace mc::cuda {
 namespace {
 
-constexpr int kThreads = 128, kRowThreads = 64;
+constexpr int kThreads = 128;
 
 // A warp has a block of 32 elements.
 __global__ void quantize(const void* x, int dtype, int64_t blocks, FastX q) {
@@ -76,37 +75,15 @@ __device__ __forceinline__ float add(const Terms& t, float acc) {
   return scheme_of(F) == Scheme::D ? acc : fmaf(t.p1, t.dot1, acc);
 }
 
-// Many rows of x: a lane has a row of the weight, so its chain needs no other lane.
-template <int F, int M>
-__global__ void __launch_bounds__(kRowThreads)
-    product(const __grid_constant__ QuantWeight w, FastX q, int64_t m, void* out, int dtype) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x;
-  const int64_t m0 = static_cast<int64_t>(blockIdx.y) * M;
-  if (row >= w.rows) return;
-  const int64_t blocks = w.cols / 32;
-  float acc[M];
-#pragma unroll
-  for (int r = 0; r < M; ++r) acc[r] = 0;
-  for (int64_t b = 0; b < blocks; ++b) {
-    const Codes c = block32<F>(w, row, b);
-#pragma unroll
-    for (int r = 0; r < M; ++r)
-      if (m0 + r < m) acc[r] = add<F>(terms<F>(c, q, (m0 + r) * blocks + b), acc[r]);
-  }
-#pragma unroll
-  for (int r = 0; r < M; ++r)
-    if (m0 + r < m) write_as(out, dtype, (m0 + r) * w.rows + row, acc[r]);
-}
-
 // One row of x: a warp has a row of the weight, its lanes a block each; every lane then adds all of them in
 // order.
 template <int F>
-__global__ void __launch_bounds__(kThreads)
-    product_row(const __grid_constant__ QuantWeight w, FastX q, int64_t m0, void* out, int dtype) {
+__global__ void __launch_bounds__(kThreads) product_row(const __grid_constant__ QuantWeight w, FastX q,
+                                                        int64_t m0, const bool* rows, void* out, int dtype) {
   const int64_t row = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / 32;
   const int lane = threadIdx.x % 32;
   if (row >= w.rows) return;
-  const int64_t blocks = w.cols / 32;
+  const int64_t blocks = rows && !rows[m0] ? 0 : w.cols / 32;
   float acc = 0;
   for (int64_t b = 0; b < blocks; b += 32) {
     Terms t{0, 0, 0, 0};
@@ -135,27 +112,14 @@ void launch_fast_quantize(const void* x, int dtype, int64_t m, int64_t cols, con
   const int64_t blocks = m * cols / 32;
   if (blocks) quantize<<<blocks_for(blocks * 32, kThreads), kThreads, 0, stream>>>(x, dtype, blocks, q);
 }
-void launch_fast_product(const QuantWeight& w, const FastX& q, int64_t m, void* out, int dtype,
-                         cudaStream_t stream) {
+void launch_fast_rows(const QuantWeight& w, const FastX& q, int64_t m, const bool* rows, void* out, int dtype,
+                      cudaStream_t stream) {
   if (w.rows == 0) return;
   with_format(w.format, [&](auto f) {
     constexpr int F = decltype(f)::value;
-    if constexpr (scheme_of(F) != Scheme::Dense) {
-      if (m <= kFewRows) {
-        for (int64_t r = 0; r < m; ++r)
-          product_row<F><<<blocks_for(w.rows * 32, kThreads), kThreads, 0, stream>>>(w, q, r, out, dtype);
-        return;
-      }
-      constexpr int M = 8;
-      // The grid's second dimension ends at 65535.
-      for (int64_t r = 0; r < m; r += 65535 * M) {
-        const int64_t n = m - r < 65535 * M ? m - r : 65535 * M, blocks = w.cols / 32;
-        const FastX part{q.codes + r * w.cols, q.scales + r * blocks, q.sums + r * blocks};
-        void* to = static_cast<char*>(out) + r * w.rows * (dtype == kF32 ? 4 : 2);
-        product<F, M><<<dim3(blocks_for(w.rows, kRowThreads), blocks_for(n, M)), kRowThreads, 0, stream>>>(
-            w, part, n, to, dtype);
-      }
-    }
+    if constexpr (scheme_of(F) != Scheme::Dense)
+      for (int64_t r = 0; r < m; ++r)
+        product_row<F><<<blocks_for(w.rows * 32, kThreads), kThreads, 0, stream>>>(w, q, r, rows, out, dtype);
   });
 }
 

@@ -92,6 +92,15 @@ __global__ void __launch_bounds__(kThreads + 32, 2)
   __syncthreads();
   start_successor();
   if (!a.early) wait_for_predecessor();
+  if (a.rows && !*a.rows) {
+    for (int tile = first_tile; tile < last_tile; ++tile) {
+      const Segment at = segment_of(a, work, tile);
+      const int rows = a.swiglu ? kRows / 2 : kRows;
+      if (static_cast<int>(threadIdx.x) < rows)
+        static_cast<Brain*>(a.out[at.index])[int64_t{at.tile} * rows + threadIdx.x] = Brain{0};
+    }
+    return;
+  }
   int stage = 0;
   uint32_t phase = 0;
   auto next_stage = [&] {

@@ -212,6 +212,21 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int begin = min(warp * work.warp_steps, work.steps), end = min(begin + work.warp_steps, work.steps);
   start_successor();
   if (!a.early) wait_for_predecessor();
+  const int out_rows = a.swiglu ? kRows / 2 : kRows;
+  if (a.rows) {
+    bool asked = false;
+    for (int i = 0; i < m_all; ++i) asked = asked || a.rows[i];
+    if (!asked) {
+      for (int tile = first_tile; tile < last_tile; ++tile)
+        if (static_cast<int>(threadIdx.x) < out_rows * m_all) {
+          const Place r = place_of<kPairs>(a, work, tile, threadIdx.x % out_rows);
+          if (r.there)
+            static_cast<Brain*>(a.out[r.segment])[threadIdx.x / out_rows * a.weight[r.segment].rows + r.row] =
+                Brain{0};
+        }
+      return;
+    }
+  }
   Copier<F, kPairs> in{a, work};
   in.codes = shared_address(ring + threadIdx.x);
   in.words = shared_address(words + threadIdx.x);
@@ -360,14 +375,13 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int w = 0; w < kWarps; ++w) s += all[w][m][j];
       return s;
     };
-    const int rows = a.swiglu ? kRows / 2 : kRows;
-    if (static_cast<int>(threadIdx.x) < rows * m_all) {
-      const int m = threadIdx.x / rows, j = threadIdx.x % rows;
+    if (static_cast<int>(threadIdx.x) < out_rows * m_all) {
+      const int m = threadIdx.x / out_rows, j = threadIdx.x % out_rows;
       const Place r = place_of<kPairs>(a, work, tile, j);
       if (r.there) {
         const int64_t at = m * a.weight[r.segment].rows + r.row;
         static_cast<Brain*>(a.out[r.segment])[at] =
-            finished(a, at, dot(m, j), a.swiglu ? dot(m, j + rows) : 0);
+            a.rows && !a.rows[m] ? Brain{0} : finished(a, at, dot(m, j), a.swiglu ? dot(m, j + out_rows) : 0);
       }
     }
   }
