@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _mc
-from ._ops import isdtype
+from ._dtypes import isdtype
 
 _DTYPES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "complex64", "complex128",

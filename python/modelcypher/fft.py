@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import _mc
-from ._ops import _on
+from ._common import _on
 
 Array = _mc.Array
 

@@ -6,7 +6,10 @@ from collections import namedtuple
 from typing import Any
 
 from . import _mc
-from ._ops import _arr, _inexact, abs, matmul, matrix_transpose, outer, tensordot, vecdot
+from ._common import _arr, _inexact
+from ._elementwise import abs
+from ._reduce import matmul, outer, tensordot, vecdot
+from ._shape import matrix_transpose
 
 Array = _mc.Array
 EigResult = namedtuple("EigResult", ["eigenvalues", "eigenvectors"])
