@@ -21,8 +21,9 @@ class MC_API TextLines {
   void skip(int64_t count);
   // Of the last line that was read, from 1.
   int64_t number() const { return number_; }
-  // Throws BadData: the last line `what`.
-  [[noreturn]] void fail(std::string_view what) const;
+  // Throws BadData: the last line `what`; `next` where its form is not to blame.
+  [[noreturn]] void fail(std::string_view what,
+                         std::string_view next = "each line must look like {\"text\": \"…\"}") const;
 
  private:
   bool line(std::string& out);

@@ -15,9 +15,10 @@ namespace mc {
 class MC_API SampleSet {
  public:
   // Each source is the folder of a capture (all its sites, or those that `only` names: "resid_post.3"), a
-  // .npy file of one matrix, or a .npz or .safetensors file of several. Axes after the first are one. Throws
-  // BadFormat, InvalidArgument: captures that are not finished, matrices of different numbers of rows, none
-  // of that name.
+  // .npy file of one matrix, or a .npz or .safetensors file of several. In captures, .safetensors and arrays
+  // axes after the first are one. Throws ShapeMismatch for a .npy array of other than two axes, BadFormat,
+  // InvalidArgument: captures that are not finished, matrices of different numbers of rows, none of that
+  // name.
   explicit SampleSet(const std::vector<std::string>& sources, const std::vector<std::string>& only = {});
   // Arrays that are there, (rows, …) each of any real dtype.
   explicit SampleSet(std::vector<std::pair<std::string, Array>> matrices,

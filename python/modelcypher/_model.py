@@ -95,6 +95,10 @@ def _from_end(edits: Any) -> bool:
     return False
 
 
+def _shown(x: Any) -> str:
+    return f"{type(x).__name__} {x!r}"[:80]
+
+
 def _bytes(size: int | str) -> int:
     n = _mc.parse_byte_size(str(size))
     if n is None:
@@ -160,6 +164,8 @@ class Model:
 
     def tokenize(self, text: str, *, special: bool = False, add_bos: bool | None = None) -> list[int]:
         """The ids of a text. `special` reads "<|im_end|>" and the like as tokens; bos is added as the model's file says."""
+        if not isinstance(text, str):
+            raise TypeError(f"tokenize takes a str, not {_shown(text)}")
         return self._inner.encode(text, special, add_bos)
 
     def detokenize(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
@@ -205,9 +211,14 @@ class Model:
             return rows[0] if single else rows
 
     def _ids(self, text: Any, special: bool = False) -> list[int]:
-        if not isinstance(text, str) and len(text) > 0 and isinstance(text[0], dict):
+        if isinstance(text, (list, tuple)) and text and isinstance(text[0], dict):
             return self.chat_text(text, special=special)[1]
-        return self.tokenize(text, special=special) if isinstance(text, str) else [int(i) for i in text]
+        if isinstance(text, str):
+            return self.tokenize(text, special=special)
+        try:
+            return [int(i) for i in text]
+        except (TypeError, ValueError):
+            raise TypeError(f"a text is a str, a sequence of token ids or a list of messages, not {_shown(text)}") from None
 
     def generate(
         self, prompt: Text, max_tokens: int = 128, *, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
@@ -233,6 +244,8 @@ class Model:
     def score(self, text: Text | Sequence[Text], *, edits: Any = ()) -> Score | list[Score]:
         """Logprobs of the tokens of one text, or of several at once; the batch changes no bit of the result. `edits` are written
         while it runs: Edits, or lines as `mc --edit` takes them."""
+        if not hasattr(text, "__len__"):
+            raise TypeError(f"score takes a text or a list of texts, not {_shown(text)}")
         single = isinstance(text, str) or (len(text) > 0 and isinstance(text[0], int))
         rows = [self._ids(t) for t in ([text] if single else text)]
         with _mc.device_scope(self.device):

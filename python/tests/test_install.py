@@ -4,6 +4,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import pytest
 from package_under_test import ROOT
@@ -21,10 +23,30 @@ def run(*command, cwd=None):
 def test_pip_install(tmp_path):
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv/bin/python"
-    run(python, "-m", "pip", "install", ROOT)
+    run(python, "-m", "pip", "install", f"{ROOT}[mlx]")
+    assert run(python, "-c", "import modelcypher as mc; print((mc.to_device(mc.ones(2), 'mlx') + 1).tolist())", cwd=tmp_path) == "[2.0, 2.0]"
     assert run(python, "-c", "import modelcypher as mc; print(mc.array([1, 2, 3]) + 1)", cwd=tmp_path) == "[2, 3, 4]"
     assert run(tmp_path / "venv/bin/mc", "--version").startswith("mc 0.1")
     assert run(python, "-c", "from modelcypher.backends.numpy_backend import NumPyBackend as B; b = B(); print(b.det(b.eye(2)))") == "1"
+
+
+def test_poetry_install(tmp_path):
+    """The guide's line in a clone, from an empty environment: the package, an engine's library and the command are there."""
+    run("git", "clone", "-q", ROOT, tmp_path / "clone")
+    run(sys.executable, "-m", "venv", tmp_path / "tool")
+    run(tmp_path / "tool/bin/python", "-m", "pip", "install", "poetry==2.5.1")
+    project = tmp_path / "clone/pyproject.toml"
+    try:
+        urllib.request.urlopen("https://pypi.org/pypi/numpy/2.4.6/json", timeout=20)
+    except (urllib.error.HTTPError, OSError):  # a mirror that has the simple index only
+        project.write_text(project.read_text() + '\n[[tool.poetry.source]]\nname = "simple"\nurl = "https://pypi.org/simple/"\npriority = "primary"\n')
+    run(sys.executable, "-m", "venv", tmp_path / "clone/.venv")  # poetry takes the environment that lies there
+    run(tmp_path / "tool/bin/poetry", "install", "-E", "jax", "-E", "mlx", "-n", cwd=tmp_path / "clone")
+    python = tmp_path / "clone/.venv/bin/python"
+    code = "import modelcypher as mc; print([mc.to_device(mc.array([1, 2]) + 1, e).tolist() for e in ('numpy', 'jax', 'mlx')])"
+    assert run(python, "-c", code, cwd=tmp_path) == "[[2, 3], [2, 3], [2, 3]]"
+    assert run(tmp_path / "clone/.venv/bin/mc", "--version").startswith("mc 0.1")
+    assert run("git", "-C", tmp_path / "clone", "status", "--short", "--", "python") == ""  # what it lays there is ignored
 
 
 def test_find_package(tmp_path, build_path):

@@ -240,3 +240,9 @@ def test_load_quantized(model):
     assert a != b and np.allclose(a, b, atol=0.3)
     with pytest.raises(ValueError, match="affine"):
         mc.load(model.path, quantize="int3")
+
+
+@pytest.mark.parametrize("call", [lambda m: m.score(3), lambda m: m.generate(3), lambda m: m.tokenize(3), lambda m: m.score([None])])
+def test_what_is_no_text_is_told(model, call):
+    with pytest.raises(TypeError, match="not (int 3|NoneType None)"):
+        call(model)

@@ -45,9 +45,8 @@ void TextLines::skip(int64_t count) {
                   path_);
 }
 
-void TextLines::fail(std::string_view what) const {
-  throw Error(ErrorCode::BadData, cat("line ", number_, " ", what), path_,
-              "each line must look like {\"text\": \"…\"}");
+void TextLines::fail(std::string_view what, std::string_view next) const {
+  throw Error(ErrorCode::BadData, cat("line ", number_, " ", what), path_, std::string(next));
 }
 
 int64_t count_texts(const std::string& path) {

@@ -1,6 +1,8 @@
 // config.json as GGUF's metadata: which architecture, its keys, and what would change the answer.
 #include "hf_settings.h"
 
+#include <filesystem>
+
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -17,6 +19,9 @@ using Json = nlohmann::json;
 
 Settings::Settings(std::string directory, GgufWriter& writer)
     : path_(std::move(directory)), config_path_(path_ + "/config.json"), writer_(writer) {
+  if (std::error_code ec; !std::filesystem::exists(config_path_, ec))
+    throw Error(ErrorCode::FileNotFound, "this folder holds no model: it has no config.json", path_,
+                "name a Hugging Face directory (config.json, tokenizer.json, *.safetensors) or a .gguf file");
   config_ = parse_json(read_small_file(config_path_, 16 << 20), config_path_);
   if (!config_.is_object()) bad("is no JSON object");
   find_architecture();

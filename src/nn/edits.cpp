@@ -25,6 +25,11 @@ constexpr const char* kForm =
     "[row=N|mean], "
     "for example \"add resid_post.12 steer.npy factor=4 positions=5-\"";
 
+constexpr const char* kJsonForm =
+    "an edit in JSON reads {\"kind\": \"add\", \"site\": \"resid_post.12\", \"value\": \"steer.npy\", "
+    "\"factor\": 4, "
+    "\"positions\": [5, [8, 11]]}; its other keys are heads, keys, prompt and row";
+
 template <class T>
 std::optional<T> number_of(std::string_view s) {
   T v = 0;
@@ -50,8 +55,8 @@ Json parse_json(const std::string& text) {
 // An edit as it is written; `where` is what errors name.
 class Reader {
  public:
-  Reader(const Json& j, std::string where, int64_t layers, int64_t tokens)
-      : j_(j), where_(std::move(where)), layers_(layers), tokens_(tokens) {}
+  Reader(const Json& j, std::string where, int64_t layers, int64_t tokens, bool json)
+      : j_(j), where_(std::move(where)), layers_(layers), tokens_(tokens), json_(json) {}
 
   std::vector<Edit> edits() const {
     if (!j_.is_object()) refuse("is no object");
@@ -90,7 +95,8 @@ class Reader {
   }
 
  private:
-  [[noreturn]] void refuse(const std::string& what, const char* next = kForm) const {
+  [[noreturn]] void refuse(const std::string& what, const char* next = nullptr) const {
+    if (!next) next = json_ ? kJsonForm : kForm;
     throw Error(ErrorCode::InvalidArgument, cat("the edit ", what), where_, next);
   }
   const Json* find(const char* key) const {
@@ -214,6 +220,7 @@ class Reader {
   const Json& j_;
   std::string where_;
   int64_t layers_, tokens_;
+  bool json_;
 };
 
 std::string ranges_text(const std::vector<std::pair<int64_t, int64_t>>& ranges) {
@@ -255,7 +262,7 @@ std::vector<Edit> parse_edit(const std::string& spec, int64_t layers, int64_t to
     }
     ++words;
   }
-  return Reader(j, spec, layers, tokens).edits();
+  return Reader(j, spec, layers, tokens, false).edits();
 }
 
 std::vector<Edit> read_edits(const std::string& path, int64_t layers, int64_t tokens) {
@@ -266,7 +273,7 @@ std::vector<Edit> read_edits(const std::string& path, int64_t layers, int64_t to
                 "for example [{\"kind\": \"scale\", \"site\": \"heads.5\", \"factor\": 0, \"heads\": [1]}]");
   std::vector<Edit> out;
   for (size_t i = 0; i < j.size(); ++i)
-    for (Edit& e : Reader(j[i], cat(path, ", edit ", i + 1), layers, tokens).edits())
+    for (Edit& e : Reader(j[i], cat(path, ", edit ", i + 1), layers, tokens, true).edits())
       out.push_back(std::move(e));
   return out;
 }

@@ -49,6 +49,10 @@ struct Prompt {
   std::vector<int64_t> chosen;  // positions, ascending
 };
 
+constexpr std::string_view kShort =
+    "choose positions that every prompt has (a range such as 0-499 is cut to the prompt), or leave the "
+    "prompt out";
+
 // The positions that a prompt of n tokens has of those asked for.
 std::vector<int64_t> chosen_of(const PositionRanges& ranges, int64_t n, const TextLines& lines) {
   std::vector<int64_t> out;
@@ -58,12 +62,13 @@ std::vector<int64_t> chosen_of(const PositionRanges& ranges, int64_t n, const Te
   }
   for (auto [first, last] : ranges) {
     const int64_t a = first < 0 ? first + n : first, b = last < 0 ? last + n : last;
-    if (a == b && (a < 0 || a >= n)) lines.fail(cat("has ", n, " tokens, position ", first, " is asked for"));
+    if (a == b && (a < 0 || a >= n))
+      lines.fail(cat("has ", n, " tokens, position ", first, " is asked for"), kShort);
     for (int64_t i = std::max<int64_t>(a, 0); i <= std::min(b, n - 1); ++i) out.push_back(i);
   }
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
-  if (out.empty()) lines.fail(cat("has ", n, " tokens, none of them at the positions asked for"));
+  if (out.empty()) lines.fail(cat("has ", n, " tokens, none of them at the positions asked for"), kShort);
   return out;
 }
 

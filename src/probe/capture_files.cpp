@@ -1,5 +1,7 @@
 #include "capture_files.h"
 
+#include <filesystem>
+
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -85,6 +87,9 @@ std::string manifest_path(const std::string& folder) { return folder + "/manifes
 
 Manifest read_manifest(const std::string& folder) {
   const std::string path = manifest_path(folder);
+  if (std::error_code ec; !std::filesystem::exists(path, ec))
+    throw Error(ErrorCode::FileNotFound, "this folder holds no capture: it has no manifest.json", folder,
+                "name the folder that `mc probe capture --out` wrote");
   Json j = Json::parse(read_small_file(path, kManifestBytes), nullptr, false);
   if (!j.is_object()) bad(path, "this is not a JSON object");
   if (field<std::string>(j, "schema", path) != "mc.capture/1")

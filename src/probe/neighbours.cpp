@@ -48,7 +48,7 @@ Neighbours nearest_neighbours(const Array& given, int64_t k) {
   const int64_t n = given.shape(0), d = given.shape(1);
   if (k < 1 || k >= n)
     throw Error(ErrorCode::InvalidArgument, cat(k, " neighbours of ", n, " points"), "neighbours",
-                cat("use 1 to ", n - 1));
+                n < 2 ? "give two samples or more" : cat("use 1 to ", n - 1));
   Neighbours out;
   out.n = n;
   out.k = k;

@@ -21,6 +21,13 @@ Array matrix(const Array& a) {
   return reshape(astype(a, Dtype::F32), {rows, rows ? a.size() / rows : 0});
 }
 
+// Of files that people bring: which of more axes are samples, and which features, they must say.
+void require_matrix(const Array& a, const std::string& where) {
+  if (a.ndim() != 2)
+    throw Error(ErrorCode::ShapeMismatch, cat("samples are a matrix, got the shape ", a.shape().str()), where,
+                "reshape it to (samples, features)");
+}
+
 Array read_shards(const std::string& folder, const probe::Manifest& m, const probe::Column& column) {
   Arrays parts;
   for (const probe::Shard& s : m.shards) {
@@ -50,15 +57,15 @@ SampleSet::SampleSet(const std::vector<std::string>& sources, const std::vector<
       add_capture(s, only);
     } else if (s.ends_with(".npy")) {
       const Array a = read_npy(s);
-      if (a.ndim() < 2)
-        throw Error(ErrorCode::ShapeMismatch, cat("samples are a matrix, got the shape ", a.shape().str()),
-                    s);
+      require_matrix(a, s);
       add({stem(s), s, a.shape(0), a.shape(0) ? a.size() / a.shape(0) : 0, [a] { return matrix(a); }}, only);
     } else if (s.ends_with(".npz")) {
       for (const auto& [name, a] : read_npz(s))
-        if (a.ndim() >= 2)
+        if (a.ndim() >= 2) {
+          require_matrix(a, cat(s, ", ", name));
           add({name, s, a.shape(0), a.shape(0) ? a.size() / a.shape(0) : 0, [a = a] { return matrix(a); }},
               only);
+        }
     } else {
       const auto file = SafetensorsFile::open(s);
       for (const SafetensorsTensor& t : file->tensors())

@@ -177,3 +177,43 @@ def test_help_and_version(mc, arguments):
     if arguments[-1] == "--help":
         for code in ("0", "1", "2", "3", "130"):
             assert code in result.out
+
+
+def next_step(result):
+    """The error's text and its next step, of a command that failed."""
+    error = error_of(result)
+    return error["where"] + " " + error["message"], error["next"]
+
+
+def test_next_steps_fit_what_was_wrong(mc, tmp_path):
+    data = tmp_path / "short.jsonl"
+    data.write_text('{"text": "Hello there"}\n')
+    what, then = next_step(mc("probe", "capture", "--model", model_path("smollm2"), "--data", data, "--layers", "0",
+                              "--positions", "500", "--out", tmp_path / "out", "--output", "json"))  # fmt: skip
+    assert "2 tokens, position 500" in what and "0-499 is cut" in then
+    what, then = next_step(mc("probe", "cka", tmp_path, "--output", "json"))
+    assert "holds no capture" in what and str(tmp_path) in what and "--out" in then
+    what, then = next_step(score(mc, tmp_path))
+    assert "no config.json" in what and "*.safetensors" in then
+    np.save(tmp_path / "one.npy", np.ones((1, 5), np.float32))
+    assert next_step(mc("probe", "neighbours", tmp_path / "one.npy", "--output", "json"))[1] == "give two samples or more"
+    np.save(tmp_path / "three.npy", np.ones((6, 4, 5), np.float32))
+    np.savez(tmp_path / "three.npz", three=np.ones((6, 4, 5), np.float32))
+    for name in ("three.npy", "three.npz"):
+        what, then = next_step(mc("probe", "rank", tmp_path / name, "--output", "json"))
+        assert "[6, 4, 5]" in what.replace("(", "[").replace(")", "]") and "(samples, features)" in then
+
+
+@pytest.mark.parametrize("edit, what", [({"kind": "scale", "site": "q.0", "factr": 2}, "no use for 'factr'"), ({"kind": "scale"}, "has no site")])
+def test_a_wrong_edit_in_json_is_shown_json(mc, tmp_path, edit, what):
+    (tmp_path / "e.json").write_text(json.dumps([edit]))
+    told, then = next_step(score(mc, model_path("smollm2"), "--edits", tmp_path / "e.json"))
+    assert what in told and '"site": "resid_post.12"' in then
+    told, then = next_step(score(mc, model_path("smollm2"), "--edit", "scale q.0 factr=2"))
+    assert "KIND SITES" in then
+
+
+def test_backends_fails_where_nothing_could_be_chosen(mc):
+    result = mc("backends", env={"MODELCYPHER_BACKEND": "numpy", "MC_BACKEND": "mlx"})
+    assert result.code == 1 and "set only one of them" in result.out
+    assert mc("backends").code == 0

@@ -32,7 +32,7 @@ int run(const Args& args) {
       write_out(cat("default: none: ", why, "\n", std::string(8, ' '), "next: ", fix, "\n"));
     else
       write_out(cat("default ", chosen, ": ", why, "\n"));
-    return kOk;
+    return chosen.empty() ? kError : kOk;
   }
   Value list = Value::list();
   for (const BackendStatus& b : all) {
@@ -48,7 +48,7 @@ int run(const Args& args) {
   Value v = Value::object();
   v.set("schema", "mc.backends/1").set("default", std::move(choice));
   write_result(args.format, v.set("backends", std::move(list)));
-  return kOk;
+  return chosen.empty() ? kError : kOk;
 }
 
 }  // namespace

@@ -127,7 +127,7 @@ Command infer_command() {
       {"prompt", Kind::Text, "TEXT", "what to continue", 0, 0, false, 'p'},
       {"prompt-file", Kind::Text, "FILE", "the same from a file; - is standard input"},
       {"chat", Kind::Flag, "", "the prompt is what a user says: the model's chat template is put around it"},
-      {"system", Kind::Text, "TEXT", "chat: the system message"},
+      {"system", Kind::Text, "TEXT", "the system message; it makes a chat of it, as --chat does"},
       {"messages", Kind::Text, "FILE",
        "chat: the whole conversation, a JSON list of messages or one a line; - is standard input"},
       {"logprobs", Kind::Flag, "", "tell each token's natural log probability"},

@@ -224,7 +224,9 @@ Command probe_capture_command() {
             "every token, the last one, or the mean over a prompt (default none)"},
            {"out", Kind::Text, "DIR", "where to write; must not exist yet"},
            {"resume", Kind::Flag, "",
-            "go on where a run into --out was stopped or killed: the same bytes as in one go"},
+            "go on where a run into --out was stopped or killed: the same bytes as in one go. Stopped, it "
+            "keeps all "
+            "that is done; killed, the whole shards (16 MiB each)"},
            {"shard", Kind::Text, "I/N",
             "only the I-th of N equal parts of the prompts, for `mc probe merge`"},
            {"stream", Kind::Flag, "", "write each prompt's values to stdout as a line of JSON, as it goes"},

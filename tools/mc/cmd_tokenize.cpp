@@ -92,7 +92,8 @@ Command tokenize_command() {
           .groups = kModel,
           .options =
               {{"text", Kind::Text, "TEXT", "what to cut into tokens"},
-               {"file", Kind::Text, "FILE", "the same from a file; - is standard input"},
+               {"file", Kind::Text, "FILE",
+                "the same from a file, all of it (of JSON lines, too); - is standard input"},
                {"decode", Kind::Integers, "IDS",
                 "the other way: the text of these ids, 504,3575; --special shows control tokens"},
                {"special", Kind::Flag, "", "read \"<|im_end|>\" and its like as those tokens, not as text"},

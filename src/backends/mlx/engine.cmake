@@ -15,11 +15,14 @@ foreach(prefix "$ENV{VIRTUAL_ENV}" "${CMAKE_SOURCE_DIR}/.venv")
   endif()
 endforeach()
 find_program(mlx_python NAMES python3 NO_CACHE)
-if(mlx_python)
-  execute_process(COMMAND ${mlx_python} -c "import importlib.util as u; print(list(u.find_spec('mlx').submodule_search_locations)[0])"
+foreach(python "${Python_EXECUTABLE}" "${mlx_python}")  # of a wheel being built, its own Python, which has mlx as a build requirement
+  if(NOT python)
+    continue()
+  endif()
+  execute_process(COMMAND ${python} -c "import importlib.util as u; print(list(u.find_spec('mlx').submodule_search_locations)[0])"
     OUTPUT_VARIABLE found OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
   list(APPEND mlx_places ${found})
-endif()
+endforeach()
 set(mlx_folder "")
 foreach(place IN LISTS mlx_places)
   if(NOT mlx_folder AND EXISTS ${place}/include/mlx/mlx.h AND EXISTS ${place}/lib/libmlx${CMAKE_SHARED_LIBRARY_SUFFIX})
