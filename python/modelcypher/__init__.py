@@ -16,7 +16,7 @@ import os as _os
 import sys as _sys
 from typing import TYPE_CHECKING, Any
 
-from . import _array, _mc, errors, fast, fft, linalg, random
+from . import _array, _mc, _ops, errors, fast, fft, linalg, random
 from ._convert import from_dlpack
 from ._info import Info as __array_namespace_info__
 from ._mc import (
@@ -68,23 +68,40 @@ if _sys.prefix != _sys.base_prefix:  # engines seek their libraries in the envir
     _os.environ.setdefault("VIRTUAL_ENV", _sys.prefix)
 
 if TYPE_CHECKING:
-    from . import backends, plot, probe
-    from ._model import Edit, Model, load
+    from . import backends as backends
+    from . import plot as plot
+    from . import probe as probe
+    from ._model import Edit as Edit
+    from ._model import Model as Model
+    from ._model import load as load
 
 _API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 __array_api_version__ = "2025.12"
 e, inf, nan, newaxis, pi = _math.e, _math.inf, _math.nan, None, _math.pi
 
+__all__ = [
+    "Array", "Device", "Dtype", "__array_api_version__", "__array_namespace_info__", "__version__", "async_eval",
+    "backend_status", "bfloat16", "bitcast", "bool", "boolean_mask", "checkpoint", "clear_cache", "compile", "complex128",
+    "complex64", "create_causal_mask", "default_device", "device_scope", "e", "errors", "eval", "fast", "fft", "float16",
+    "float32", "float64", "from_dlpack", "grad", "inf", "int16", "int32", "int64", "int8", "linalg", "log_softmax",
+    "matrix_transpose", "memory_stats", "nan", "newaxis", "num_threads", "op_table", "pi", "random", "reset_peak_memory",
+    "set_default_device", "set_log_level", "set_memory_limit", "set_num_threads", "softmax", "synchronize", "to_device", "uint16",
+    "uint32", "uint64", "uint8", "value_and_grad", "vjp", "vmap",
+]
+__all__ += _ops.__all__
+
 _LATER = {"backends": ".backends", "plot": ".plot", "probe": ".probe", "load": "._model", "Model": "._model", "Edit": "._model"}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'modelcypher' has no attribute {name!r}")
-    module = _importlib.import_module(_LATER[name], __name__)
-    value = module if _LATER[name] == f".{name}" else getattr(module, name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a name that is not there is an error for type checkers too
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module 'modelcypher' has no attribute {name!r}")
+        module = _importlib.import_module(_LATER[name], __name__)
+        value = module if _LATER[name] == f".{name}" else getattr(module, name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _index, _mc, errors
-
-Array = _mc.Array
+from ._mc import Array
 
 
 def _repr(a: Array) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import _mc
+from ._mc import Array
 
-Array, Dtype, Device = _mc.Array, _mc.Dtype, _mc.Device
 Axis = int | Sequence[int] | None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import _mc
-from ._common import Array, Dtype, _on
+from ._common import Array, _on
+from ._mc import Dtype
 
 isdtype_kinds = {
     "bool": ("bool",), "signed integer": ("signed integer",), "unsigned integer": ("unsigned integer",),

@@ -10,8 +10,7 @@ import operator
 from typing import Any
 
 from . import _mc
-
-Array = _mc.Array
+from ._mc import Array
 
 
 class _Plan:

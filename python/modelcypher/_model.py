@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import _mc, _ops
+from ._mc import Array
 
-Array = _mc.Array
 Text = str | Sequence[int]
 
 

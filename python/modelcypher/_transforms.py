@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import _mc, _tree
-
-Array = _mc.Array
+from ._mc import Array
 
 
 def _is_array(x: Any) -> bool:

@@ -6,8 +6,7 @@ from typing import Any
 
 from . import _mc
 from ._common import _on
-
-Array = _mc.Array
+from ._mc import Array
 
 
 def fft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Array:

@@ -8,10 +8,10 @@ from typing import Any
 from . import _mc
 from ._common import _arr, _inexact
 from ._elementwise import abs
+from ._mc import Array
 from ._reduce import matmul, outer, tensordot, vecdot
 from ._shape import matrix_transpose
 
-Array = _mc.Array
 EigResult = namedtuple("EigResult", ["eigenvalues", "eigenvectors"])
 EighResult = namedtuple("EighResult", ["eigenvalues", "eigenvectors"])
 QRResult = namedtuple("QRResult", ["Q", "R"])

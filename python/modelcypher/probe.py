@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import _mc, _ops
+from ._mc import Array
 from ._model import Model, _edits
 
-Array = _mc.Array
 Samples = _mc.Samples
 Interval = tuple[float, float]
 

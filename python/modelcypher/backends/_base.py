@@ -10,9 +10,9 @@ from typing import Any
 
 from .. import _array, _mc, _transforms, fast
 from .. import _ops as ops
+from .._mc import Array
 from . import _in_jax
 
-Array = _mc.Array
 Axis = int | Sequence[int] | None
 
 
