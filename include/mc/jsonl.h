@@ -32,7 +32,8 @@ class MC_API TextLines {
   int64_t number_ = 0;
 };
 
-// Texts in such a file, without looking into them. Throws FileNotFound, FileRead.
+// Texts in such a file, without looking into them. Throws FileNotFound, FileRead (for a pipe, too: it can be
+// read only once).
 MC_API int64_t count_texts(const std::string& path);
 
 }  // namespace mc

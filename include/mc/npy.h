@@ -21,6 +21,8 @@ MC_API void write_npy(const std::string& path, const Array& array);
 // As np.savez and np.savez_compressed write it: members NAME.npy, in the file's order, checksums compared;
 // archives past 4 GiB or 65,535 members (zip64), too.
 MC_API std::vector<std::pair<std::string, Array>> read_npz(const std::string& path);
+// Members as in the order given; at most 65,534, below 4 GiB together. Throws FileWrite; InvalidArgument for
+// more and for a name that comes twice.
 MC_API void write_npz(const std::string& path, const std::vector<std::pair<std::string, Array>>& arrays);
 
 }  // namespace mc

@@ -1,12 +1,15 @@
 #include "atomic_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #include "mapped_file.h"
 #include "mc/detail/str.h"
@@ -15,11 +18,22 @@
 
 namespace mc {
 
-AtomicFile::AtomicFile(const std::string& path) : path_(path) {
+AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
+  struct stat before {};
+  const bool there = ::stat(path.c_str(), &before) == 0;
+  if (there && !S_ISREG(before.st_mode) && !S_ISDIR(before.st_mode))
+    throw Error(ErrorCode::FileWrite, "this is a device or a pipe, which a file would replace", path_,
+                "give the name of a file");
+  if (there)
+    if (const std::unique_ptr<char, decltype(&std::free)> real{::realpath(path.c_str(), nullptr), &std::free})
+      target_ = real.get();
   static std::atomic<unsigned> counter{0};
-  temp_ = cat(path, ".tmp-", static_cast<int64_t>(::getpid()), "-", counter.fetch_add(1));
+  temp_ = cat(target_, ".tmp-", static_cast<int64_t>(::getpid()), "-", counter.fetch_add(1));
   fd_ = ::open(temp_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd_ < 0) fail("create");
+  // Not every file system has permissions.
+  if (there && ::fchmod(fd_, before.st_mode & 0777) != 0 && errno != EPERM && errno != ENOTSUP)
+    fail("set the permissions of");
 }
 
 AtomicFile::~AtomicFile() {
@@ -44,7 +58,7 @@ void AtomicFile::commit() {
   int fd = fd_;
   fd_ = -1;
   if (::close(fd) != 0) fail("close");
-  if (::rename(temp_.c_str(), path_.c_str()) != 0) fail("rename");
+  if (::rename(temp_.c_str(), target_.c_str()) != 0) fail("rename");
   done_ = true;
 }
 

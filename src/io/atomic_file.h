@@ -9,7 +9,8 @@ namespace mc {
 
 class AtomicFile {
  public:
-  // Throws FileWrite, as the other functions do.
+  // Throws FileWrite, as the other functions do, and for a device or a pipe. A file that is there keeps its
+  // permissions, and a link to it stays a link.
   explicit AtomicFile(const std::string& path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
@@ -20,7 +21,7 @@ class AtomicFile {
 
  private:
   [[noreturn]] void fail(std::string_view what);
-  std::string path_, temp_;
+  std::string path_, target_, temp_;  // the target is the file behind links
   int fd_ = -1;
   bool done_ = false;
 };

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "mc/detail/str.h"
@@ -50,6 +51,11 @@ void TextLines::fail(std::string_view what, std::string_view next) const {
 }
 
 int64_t count_texts(const std::string& path) {
+  std::error_code ec;
+  const auto kind = std::filesystem::status(path, ec).type();
+  if (kind == std::filesystem::file_type::fifo || kind == std::filesystem::file_type::character)
+    throw Error(ErrorCode::FileRead, "this is a pipe or a device, and the texts are read more than once",
+                path, "write them to a file first");
   std::ifstream in(path, std::ios::binary);
   TextLines checked(path);  // tells what is wrong with the file
   int64_t n = 0;

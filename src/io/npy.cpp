@@ -314,8 +314,21 @@ void write_npz(const std::string& path, const std::vector<std::pair<std::string,
   auto put = [](std::vector<std::byte>& to, uint64_t v, int n) {
     for (int i = 0; i < n; ++i) to.push_back(static_cast<std::byte>(v >> (8 * i) & 255));
   };
+  // Zip64, which counts further, is not written.
+  constexpr size_t kMostMembers = 0xFFFE;
+  if (arrays.size() > kMostMembers)
+    throw Error(ErrorCode::InvalidArgument,
+                cat("an archive of ", arrays.size(), " arrays is not written; at most ", kMostMembers), path,
+                "write several archives");
+  std::set<std::string_view> names;
   for (const auto& [name, array] : arrays) {
+    if (!names.insert(name).second)
+      throw Error(ErrorCode::InvalidArgument, cat("the array ", name, " comes twice"), path,
+                  "give each array a name of its own");
     const std::string member = name + ".npy";
+    constexpr int kUtf8 = 0x800;  // without it a reader takes the name for code page 437
+    const bool ascii =
+        std::all_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 128; });
     const std::vector<std::byte> data = npy_bytes(array);
     const size_t local = all.size();
     if (member.size() > 60000 || data.size() >= 0xFFFFFFFF || local + data.size() >= 0xFFFFF000)
@@ -323,7 +336,7 @@ void write_npz(const std::string& path, const std::vector<std::pair<std::string,
                   "write .npy files");
     const uint32_t crc = crc32(data);
     auto common = [&](std::vector<std::byte>& to) {  // version, flags, method, time, date, sums
-      put(to, 20, 2), put(to, 0, 2), put(to, 0, 2), put(to, 0, 2), put(to, 0x21, 2);
+      put(to, 20, 2), put(to, ascii ? 0 : kUtf8, 2), put(to, 0, 2), put(to, 0, 2), put(to, 0x21, 2);
       put(to, crc, 4), put(to, data.size(), 4), put(to, data.size(), 4);
       put(to, member.size(), 2), put(to, 0, 2);
     };

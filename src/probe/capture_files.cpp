@@ -43,9 +43,27 @@ T field(const Json& j, const char* name, const std::string& path) {
   return it->template get<T>();
 }
 
-// What a killed run left of a file that it was writing (mc/file.h).
-bool is_temporary(const std::filesystem::path& p) {
-  return p.filename().string().find(".tmp-") != std::string::npos;
+bool digits(std::string_view s) {
+  return !s.empty() && s.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+// What a killed run left of a manifest or a shard that it was writing: NAME.tmp-PID-N (mc/file.h). Files of
+// others may lie here, too.
+bool is_temporary(const std::filesystem::directory_entry& e) {
+  constexpr std::string_view kMark = ".tmp-", kBegin = "capture-", kEnd = ".safetensors";
+  const std::string all = e.path().filename().string();
+  const size_t mark = all.rfind(kMark);
+  std::error_code ec;
+  if (mark == std::string::npos || e.symlink_status(ec).type() != std::filesystem::file_type::regular)
+    return false;
+  const std::string_view name = std::string_view(all).substr(0, mark),
+                         tail = std::string_view(all).substr(mark + kMark.size());
+  const size_t dash = tail.find('-');
+  if (dash == std::string_view::npos || !digits(tail.substr(0, dash)) || !digits(tail.substr(dash + 1)))
+    return false;
+  return name == "manifest.json" ||
+         (name.starts_with(kBegin) && name.ends_with(kEnd) && name.size() > kBegin.size() + kEnd.size() &&
+          digits(name.substr(kBegin.size(), name.size() - kBegin.size() - kEnd.size())));
 }
 
 }  // namespace
@@ -65,6 +83,7 @@ std::vector<Column> columns_of(const Manifest& m, const std::string& path) {
     if (!j.is_object() || !j.contains("row") || !j["row"].is_array() || j["row"].size() > 4)
       bad(path, "an entry of \"sites\" has no \"row\"");
     Column c;
+    if (j.contains("name")) field<std::string>(j, "name", path);
     c.name = field<std::string>(j, "tensor", path);
     c.dtype = parse_dtype(field<std::string>(j, "dtype", path));
     int64_t numel = 1;
@@ -81,7 +100,9 @@ std::vector<Column> columns_of(const Manifest& m, const std::string& path) {
   return out;
 }
 
-bool has_offsets(const Manifest& m) { return m.head.fields.value("pool", "") == "none"; }
+bool has_offsets(const Manifest& m, const std::string& path) {
+  return field<std::string>(m.head.fields, "pool", path) == "none";
+}
 
 std::string manifest_path(const std::string& folder) { return folder + "/manifest.json"; }
 
@@ -204,7 +225,7 @@ OutputFolder::OutputFolder(std::string path, bool resume) : path_(std::move(path
   std::error_code ec;
   if (existed_)
     for (const auto& e : std::filesystem::directory_iterator(path_, ec))
-      if (is_temporary(e.path())) std::filesystem::remove(e.path(), ec);
+      if (is_temporary(e)) std::filesystem::remove(e.path(), ec);
 }
 
 OutputFolder::~OutputFolder() {
@@ -216,7 +237,7 @@ OutputFolder::~OutputFolder() {
 bool OutputFolder::is_empty() const {
   std::error_code ec;
   for (const auto& e : std::filesystem::directory_iterator(path_, ec))
-    if (e.path().filename() != kLock && !is_temporary(e.path())) return false;
+    if (e.path().filename() != kLock && !is_temporary(e)) return false;
   return !ec;
 }
 

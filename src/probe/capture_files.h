@@ -27,7 +27,7 @@ struct Manifest {
 std::vector<Column> columns_of(const std::vector<CaptureColumn>& columns);
 // The same from a manifest. Throws BadFormat.
 std::vector<Column> columns_of(const Manifest& manifest, const std::string& path);
-bool has_offsets(const Manifest& manifest);
+bool has_offsets(const Manifest& manifest, const std::string& path);
 // Throws FileNotFound, BadFormat for what is no manifest of ours.
 Manifest read_manifest(const std::string& folder);
 void write_manifest(const std::string& folder, const Manifest& manifest);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdio>
 #include <optional>
 
 #include "capture_files.h"
@@ -96,7 +97,6 @@ CaptureSummary merge_captures(const std::vector<std::string>& folders, const std
     throw Error(ErrorCode::InvalidArgument, cat("there are ", parts.size(), " of ", of, " parts"), "merge",
                 "name the folders of all parts");
 
-  probe::OutputFolder folder(out, false);
   probe::Manifest m;
   m.head.fields = parts[0].manifest.head.fields;
   const std::vector<probe::Column> columns =
@@ -105,18 +105,27 @@ CaptureSummary merge_captures(const std::vector<std::string>& folders, const std
   if (bytes == m.head.fields.end() || !bytes->is_number_unsigned())
     throw Error(ErrorCode::BadFormat, "the field \"shard_bytes\" is missing",
                 probe::manifest_path(folders[0]));
-  probe::ShardWriter writer(out, columns, probe::has_offsets(m), bytes->get<size_t>());
-  for (const Part& p : parts)
-    for (const probe::Shard& s : p.manifest.shards) {
-      check_interrupt();
-      pass_on(p, s, columns, probe::has_offsets(m), writer);
-      m.tokens += s.tokens;
-      m.prompts += s.prompts;
-    }
-  writer.flush();
-  m.shards = writer.shards();
-  m.complete = true;
-  probe::write_manifest(out, m);
+  const bool offsets = probe::has_offsets(m, probe::manifest_path(folders[0]));
+  probe::OutputFolder folder(out, false);
+  probe::ShardWriter writer(out, columns, offsets, bytes->get<size_t>());
+  try {
+    for (const Part& p : parts)
+      for (const probe::Shard& s : p.manifest.shards) {
+        check_interrupt();
+        pass_on(p, s, columns, offsets, writer);
+        m.tokens += s.tokens;
+        m.prompts += s.prompts;
+      }
+    writer.flush();
+    m.shards = writer.shards();
+    m.complete = true;
+    probe::write_manifest(out, m);
+  } catch (...) {
+    // Half a merge can't be gone on with: nothing of it stays in the way of the next one.
+    for (const probe::Shard& s : writer.shards()) std::remove((out + "/" + s.file).c_str());
+    folder.discard();
+    throw;
+  }
   CaptureSummary summary;
   summary.prompts = m.prompts;
   summary.tokens = m.tokens;

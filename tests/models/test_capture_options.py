@@ -305,3 +305,72 @@ def test_the_plan_is_what_comes(mc, tmp_path, name):
         "score": ["score", *model, "--file", tmp_path / "text.txt"],
         "probe capture": ["probe", "capture", *model, "--data", data, "--layers", "0,6,12", "--out", tmp_path / "out{attempt}"],
     })  # fmt: skip
+
+
+def test_resume_removes_only_what_a_capture_left(mc, tmp_path):
+    data = write_data(tmp_path / "data.jsonl", prompts(2))
+    out = tmp_path / "out"
+    out.mkdir()
+    foreign = ["notes.tmp-old", "capture-a.safetensors.tmp-1-0", "manifest.json.tmp-1"]
+    for name in foreign:
+        (out / name).write_text("precious")
+    arguments = ("--resume",)
+    # A folder of something else is no capture to go on with, and keeps all that it holds.
+    assert error_of(capture(mc, "smollm2", data, out, *arguments, layers=[0]))["code"] == "MC-E0201"
+    assert sorted(p.name for p in out.iterdir() if p.name != ".lock") == sorted(foreign)
+    shutil.rmtree(out)
+    assert capture(mc, "smollm2", data, out, layers=[0]).code == 0
+    before = files_of(out)
+    for name in ("capture-00001.safetensors.tmp-12-3", "manifest.json.tmp-12-0", *foreign):
+        (out / name).write_text("x")
+    assert capture(mc, "smollm2", data, out, *arguments, layers=[0]).code == 0
+    assert files_of(out).keys() == before.keys() | set(foreign)
+
+
+def test_a_merge_that_fails_leaves_nothing(mc, tmp_path):
+    data = write_data(tmp_path / "data.jsonl", prompts(4))
+    parts = [tmp_path / "part1", tmp_path / "part2"]
+    for i, part in enumerate(parts, 1):
+        assert capture(mc, "smollm2", data, part, "--shard", f"{i}/2", layers=[0]).code == 0
+    shard = parts[1] / "capture-00000.safetensors"
+    sound = shard.read_bytes()
+    shard.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    out = tmp_path / "merged"
+    merge = ("probe", "merge", *parts, "--out", out, "--output", "json")
+    assert "not as the manifest says" in error_of(mc(*merge))["message"]
+    assert not out.exists()
+    shard.write_bytes(sound)
+    assert mc(*merge).json()["prompts"] == 4
+
+
+def test_manifests_with_fields_of_wrong_kinds(mc, tmp_path):
+    data = write_data(tmp_path / "data.jsonl", prompts(4))
+    parts = [tmp_path / "part1", tmp_path / "part2"]
+    for i, part in enumerate(parts, 1):
+        assert capture(mc, "smollm2", data, part, "--shard", f"{i}/2", layers=[0]).code == 0
+    for where in ("pool", "name"):
+        for part in parts:
+            manifest = json.loads((part / "manifest.json").read_text())
+            (manifest if where == "pool" else manifest["sites"][0])[where] = 5
+            (part / "manifest.json").write_text(json.dumps(manifest))
+        error = error_of(mc("probe", "merge", *parts, "--out", tmp_path / "no", "--output", "json"))
+        assert error["code"] == "MC-E0205" and where in error["message"], error
+        assert not (tmp_path / "no").exists()
+
+
+def test_files_are_not_written_over_pipes_and_links_stay(mc, tmp_path):
+    data = write_data(tmp_path / "data.jsonl", prompts(4))
+    out, pipe, link, target = (tmp_path / n for n in ("out", "pipe", "link.svg", "target.svg"))
+    assert capture(mc, "smollm2", data, out, layers=[0, 1]).code == 0
+    os.mkfifo(pipe)
+    error = error_of(mc("probe", "cka", out, "--svg", pipe, "--output", "json"))
+    assert error["code"] == "MC-E0203" and pipe.is_fifo(), error
+    target.write_text("before")
+    target.chmod(0o600)
+    link.symlink_to(target.name)
+    assert mc("probe", "cka", out, "--svg", link).code == 0
+    assert link.is_symlink() and "<svg" in target.read_text() and target.stat().st_mode & 0o777 == 0o600
+    # Texts from a pipe would be gone after the first look at them.
+    error = error_of(mc("probe", "capture", "--model", model_path("smollm2"), "--data", "/dev/null", "--layers", "0",
+                        "--out", tmp_path / "no", "--output", "json"))  # fmt: skip
+    assert "pipe or a device" in error["message"], error
