@@ -68,6 +68,12 @@ std::string type_text(const Aval& a) {
   for (int64_t d : a.shape) out += cat(d, "x");
   return out + element_text(a.dtype) + ">";
 }
+std::string ints(std::span<const int64_t> v) {
+  std::string out = "[";
+  for (size_t i = 0; i < v.size(); ++i) out += cat(i ? ", " : "", v[i]);
+  return out + "]";
+}
+
 std::string list_text(std::span<const int64_t> v) {
   if (v.empty()) return "array<i64>";
   std::string out = "array<i64: ";

@@ -23,6 +23,7 @@ struct Val {
 };
 
 std::string type_text(const Aval& a);
+std::string ints(std::span<const int64_t> v);       // "[1, 2]"
 std::string list_text(std::span<const int64_t> v);  // "array<i64: 1, 2>"
 inline std::string list_text(const Shape& s) {
   return list_text(std::span<const int64_t>(s.begin(), s.end()));

@@ -9,12 +9,6 @@
 namespace mc::jax_engine {
 namespace {
 
-std::string ints(const std::vector<int64_t>& v) {
-  std::string out = "[";
-  for (size_t i = 0; i < v.size(); ++i) out += cat(i ? ", " : "", v[i]);
-  return out + "]";
-}
-
 struct Position {
   Val at;      // counted from 0, within [0, dim - size]
   Val inside;  // bool: the index given was

@@ -104,6 +104,38 @@ void lower_affine_dequantize(const Lower& l) {
   l.give(cast(l.h, decode_affine(l.h, l.in[0], l.in[1], l.in[2], a.bits, a.group), l.out[0].dtype));
 }
 
+// The 32 codes of blocks (…, bits) of words, where a code may begin in one word and end in the next. Both
+// words are read by a table of positions: a slice for each code would take seconds to compile.
+Val straddling(Hlo& h, const Val& blocks, int bits) {
+  const Aval table{{32}, Dtype::U32};
+  const Val bit = h.mul(h.iota(table, 0), h.filled_int(table, bits));
+  const Val word = h.shr(bit, 5), off = low_bits(h, bit, 31);
+  const Val last = h.filled_int(table, bits - 1);
+  const Shape out = with_last(blocks.shape(), {32});
+  std::vector<int64_t> offset, sizes;
+  for (int d = 0; d + 1 < blocks.ndim(); ++d) {
+    offset.push_back(d);
+    sizes.push_back(blocks.shape()[d]);
+  }
+  sizes.push_back(1);
+  const int axis = blocks.ndim() - 1;
+  const auto read = [&](const Val& at) {
+    return h.op("stablehlo.gather", {blocks, h.reshape(at, {32, 1})}, {out, blocks.dtype()},
+                cat("dimension_numbers = #stablehlo.gather<offset_dims = ", ints(offset),
+                    ", collapsed_slice_dims = [", axis, "], start_index_map = [", axis,
+                    "], index_vector_dim = 1>, slice_sizes = ", list_text(std::span<const int64_t>(sizes)),
+                    ", indices_are_sorted = true"));
+  };
+  const auto along = [&](const Val& t) { return h.broadcast_dims(t, out, {axis}); };
+  const Val low = h.same("stablehlo.shift_right_logical", read(word), along(off));
+  // The next word's share begins 32 - off bits up; 0 is no distance that a shift must know.
+  const Val up = low_bits(h, h.sub(h.filled_int(table, 32), off), 31);
+  const Val next = h.same("stablehlo.minimum", h.add(word, h.filled_int(table, 1)), last);
+  const Val high = h.same("stablehlo.shift_left", read(next), along(up));
+  const Val both = h.compare(off, h.filled_int(table, 32 - bits), "GT");
+  return low_bits(h, h.select(along(both), h.lor(low, high), low), (1 << bits) - 1);
+}
+
 // Codes (…, k) as a stream of bits in 32-bit words.
 Val pack(Hlo& h, const Val& codes, int bits) {
   const int64_t k = codes.shape().back();
@@ -302,15 +334,7 @@ Val decode_affine(Hlo& h, const Val& packed, const Val& scales, const Val& biase
   if (32 % bits == 0) {
     q = shifted(h, packed, 32 / bits, bits, (1 << bits) - 1, true);
   } else {
-    const Val blocks = h.reshape(packed, with_last(packed.shape(), {words / bits, bits}));
-    std::vector<Val> codes;
-    for (int i = 0; i < 32; ++i) {
-      const int w = i * bits / 32, off = i * bits % 32;
-      Val code = h.shr(last_slice(h, blocks, w, w + 1), off);
-      if (off + bits > 32) code = h.lor(code, h.shl(last_slice(h, blocks, w + 1, w + 2), 32 - off));
-      codes.push_back(low_bits(h, code, (1 << bits) - 1));
-    }
-    q = h.concatenate(codes, blocks.ndim() - 1);
+    q = straddling(h, h.reshape(packed, with_last(packed.shape(), {words / bits, bits})), bits);
   }
   q = h.reshape(q, with_last(packed.shape(), {cols / group, group}));
   const Val f = h.convert(q, Dtype::F32);

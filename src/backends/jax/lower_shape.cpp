@@ -94,6 +94,10 @@ void lower_dynamic_slice(const Lower& l) {
   l.give(h.op("stablehlo.dynamic_slice", in, l.out[0], cat("slice_sizes = ", list_text(sizes))));
 }
 
+// Kept out of its readers: XLA's CPU compiler would compute an update anew for each reader of another shape
+// (a matrix product's batch), and copy the whole of a donated cache three times for it.
+Val settled(Hlo& h, const Val& a) { return h.same("stablehlo.optimization_barrier", a); }
+
 void lower_dynamic_update(const Lower& l) {
   Hlo& h = l.h;
   const int axis = l.as<DynamicUpdateAttrs>().axis;
@@ -102,7 +106,7 @@ void lower_dynamic_update(const Lower& l) {
   std::vector<Val> starts;
   if (axis < 0) {
     for (int d = 0; d < a.ndim(); ++d) starts.push_back(start_of(h, at, d, a.shape()[d] - update.shape()[d]));
-    return l.give(update_at(h, a, update, starts));
+    return l.give(settled(h, update_at(h, a, update, starts)));
   }
   // A row at a time, in place; one that does not fit is written as it was.
   const int64_t limit = a.shape()[axis] - update.shape()[axis];
@@ -125,7 +129,7 @@ void lower_dynamic_update(const Lower& l) {
     const Val row = h.slice_axis(update, 0, b, b + 1);
     out = update_at(h, out, h.select(h.spread(fits, window), row, before), starts);
   }
-  l.give(out);
+  l.give(settled(h, out));
 }
 
 constexpr LowerRow kRows[] = {
