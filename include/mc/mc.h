@@ -19,5 +19,6 @@
 #include "mc/quantize.h"
 #include "mc/random.h"
 #include "mc/shape.h"
+#include "mc/share.h"
 #include "mc/text.h"
 #include "mc/transforms.h"

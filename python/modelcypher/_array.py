@@ -45,13 +45,19 @@ def _to_numpy(a: Array, dtype: Any = None, copy: bool | None = None) -> Any:
 
 def _dlpack(a: Array, /, *, stream: Any = None, max_version: tuple[int, int] | None = None,
             dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> Any:
-    if dl_device is not None and tuple(map(int, dl_device)) != (1, 0):
-        raise BufferError("arrays are given out in host memory, DLPack's device (1, 0), only")
-    on_host = repr(a.device).startswith("numpy")
+    here = _mc.dlpack_device(a)
+    there = here if dl_device is None else tuple(map(int, dl_device))
+    if there not in (here, (1, 0)):
+        raise BufferError(f"the array is given out where it lies, DLPack's device {here}, or in host memory, (1, 0)")
     versioned = max_version is not None and max_version[0] >= 1
+    if there != (1, 0):
+        if copy is False and not versioned:
+            raise BufferError("without a copy this needs DLPack 1.0, which knows read-only memory")
+        return _mc.to_dlpack(a, versioned, bool(copy), True)  # the device is waited for: no stream needs to
+    on_host = repr(a.device).startswith("numpy")
     if copy is False and not (on_host and versioned):
         raise BufferError("without a copy this needs DLPack 1.0, which knows read-only memory, and the host engine")
-    return _mc.to_dlpack(a, versioned, bool(copy) or not on_host)
+    return _mc.to_dlpack(a, versioned, bool(copy) or not on_host, False)
 
 
 def _iterate(a: Array) -> Any:
@@ -120,7 +126,7 @@ def _methods() -> None:
     Array.__array_priority__ = 1000  # NumPy's operators leave mixtures to ours
     Array.__array_namespace__ = _array_namespace
     Array.__dlpack__ = _dlpack
-    Array.__dlpack_device__ = lambda a: (1, 0)
+    Array.__dlpack_device__ = lambda a: _mc.dlpack_device(a)
     Array.__iter__ = _iterate
     Array.__contains__ = _contains
     Array.__reduce__ = _reduce

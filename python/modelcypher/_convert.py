@@ -7,11 +7,14 @@ from . import _mc
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> _mc.Array:
-    """An array of another library, on the same memory where that is row-major host memory. The other library must not
-    change it afterwards: arrays are values. `copy=True` always copies, `copy=False` raises where a copy is needed."""
+    """An array of another library, on the same memory where that is row-major and the host's, or that of a GPU on which an
+    engine in use computes. The other library must not change it afterwards: arrays are values. `copy=True` always
+    copies, `copy=False` raises where a copy is needed."""
     how = -1 if copy is None else int(copy)
     if isinstance(x, _mc.Array):
         a = _mc.array(x)
+    elif (shared := None if copy else _on_device(x, copy)) is not None:
+        a = shared
     else:
         want_host: dict[str, Any] = {}
         if hasattr(x, "__dlpack_device__") and int(x.__dlpack_device__()[0]) not in (1, 3):
@@ -26,6 +29,24 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> _
             capsule = x.__dlpack__()
         a = _mc.from_dlpack_capsule(capsule, how)
     return a if device is None else _mc.to_device(a, device)
+
+
+def _on_device(x: Any, copy: bool | None) -> _mc.Array | None:
+    """The same memory of a device that an engine in use computes on; None where there is none such."""
+    kind, number = map(int, x.__dlpack_device__()) if hasattr(x, "__dlpack_device__") else (1, 0)
+    stream = None if kind in (1, 3) else _mc.dlpack_stream(kind, number)
+    if stream is None:
+        return None
+    try:  # the other library makes our stream wait for its own
+        capsule = x.__dlpack__(stream=stream, max_version=(1, 1))
+    except TypeError:  # before DLPack 1.0
+        capsule = x.__dlpack__(stream=stream)
+    try:
+        return _mc.from_dlpack_capsule(capsule, -1)
+    except ValueError:  # not row-major
+        if copy is False:
+            raise
+        return None
 
 
 def _from_numpy(n: Any) -> _mc.Array:

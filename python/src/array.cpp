@@ -6,6 +6,7 @@
 #include "binary.h"
 #include "mc/detail/str.h"
 #include "mc/device.h"
+#include "mc/share.h"
 #include "mc/ops.h"
 #include "mc/print.h"
 
@@ -206,6 +207,11 @@ void bind_array(nb::module_& m) {
            [](const Array& a) {
              nb::gil_scoped_release nogil;
              return reinterpret_cast<uintptr_t>(a.host_data());
+           })
+      .def("_device_address",
+           [](const Array& a) {
+             nb::gil_scoped_release nogil;
+             return reinterpret_cast<uintptr_t>(mc::device_data(a));
            })
       .def("__bool__", [](const Array& a) { return one_element(a).item<std::complex<double>>() != 0.0; })
       .def("__float__", [](const Array& a) { return one_element(a).item<double>(); })

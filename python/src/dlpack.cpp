@@ -4,6 +4,7 @@
 #include "common.h"
 #include "mc/detail/str.h"
 #include "mc/ops.h"
+#include "mc/share.h"
 
 namespace mcpy {
 namespace {
@@ -64,8 +65,14 @@ struct Export {
   T managed = {};
   Array array;
   std::unique_ptr<char[]> bytes;
+  mc::Device device;  // whose memory it is, if not the host's
   int64_t shape[mc::kMaxRank], strides[mc::kMaxRank];
-  static void destroy(T* m) { delete static_cast<Export*>(m->context); }
+  // What its reader still runs on the memory ends before that serves something else.
+  static void destroy(T* m) {
+    auto* e = static_cast<Export*>(m->context);
+    if (e->device.backend) mc::settle(e->device);
+    delete e;
+  }
 };
 
 template <class T>
@@ -77,14 +84,21 @@ void capsule_destructor(PyObject* capsule) {
 }
 
 template <class T>
-nb::object exported(const Array& a, bool copy) {
+nb::object exported(const Array& a, bool copy, bool on_device) {
   auto e = std::make_unique<Export<T>>();
   e->array = a;
   const void* data = nullptr;
+  DLDevice place{kCpu, 0};
   {
     nb::gil_scoped_release nogil;
     e->array.eval();
-    if (!copy) {
+    if (on_device) {
+      e->device = a.device();
+      if (copy) e->array = mc::to_device(e->array, e->device);
+      data = mc::device_data(e->array);
+      const mc::SharedDevice s = mc::shared_device(e->device);
+      place = {s.type, s.id};
+    } else if (!copy) {
       data = e->array.host_data();
     } else {
       e->bytes.reset(new char[a.nbytes() + 1]);
@@ -100,7 +114,7 @@ nb::object exported(const Array& a, bool copy) {
     e->strides[i] = stride;
     stride *= a.shape()[i];
   }
-  e->managed.tensor = {const_cast<void*>(data), {kCpu, 0}, n, type_of(a.dtype()), e->shape, e->strides, 0};
+  e->managed.tensor = {const_cast<void*>(data), place, n, type_of(a.dtype()), e->shape, e->strides, 0};
   e->managed.context = e.get();
   e->managed.deleter = Export<T>::destroy;
   if constexpr (std::is_same_v<T, ManagedVersioned>) {
@@ -129,10 +143,15 @@ Array imported(T* managed, int copy) {
   keep->managed = managed;
   const DLTensor& t = managed->tensor;
   const Dtype dtype = dtype_from(t.dtype);
-  if (t.device.type != kCpu && t.device.type != 3)  // 3: pinned host memory
+  const bool on_host = t.device.type == kCpu || t.device.type == 3;  // 3: pinned host memory
+  const mc::Device device = on_host ? mc::Device() : mc::device_sharing(t.device.type, t.device.id);
+  if (!on_host && !device.backend)
     throw mc::Error(mc::ErrorCode::DeviceUnavailable,
-                    mc::cat("DLPack device type ", t.device.type, " is not host memory"), "from_dlpack",
-                    "move it to the host first, for example by .cpu()");
+                    mc::cat("DLPack device type ", t.device.type, " is memory of no engine in use"),
+                    "from_dlpack", "move it to the host first, for example by .cpu()");
+  if (!on_host && copy == 1)
+    throw mc::Error(mc::ErrorCode::InvalidArgument, "a copy is made through the host", "from_dlpack",
+                    "ask the other library for host memory");
   Shape shape, order;
   bool dense = true;
   int64_t stride = 1;
@@ -150,10 +169,11 @@ Array imported(T* managed, int copy) {
     }));
     if (!holder.ptr()) raise_pending();
     keep.release();
+    if (!on_host) return mc::wrap_device(device, data, shape, dtype, keep_object(holder));
     return Array::wrap(data, shape, dtype, keep_object(holder));
   }
   if (dense) return Array::from_bytes(data, shape, dtype);
-  if (copy == 0)
+  if (copy == 0 || !on_host)
     throw mc::Error(mc::ErrorCode::InvalidArgument,
                     "memory that is not row-major can't be used without a copy", "copy",
                     "leave copy=False out, or make it contiguous first");
@@ -172,9 +192,21 @@ Array imported(T* managed, int copy) {
 }  // namespace
 
 void bind_dlpack(nb::module_& m) {
-  m.def("to_dlpack", [](const Array& a, bool versioned, bool copy) {
+  m.def("to_dlpack", [](const Array& a, bool versioned, bool copy, bool on_device) {
     // A capsule without a version can't say that memory is read-only: its reader gets a copy to write to.
-    return versioned ? exported<ManagedVersioned>(a, copy) : exported<Managed>(a, true);
+    return versioned ? exported<ManagedVersioned>(a, copy, on_device) : exported<Managed>(a, true, on_device);
+  });
+  // DLPack's name of the device where the array lies: (1, 0) where its data have no address that others could
+  // use.
+  m.def("dlpack_device", [](const Array& a) {
+    const mc::SharedDevice s = mc::shared_device(a.device());
+    return s.type ? nb::make_tuple(s.type, s.id) : nb::make_tuple(kCpu, 0);
+  });
+  // The stream of the engine in use that shares such memory; None if there is none.
+  m.def("dlpack_stream", [](int32_t type, int32_t id) -> nb::object {
+    const mc::Device d = mc::device_sharing(type, id);
+    if (!d.backend) return nb::none();
+    return nb::int_(mc::shared_device(d).stream);
   });
   m.def("from_dlpack_capsule", [](nb::handle capsule, int copy) {
     drain();

@@ -9,6 +9,7 @@
 #include "core/graph.h"
 #include "mc/device.h"
 #include "mc/error.h"
+#include "mc/share.h"
 
 namespace mc {
 
@@ -61,6 +62,10 @@ class Backend {
   virtual Value adopt(const Device& device, const Value& host) = 0;
   virtual std::unique_ptr<Executable> compile(const Graph& graph, const CompileOptions& options) = 0;
   virtual void synchronize(const Device& device) = 0;
+  // How DLPack names the device where buffers are plain addresses on it.
+  virtual SharedDevice shared_device(const Device&) { return {}; }
+  // Waits for everything on the device, other libraries' work too.
+  virtual void settle(const Device& device) { synchronize(device); }
   // Bytes now; `limit` and `reset_peak` act first when asked.
   struct MemoryRequest {
     bool set_limit = false, reset_peak = false, clear = false;

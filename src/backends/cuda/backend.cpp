@@ -11,6 +11,8 @@ namespace mc {
 namespace cuda {
 namespace {
 
+constexpr int32_t kDlCuda = 2;  // DLPack's kDLCUDA
+
 class CudaBackend final : public Backend {
  public:
   CudaBackend() { start(); }
@@ -59,6 +61,15 @@ class CudaBackend final : public Backend {
     return std::make_unique<CudaExecutable>(graph, options);
   }
   void synchronize(const Device& d) override { cuda::synchronize(d.index); }
+  SharedDevice shared_device(const Device& d) override {
+    use(d.index);
+    const DeviceState& state = device_state(d.index);
+    return {kDlCuda, state.index, reinterpret_cast<uintptr_t>(state.stream)};
+  }
+  void settle(const Device& d) override {
+    DeviceLock hold(d.index);
+    check(cudaDeviceSynchronize(), "work on the device");
+  }
   MemoryStats memory(const Device& d, const MemoryRequest& r) override { return cuda::memory(d.index, r); }
   std::vector<std::pair<std::string, std::string>> facts() override {
     int runtime = 0;
