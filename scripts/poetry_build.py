@@ -17,7 +17,7 @@ MADE = ("bin", "include", "lib", "share")
 
 def main() -> None:
     if not (cmake := shutil.which("cmake")):
-        raise SystemExit("poetry install: CMake 3.22 or later is needed\n  next: install it (Debian: apt-get install cmake ninja-build g++)")
+        raise SystemExit("poetry install: CMake 3.22 or later is needed\n  next: apt-get install cmake ninja-build g++, or the like")
     ninja = ["-G", "Ninja"] if shutil.which("ninja") else []
     options = {
         "CMAKE_BUILD_TYPE": "Release", "CMAKE_INSTALL_LIBDIR": "lib", "CMAKE_INSTALL_PREFIX": str(PACKAGE), "MC_BUILD_TESTS": "OFF",

@@ -204,7 +204,10 @@ def test_next_steps_fit_what_was_wrong(mc, tmp_path):
         assert "[6, 4, 5]" in what.replace("(", "[").replace(")", "]") and "(samples, features)" in then
 
 
-@pytest.mark.parametrize("edit, what", [({"kind": "scale", "site": "q.0", "factr": 2}, "no use for 'factr'"), ({"kind": "scale"}, "has no site")])
+@pytest.mark.parametrize("edit, what", [
+    ({"kind": "scale", "site": "q.0", "factr": 2}, "no use for 'factr'"),
+    ({"kind": "scale"}, "has no site"),
+])  # fmt: skip
 def test_a_wrong_edit_in_json_is_shown_json(mc, tmp_path, edit, what):
     (tmp_path / "e.json").write_text(json.dumps([edit]))
     told, then = next_step(score(mc, model_path("smollm2"), "--edits", tmp_path / "e.json"))
