@@ -5,8 +5,12 @@
 namespace mc::cuda {
 namespace {
 
-constexpr size_t kMaxGraphs = 8;      // captured forms of one program, by the addresses that it works on
-constexpr size_t kMinGraphSteps = 8;  // fewer launches are not worth a capture
+constexpr size_t kMaxGraphs = 8;  // captured forms of one program, by the addresses that it works on
+constexpr size_t kMinGraphSteps =
+    8;                              // fewer launches are not worth a capture, but of generated kernels alone:
+constexpr size_t kSmallGraphs = 3;  // a graph of one costs the host half of what its launch does
+constexpr size_t kSmallTemp = size_t{1} << 20;
+constexpr uint64_t kWorth = 64;                      // replays that pay for a capture
 constexpr size_t kMaxGraphTemp = size_t{256} << 20;  // a captured program keeps its scratch memory
 
 }  // namespace
@@ -16,7 +20,10 @@ CudaExecutable::CudaExecutable(const Graph& graph, const CompileOptions& options
   base_.resize(plan_.storages.size());
   buffers_.resize(plan_.output_buffers.size());
   for (const Step& s : plan_.steps) capturable_ = capturable_ && !(s.kernel && (s.kernel->flags & kWaits));
-  capturable_ = capturable_ && plan_.steps.size() >= kMinGraphSteps && plan_.temp_bytes <= kMaxGraphTemp;
+  small_ = plan_.steps.size() < kMinGraphSteps;
+  for (const Step& s : plan_.steps) capturable_ = capturable_ && (!small_ || s.fused);
+  capturable_ =
+      capturable_ && !plan_.steps.empty() && plan_.temp_bytes <= (small_ ? kSmallTemp : kMaxGraphTemp);
   DeviceLock hold(device_.index);
   if (!plan_.consts.empty()) {
     size_t size = plan_.consts[0].size();
@@ -60,11 +67,17 @@ bool CudaExecutable::replay(DeviceState& device, const std::vector<std::byte*>& 
   for (Captured& c : graphs_)
     if (c.key == key) {
       c.used = ++clock_;
+      ++replayed_;
       check(cudaGraphLaunch(c.exec, device.stream), "launching a graph");
       return true;
     }
+  const size_t most = small_ ? kSmallGraphs : kMaxGraphs;
+  // Of small programs that rarely meet the same addresses captures and the search for them cost more than
+  // they save.
+  if (small_ && (runs_ > kWorth * (replayed_ + 1) || (made_ >= most && replayed_ < kWorth * made_)))
+    return false;
   if (std::find(seen_.begin(), seen_.end(), key) == seen_.end()) {
-    if (seen_.size() >= 2 * kMaxGraphs) seen_.erase(seen_.begin());
+    if (seen_.size() >= 2 * most) seen_.erase(seen_.begin());
     seen_.push_back(key);
     return false;
   }
@@ -86,7 +99,8 @@ bool CudaExecutable::replay(DeviceState& device, const std::vector<std::byte*>& 
   const cudaError_t made = cudaGraphInstantiate(&c.exec, graph, 0);
   cudaGraphDestroy(graph);
   check(made, "making a graph");
-  if (graphs_.size() >= kMaxGraphs) {
+  ++made_;
+  if (graphs_.size() >= most) {
     auto oldest = std::min_element(graphs_.begin(), graphs_.end(),
                                    [](const Captured& a, const Captured& b) { return a.used < b.used; });
     cudaGraphExecDestroy(oldest->exec);

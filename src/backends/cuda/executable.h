@@ -32,7 +32,8 @@ class CudaExecutable final : public Executable {
   std::vector<BufferPtr> buffers_;
   Scratch temp_;
   bool capturable_ = true, keep_scratch_ = false;
-  uint64_t runs_ = 0, clock_ = 0;
+  bool small_ = false;
+  uint64_t runs_ = 0, clock_ = 0, made_ = 0, replayed_ = 0;
   std::vector<Captured> graphs_;
   std::vector<std::vector<std::byte*>> seen_;
 };

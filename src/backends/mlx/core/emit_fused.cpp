@@ -48,6 +48,13 @@ Masks masks_of(const Emit& e, const AttentionAttrs& a) {
   return m;
 }
 
+// On a GPU libmlx lays the result out as the query lies, which cuDNN refuses for one that is broadcast along
+// its last axis.
+mx::array query_of(const Emit& e, mx::Dtype type) {
+  const mx::array q = mx::astype(e.in[0], type, e.s);
+  return e.gpu ? mx::contiguous(q, false, e.s) : q;
+}
+
 // Causal attention over a cache of which it is known how far it is filled: the keys that some query sees are
 // a view, and those that one query or all queries see need no mask.
 bool known_causal(const Emit& e, const AttentionAttrs& a, mx::Dtype type, float scale) {
@@ -81,8 +88,8 @@ bool known_causal(const Emit& e, const AttentionAttrs& a, mx::Dtype type, float 
         mx::greater(key, mx::subtract(query, mx::array(static_cast<int32_t>(a.window)), s), s), s);
   }
   return e.give(
-      mx::astype(mx::fast::scaled_dot_product_attention(mx::astype(e.in[0], type, s), seen(e.in[1]),
-                                                        seen(e.in[2]), scale, mode, mask, {}, false, s),
+      mx::astype(mx::fast::scaled_dot_product_attention(query_of(e, type), seen(e.in[1]), seen(e.in[2]),
+                                                        scale, mode, mask, {}, false, s),
                  mlx_dtype(e.dtype()), s));
 }
 
@@ -105,7 +112,7 @@ bool attention(const Emit& e) {
     mask = mx::logical_or(*m.seen, *none, s);
   }
   const mx::array y = mx::fast::scaled_dot_product_attention(
-      mx::astype(e.in[0], type, s), mx::astype(e.in[1], type, s), mx::astype(e.in[2], type, s),
+      query_of(e, type), mx::astype(e.in[1], type, s), mx::astype(e.in[2], type, s),
       static_cast<float>(scale), mask ? "array" : "", mask, {}, false, s);
   const mx::array kept = none ? mx::where(*none, mx::zeros({}, y.dtype(), s), y, s) : y;
   return e.give(mx::astype(kept, mlx_dtype(e.dtype()), s));
