@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import time
 
 import numpy as np
@@ -220,3 +222,17 @@ def test_backends_fails_where_nothing_could_be_chosen(mc):
     result = mc("backends", env={"MODELCYPHER_BACKEND": "numpy", "MC_BACKEND": "mlx"})
     assert result.code == 1 and "set only one of them" in result.out
     assert mc("backends").code == 0
+
+
+def test_ctrl_c_ends_the_wait_for_a_text(mc):
+    """Nobody writes into the pipe: one Ctrl-C is enough."""
+    p = subprocess.Popen([mc.path, "score", "--model", model_path("smollm2"), "--file", "-"], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    time.sleep(1)
+    assert p.poll() is None
+    p.send_signal(signal.SIGINT)
+    try:
+        assert p.wait(10) == 130
+    finally:
+        p.kill()
+        p.communicate()

@@ -1,15 +1,11 @@
 #include "lines.h"
 
-#include <poll.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <utility>
 
-#include "mc/detail/str.h"
+#include "file.h"
 #include "mc/error.h"
-#include "mc/interrupt.h"
 
 namespace mc::tool {
 
@@ -30,17 +26,10 @@ std::optional<std::string> LineReader::next() {
     }
     if (held_.size() > kMost)
       throw Error(ErrorCode::BadData, "a line is longer than 16 MiB", "standard input");
-    // A signal may come at any time: not later than the next turn of this loop it is seen.
-    struct pollfd input = {STDIN_FILENO, POLLIN, 0};
-    const int ready = ::poll(&input, 1, 200);
-    check_interrupt();
-    if (ready <= 0) continue;
     char buffer[4096];
-    const ssize_t n = ::read(STDIN_FILENO, buffer, sizeof buffer);
-    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (n < 0) throw Error(ErrorCode::FileRead, cat("can't read: ", std::strerror(errno)), "standard input");
+    const size_t n = read_some(STDIN_FILENO, buffer, sizeof buffer, "standard input");
     if (n == 0) ended_ = true;
-    held_.append(buffer, static_cast<size_t>(n));
+    held_.append(buffer, n);
   }
 }
 
