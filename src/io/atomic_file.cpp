@@ -29,7 +29,7 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
       target_ = real.get();
   static std::atomic<unsigned> counter{0};
   temp_ = cat(target_, ".tmp-", static_cast<int64_t>(::getpid()), "-", counter.fetch_add(1));
-  fd_ = ::open(temp_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  fd_ = ::open(temp_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd_ < 0) fail("create");
   // Not every file system has permissions.
   if (there && ::fchmod(fd_, before.st_mode & 0777) != 0 && errno != EPERM && errno != ENOTSUP)

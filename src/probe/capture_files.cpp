@@ -213,6 +213,7 @@ OutputFolder::OutputFolder(std::string path, bool resume) : path_(std::move(path
     lock_ = open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (lock_ < 0) throw Error(ErrorCode::FileWrite, std::strerror(errno), path_);
     const bool mine = flock(lock_, LOCK_EX | LOCK_NB) == 0;
+    const int why = mine ? EWOULDBLOCK : errno;
     struct stat held, named;
     // The one before may have removed the file between open and flock.
     const bool there =
@@ -220,6 +221,9 @@ OutputFolder::OutputFolder(std::string path, bool resume) : path_(std::move(path
     if (mine && there) break;
     close(lock_);
     lock_ = -1;
+    if (why != EWOULDBLOCK)
+      throw Error(ErrorCode::FileWrite, cat("can't lock the folder: ", std::strerror(why)), path_,
+                  "write to a local file system, then copy");
     if (!mine) throw Error(ErrorCode::FileLocked, "another process is writing into this folder", path_);
   }
   std::error_code ec;

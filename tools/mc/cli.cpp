@@ -72,7 +72,7 @@ size_t distance(std::string_view a, std::string_view b) {
 
 template <class T>
 bool parse_number(std::string_view s, T& out) {
-  if (!s.empty() && s[0] == '+') s.remove_prefix(1);
+  if (s.size() > 1 && s[0] == '+' && s[1] != '-') s.remove_prefix(1);
   const auto r = std::from_chars(s.data(), s.data() + s.size(), out);
   return r.ec == std::errc() && r.ptr == s.data() + s.size();
 }
