@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
+#include "hf_names.h"
 #include "hf_tokenizer.h"
 #include "mc/detail/str.h"
 #include "mc/error.h"
@@ -42,8 +44,12 @@ BlockFormat format_of(GgmlType type) {
 std::string block(int64_t layer, std::string_view rest) { return cat("blk.", layer, ".", rest); }
 
 void Loader::refuse(std::string_view key, const std::string& value, const std::string& want) const {
-  throw Error(ErrorCode::BadModel,
-              cat("the metadata key ", prefix_, ".", key, " is ", value, "; expected ", want), file_->path());
+  std::string name = cat("the metadata key ", prefix_, ".", key);
+  if (std::error_code ec; std::filesystem::is_directory(file_->path(), ec))  // as its config.json says it
+    for (const HfArchitecture& a : hf_architectures())
+      for (const HfKey& k : a.keys)
+        if (prefix_ == a.architecture && key == k.gguf) name = cat("the key ", k.hf, " of config.json");
+  throw Error(ErrorCode::BadModel, cat(name, " is ", value, "; expected ", want), file_->path());
 }
 const GgufTensor& Loader::take(const std::string& tensor) const {
   taken_.insert(tensor);

@@ -177,6 +177,15 @@ def test_variants_that_would_change_the_answer_are_refused(mc, tmp_path, config,
     assert word in error_of(mc("score", "--model", path, "--text", "a", "--output", "json"))["message"]
 
 
+@pytest.mark.parametrize("key, value", [("hidden_size", 0), ("num_hidden_layers", 5000), ("max_position_embeddings", 0)])
+def test_a_number_out_of_range_is_named_as_the_file_names_it(mc, tmp_path, key, value):
+    path = directory(tmp_path / "model", LLAMA)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {key: value}))
+    error = error_of(mc("score", "--model", path, "--text", TEXT, "--output", "json"))
+    assert error["code"] == "MC-E0302" and f"the key {key} " in error["message"]
+
+
 def test_names_of_files_reach_no_terminal(mc, tmp_path):
     path = directory(tmp_path, LLAMA, extra={"\x1b[2J\u009bx": np.ones(3, np.float32)})
     info, error = mc("model", "info", path, "--tensors"), mc("score", "--model", path, "--text", "a")
