@@ -224,7 +224,8 @@ Command probe_capture_command() {
             "every token, the last one, or the mean over a prompt (default none)"},
            {"out", Kind::Text, "DIR", "where to write; must not exist yet"},
            {"resume", Kind::Flag, "",
-            "go on where a run into --out ended: the same bytes as in one go; after a kill, from the last whole "
+            "go on where a run into --out ended: the same bytes as in one go; after a kill, from the last "
+            "whole "
             "shard (16 MiB)"},
            {"shard", Kind::Text, "I/N",
             "only the I-th of N equal parts of the prompts, for `mc probe merge`"},
